@@ -1,0 +1,74 @@
+//! Where reading failed, and what was expected there.
+
+use std::fmt;
+use std::ops::Range;
+
+/// A format string that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FormatError {
+    /// The bytes of the operator's text that are at fault.
+    pub span: Range<usize>,
+    /// What is wrong, in one line without a final stop.
+    pub message: String,
+    /// What to do about it; may be several lines.
+    pub help: Option<String>,
+}
+
+impl fmt::Display for FormatError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "byte {}: {}", self.span.start, self.message)?;
+        match &self.help {
+            Some(help) => write!(f, "\n{help}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for FormatError {}
+
+/// A line that does not fit the format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LineError {
+    /// Offset in the line of the first byte that does not fit.
+    pub at: usize,
+    /// What the format wants there.
+    pub expected: Expected,
+}
+
+/// What a format wants at a place in a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// These bytes, from the format string: index of the directive that they follow (0: the start).
+    Literal(u16),
+    /// A decimal number.
+    Number,
+    /// A time in the format's shape.
+    Time,
+    /// A three-digit status.
+    Status,
+    /// The end of the line.
+    End,
+    /// A line no longer than the limit (the line was cut).
+    ShorterLine,
+}
+
+impl fmt::Display for LineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "byte {}: expected {}", self.at, self.expected)
+    }
+}
+
+impl std::error::Error for LineError {}
+
+impl fmt::Display for Expected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Literal(_) => "the format's next literal",
+            Self::Number => "a number",
+            Self::Time => "a time",
+            Self::Status => "a status",
+            Self::End => "the end of the line",
+            Self::ShorterLine => "a shorter line",
+        })
+    }
+}

@@ -1,0 +1,24 @@
+//! Turns hostile bytes into values.
+//!
+//! Everything here is pure: no files, sockets, clock, threads or logging. The bytes of a log line
+//! are chosen by strangers, so an unreadable line is a value ([`error::LineError`]), never a panic.
+//!
+//! ```text
+//! framing   bytes into lines
+//! format    an operator's format string into directives
+//! plan      directives into a plan; a line and a plan into a record
+//! time      log times into instants
+//! text      what a server escaped into what was meant; names into their stored form
+//! host      what a client called the host into a folded name, or a refusal
+//! size      "100G", "1Mbps" into numbers
+//! ```
+
+pub mod error;
+pub mod format;
+pub mod framing;
+pub mod host;
+pub mod plan;
+pub mod record;
+pub mod size;
+pub mod text;
+pub mod time;

@@ -1,0 +1,1 @@
+//! API sketch, to be written whole.
