@@ -1,1 +1,2 @@
 //! tollkeeper
+pub mod config;
