@@ -1,0 +1,1 @@
+INSERT OR IGNORE INTO scope (scope, epoch) VALUES (?1, 0)

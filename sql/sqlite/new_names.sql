@@ -1,0 +1,1 @@
+SELECT day, vhost, names FROM new_names WHERE day >= ?1

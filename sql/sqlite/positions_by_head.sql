@@ -1,0 +1,3 @@
+SELECT id, node, source, scope, path, device, inode, birth, head_len, head_hash, "offset",
+       tail_hash, chain, content, last_day, state
+FROM position WHERE scope = ?1 AND head_len = ?2 AND head_hash = ?3

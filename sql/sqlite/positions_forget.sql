@@ -1,0 +1,1 @@
+DELETE FROM position WHERE updated < ?1 AND state <> 0

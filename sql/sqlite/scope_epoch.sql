@@ -1,0 +1,1 @@
+SELECT epoch FROM scope WHERE scope = ?1

@@ -1,0 +1,1 @@
+DELETE FROM writer WHERE node = ?1 AND daemon = 1

@@ -1,0 +1,105 @@
+//! Instants into days of the store's zone.
+
+use chrono::{DateTime, Datelike as _, NaiveDate, Offset as _, TimeZone as _};
+use chrono_tz::Tz;
+use tollkeeper_parsers::time::Time;
+
+/// Seconds in a day without a clock change.
+pub const DAY_SECONDS: i64 = 86_400;
+/// No zone has changed its offset at other than a whole minute since logs exist.
+const SLOT_SECONDS: i64 = 60;
+const SLOTS: usize = 64;
+
+/// A day as days since 1970-01-01; what the hot path carries.
+pub type DayNumber = i32;
+
+/// Turns instants into days, and remembers the minutes that it has just seen.
+#[derive(Debug, Clone)]
+pub struct Days {
+    zone: Tz,
+    slots: [(i64, DayNumber); SLOTS],
+}
+
+impl Days {
+    /// Of a zone.
+    #[must_use]
+    pub fn new(zone: Tz) -> Self {
+        Self { zone, slots: [(i64::MIN, 0); SLOTS] }
+    }
+
+    /// The day of a time; `None` for times that no calendar holds.
+    pub fn of(&mut self, time: Time) -> Option<DayNumber> {
+        let seconds = match time {
+            Time::Local(seconds) => return i32::try_from(seconds.div_euclid(DAY_SECONDS)).ok(),
+            Time::Instant(seconds) => seconds,
+        };
+        let minute = seconds.div_euclid(SLOT_SECONDS);
+        let slot = &mut self.slots[minute.rem_euclid(SLOTS as i64) as usize];
+        if slot.0 == minute {
+            return Some(slot.1);
+        }
+        let instant = DateTime::from_timestamp(seconds, 0)?;
+        let offset = self.zone.offset_from_utc_datetime(&instant.naive_utc()).fix().local_minus_utc();
+        let day = i32::try_from((seconds + i64::from(offset)).div_euclid(DAY_SECONDS)).ok()?;
+        *slot = (minute, day);
+        Some(day)
+    }
+}
+
+/// The date of a day number.
+#[must_use]
+pub fn date(day: DayNumber) -> NaiveDate {
+    const CE_1970: i32 = 719_163;
+    NaiveDate::from_num_days_from_ce_opt(day.saturating_add(CE_1970)).unwrap_or(NaiveDate::MAX)
+}
+
+/// The day number of a date.
+#[must_use]
+pub fn number(date: NaiveDate) -> DayNumber {
+    const CE_1970: i32 = 719_163;
+    date.num_days_from_ce() - CE_1970
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn day(zone: Tz, instant: &str) -> String {
+        let seconds = DateTime::parse_from_rfc3339(instant).expect("an instant").timestamp();
+        date(Days::new(zone).of(Time::Instant(seconds)).expect("a day")).to_string()
+    }
+
+    #[test]
+    fn nights_in_which_the_clock_changes() {
+        let warsaw = Tz::Europe__Warsaw;
+        assert_eq!(day(warsaw, "2026-03-28T22:59:59Z"), "2026-03-28");
+        assert_eq!(day(warsaw, "2026-03-28T23:00:00Z"), "2026-03-29");
+        assert_eq!(day(warsaw, "2026-03-29T21:59:59Z"), "2026-03-29");
+        assert_eq!(day(warsaw, "2026-03-29T22:00:00Z"), "2026-03-30");
+        assert_eq!(day(warsaw, "2026-10-25T22:59:59Z"), "2026-10-25");
+        assert_eq!(day(warsaw, "2026-10-25T23:00:00Z"), "2026-10-26");
+        // Newfoundland once went back over midnight: Sunday, Saturday again, Sunday.
+        let newfoundland = Tz::America__St_Johns;
+        assert_eq!(day(newfoundland, "2006-10-29T02:30:30Z"), "2006-10-29");
+        assert_eq!(day(newfoundland, "2006-10-29T02:31:00Z"), "2006-10-28");
+        assert_eq!(day(newfoundland, "2006-10-29T03:30:00Z"), "2006-10-29");
+    }
+
+    #[test]
+    fn remembered_minutes_give_the_same_days() {
+        for zone in [Tz::UTC, Tz::Asia__Kathmandu, Tz::America__New_York, Tz::Australia__Lord_Howe] {
+            let mut remembering = Days::new(zone);
+            for step in 0..200_000_i64 {
+                let time = Time::Instant(1_700_000_000 + step * 157);
+                assert_eq!(remembering.of(time), Days::new(zone).of(time));
+            }
+        }
+    }
+
+    #[test]
+    fn times_without_a_zone_keep_their_date() {
+        let mut days = Days::new(Tz::Pacific__Auckland);
+        assert_eq!(date(days.of(Time::Local(86_399)).expect("a day")).to_string(), "1970-01-01");
+        assert_eq!(number(date(20_000)), 20_000);
+    }
+}

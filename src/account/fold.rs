@@ -1,0 +1,106 @@
+//! What a line calls the site into the site that is billed.
+
+use std::collections::{HashMap, HashSet};
+
+use tollkeeper_parsers::host::{self, Host};
+
+use super::name;
+
+/// The operator's names of sites, ready to be asked.
+#[derive(Debug, Clone, Default)]
+pub struct Folding {
+    /// Empty: every name is known.
+    known: Names,
+    aliases: HashMap<String, String>,
+    /// `*.suffix` to name, longest suffix first.
+    wildcard_aliases: Vec<(String, String)>,
+    fold_www: bool,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Names {
+    exact: HashSet<String>,
+    /// Suffixes, dot in front.
+    suffixes: Vec<String>,
+}
+
+impl Folding {
+    /// From folded names: `known` may hold `*.suffix`, `aliases` map names or `*.suffix` to names.
+    pub fn new(
+        known: impl IntoIterator<Item = String>,
+        aliases: impl IntoIterator<Item = (String, String)>,
+        fold_www: bool,
+    ) -> Self {
+        let mut folding = Self { fold_www, ..Self::default() };
+        for name in known {
+            match name.strip_prefix('*') {
+                Some(suffix) => folding.known.suffixes.push(suffix.to_owned()),
+                None => drop(folding.known.exact.insert(name)),
+            }
+        }
+        for (alias, target) in aliases {
+            match alias.strip_prefix('*') {
+                Some(suffix) => folding.wildcard_aliases.push((suffix.to_owned(), target)),
+                None => drop(folding.aliases.insert(alias, target)),
+            }
+        }
+        folding.wildcard_aliases.sort_by_key(|(suffix, _)| std::cmp::Reverse(suffix.len()));
+        folding
+    }
+
+    /// The name of the row that a host name, as logged (escapes undone), is billed to.
+    #[must_use]
+    pub fn site(&self, logged: &[u8]) -> String {
+        let mut buffer = Vec::new();
+        match host::fold(logged, &mut buffer) {
+            Host::Missing => name::NONE.to_owned(),
+            Host::Invalid => name::INVALID.to_owned(),
+            Host::Folded(folded) => self.billed(folded),
+            Host::Unicode(unicode) => match punycode(unicode) {
+                Some(ascii) => self.billed(&ascii),
+                None => name::INVALID.to_owned(),
+            },
+        }
+    }
+
+    fn billed(&self, folded: &str) -> String {
+        let mut site = self.alias(folded).unwrap_or(folded);
+        if self.fold_www
+            && site == folded
+            && let Some(bare) = folded.strip_prefix("www.").filter(|bare| bare.contains('.'))
+        {
+            site = self.alias(bare).unwrap_or(bare);
+        }
+        if self.known.holds(site) { site.to_owned() } else { name::OTHER.to_owned() }
+    }
+
+    fn alias(&self, folded: &str) -> Option<&str> {
+        let exact = self.aliases.get(folded);
+        let wildcard = || self.wildcard_aliases.iter().find(|(suffix, _)| is_under(folded, suffix)).map(|(_, to)| to);
+        exact.or_else(wildcard).map(String::as_str)
+    }
+}
+
+impl Names {
+    fn holds(&self, site: &str) -> bool {
+        if self.exact.is_empty() && self.suffixes.is_empty() {
+            return true;
+        }
+        self.exact.contains(site) || self.suffixes.iter().any(|suffix| is_under(site, suffix))
+    }
+}
+
+/// Whether a name has at least one label in front of `.suffix`.
+fn is_under(name: &str, dotted_suffix: &str) -> bool {
+    name.len() > dotted_suffix.len() && name.ends_with(dotted_suffix)
+}
+
+/// A name with letters outside ASCII as DNS has it (UTS 46, as browsers do).
+fn punycode(unicode: &str) -> Option<String> {
+    let ascii = idna::domain_to_ascii_cow(unicode.as_bytes(), idna::AsciiDenyList::URL).ok()?;
+    let mut buffer = Vec::new();
+    match host::fold(ascii.as_bytes(), &mut buffer) {
+        Host::Folded(folded) => Some(folded.to_owned()),
+        _ => None,
+    }
+}

@@ -1,0 +1,120 @@
+//! Caps on first-ever names: a flood of forged hosts fills one row, not the table.
+//!
+//! A name that has rows, or that the operator knows, is never capped. What counts against a day's
+//! cap is stored with the rows, so that a restart does not open it again.
+
+use std::collections::{BTreeMap, HashSet};
+
+use ahash::RandomState;
+
+use super::day::{self, DayNumber};
+use super::name;
+use crate::store::KnownNames;
+
+/// First-ever names a day, unless the operator says otherwise; and the same for users of one vhost.
+pub const DEFAULT_MAX_NEW_NAMES: u64 = 10_000;
+
+/// What is known, and how much each day has grown.
+#[derive(Debug)]
+pub struct Growth {
+    /// Hashes of names that have rows: eight bytes a name, keyed afresh in each process.
+    known: HashSet<u64, RandomState>,
+    hasher: RandomState,
+    grown: BTreeMap<(DayNumber, String), u64>,
+    added: BTreeMap<(DayNumber, String), u64>,
+    max_vhosts: u64,
+    max_users: u64,
+}
+
+impl Growth {
+    /// From what the store knows. `configured` are names that are never capped.
+    pub fn new(
+        stored: KnownNames,
+        configured: impl IntoIterator<Item = String>,
+        max_vhosts: u64,
+        max_users: u64,
+    ) -> Self {
+        let mut growth = Self {
+            known: HashSet::with_hasher(RandomState::new()),
+            hasher: RandomState::new(),
+            grown: BTreeMap::new(),
+            added: BTreeMap::new(),
+            max_vhosts,
+            max_users,
+        };
+        let special = [name::NONE, name::INVALID, name::OTHER, name::OVERFLOW].map(str::to_owned);
+        for vhost in stored.vhosts.into_iter().chain(configured).chain(special) {
+            growth.known.insert(growth.hasher.hash_one((&vhost, "")));
+        }
+        for (vhost, user) in &stored.users {
+            growth.known.insert(growth.hasher.hash_one((vhost, user)));
+        }
+        growth.grown = stored.new_names.into_iter().map(|((date, vhost), n)| ((day::number(date), vhost), n)).collect();
+        growth
+    }
+
+    /// Whether a vhost may have a row of its own that first appears on this day.
+    pub fn admits_vhost(&mut self, day: DayNumber, vhost: &str) -> bool {
+        self.admits(day, "", self.max_vhosts, (vhost, ""))
+    }
+
+    /// The same for a user of a vhost.
+    pub fn admits_user(&mut self, day: DayNumber, vhost: &str, user: &str) -> bool {
+        user == name::OVERFLOW || user == name::INVALID || self.admits(day, vhost, self.max_users, (vhost, user))
+    }
+
+    /// What was admitted since the last call: to be stored with the rows.
+    pub fn take_added(&mut self) -> BTreeMap<(DayNumber, String), u64> {
+        std::mem::take(&mut self.added)
+    }
+
+    fn admits(&mut self, day: DayNumber, of: &str, most: u64, key: (&str, &str)) -> bool {
+        let hash = self.hasher.hash_one(key);
+        if self.known.contains(&hash) {
+            return true;
+        }
+        let grown = self.grown.entry((day, of.to_owned())).or_default();
+        if *grown >= most {
+            return false;
+        }
+        *grown += 1;
+        *self.added.entry((day, of.to_owned())).or_default() += 1;
+        self.known.insert(hash);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_does_not_push_a_real_site_off_its_row() {
+        let stored = KnownNames { vhosts: vec!["old.example".to_owned()], ..KnownNames::default() };
+        let mut growth = Growth::new(stored, ["configured.example".to_owned()], 2, 2);
+        assert!(growth.admits_vhost(1, "a.example"));
+        assert!(growth.admits_vhost(1, "b.example"));
+        assert!(!growth.admits_vhost(1, "c.example"));
+        assert!(growth.admits_vhost(1, "a.example"), "admitted once, known from then on");
+        assert!(growth.admits_vhost(1, "old.example"));
+        assert!(growth.admits_vhost(1, "configured.example"));
+        assert!(growth.admits_vhost(2, "c.example"), "another day");
+        assert_eq!(growth.take_added().into_iter().collect::<Vec<_>>(), [((1, String::new()), 2), ((2, String::new()), 1)]);
+    }
+
+    #[test]
+    fn the_count_survives_a_restart() {
+        let mut stored = KnownNames::default();
+        stored.new_names.insert((day::date(1), String::new()), 2);
+        let mut growth = Growth::new(stored, [], 2, 2);
+        assert!(!growth.admits_vhost(1, "c.example"));
+    }
+
+    #[test]
+    fn users_are_capped_per_vhost() {
+        let mut growth = Growth::new(KnownNames::default(), [], 9, 1);
+        assert!(growth.admits_user(1, "a.example", "alice"));
+        assert!(!growth.admits_user(1, "a.example", "bob"));
+        assert!(growth.admits_user(1, "b.example", "bob"));
+    }
+}

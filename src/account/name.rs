@@ -1,0 +1,50 @@
+//! Names as they are stored, and the four rows that no client can name.
+
+use std::borrow::Cow;
+
+use tollkeeper_parsers::text;
+
+/// Lines that name no site.
+pub const NONE: &str = "_none";
+/// Names that no host can have, and rows that the database would not take.
+pub const INVALID: &str = "_invalid";
+/// Sites that are not among the known ones.
+pub const OTHER: &str = "_other";
+/// Names beyond the day's cap on new ones.
+pub const OVERFLOW: &str = "_overflow";
+
+/// The longest user name that has a row of its own, in characters of its text form: a column's width.
+pub const MAX_USER_CHARS: usize = 255;
+
+/// A user's name as it is stored. Names that would be one of the special ones are written with the
+/// underscore escaped; a name too long for its column shares the row [`INVALID`].
+#[must_use]
+pub fn user(name: &[u8]) -> Cow<'_, str> {
+    let text = text::name(name);
+    if text.len() > MAX_USER_CHARS && text.chars().count() > MAX_USER_CHARS {
+        return Cow::Borrowed(INVALID);
+    }
+    if [NONE, INVALID, OTHER, OVERFLOW].contains(&text.as_ref()) {
+        return Cow::Owned(format!("\\x5f{}", &text[1..]));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_cannot_name_the_special_rows() {
+        assert_eq!(user(b"_overflow"), "\\x5foverflow");
+        assert_eq!(user(b"_invalid"), "\\x5finvalid");
+        assert_eq!(user(b"alice"), "alice");
+    }
+
+    #[test]
+    fn a_name_too_long_for_its_column_is_invalid() {
+        assert_eq!(user(&[b'a'; 255]).len(), 255);
+        assert_eq!(user(&[b'a'; 256]), INVALID);
+        assert_eq!(user("ż".repeat(255).as_bytes()).chars().count(), 255);
+    }
+}

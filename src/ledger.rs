@@ -1,0 +1,307 @@
+//! Sums deltas between flushes.
+//!
+//! A ledger knows names by number: each is stored once, however many days and users it has. The
+//! deltas that are taken from it are sorted by key, and hold exactly what was added since the last
+//! time.
+
+use ahash::RandomState;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry as Slot;
+
+use crate::account::class::Classes;
+use crate::account::day::{self, DayNumber};
+use crate::account::growth::Growth;
+use crate::account::name;
+use crate::store::{Amount, Delta, Deltas};
+
+/// A name's number in one ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NameId(u32);
+
+/// Stands where there is no user.
+pub const NO_USER: NameId = NameId(u32::MAX);
+
+/// Names that stay in memory between flushes, so that the next lines find them; beyond, all are
+/// forgotten at a flush.
+const MAX_NAMES_KEPT: usize = 200_000;
+
+/// Sums by account and day.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    names: Names,
+    hasher: RandomState,
+    entries: Vec<Entry>,
+    by_key: HashTable<u32>,
+    classes: Vec<Entry>,
+    by_class: HashTable<u32>,
+}
+
+/// What one account moved on one day. `part` is a user, or the number of a class.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    day: DayNumber,
+    vhost: NameId,
+    part: NameId,
+    amount: Amount,
+}
+
+impl Entry {
+    fn key(&self) -> (DayNumber, NameId, NameId) {
+        (self.day, self.vhost, self.part)
+    }
+}
+
+impl Ledger {
+    /// The number of a name.
+    pub fn name(&mut self, name: &str) -> NameId {
+        self.names.intern(&self.hasher, name)
+    }
+
+    /// Adds to an account.
+    pub fn add(&mut self, day: DayNumber, vhost: NameId, user: NameId, amount: Amount) {
+        add(&self.hasher, &mut self.entries, &mut self.by_key, Entry { day, vhost, part: user, amount });
+    }
+
+    /// Adds to a class of a vhost's clients.
+    pub fn add_class(&mut self, day: DayNumber, vhost: NameId, class: u16, amount: Amount) {
+        let part = NameId(u32::from(class));
+        add(&self.hasher, &mut self.classes, &mut self.by_class, Entry { day, vhost, part, amount });
+    }
+
+    /// Accounts and days with something to flush.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len() + self.classes.len()
+    }
+
+    /// Whether there is nothing to flush.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All amounts together.
+    #[must_use]
+    pub fn total(&self) -> Amount {
+        let mut total = Amount::default();
+        for entry in &self.entries {
+            total.add(entry.amount);
+        }
+        total
+    }
+
+    /// Takes over what another ledger has summed, and leaves it empty.
+    pub fn absorb(&mut self, other: &mut Self) {
+        let mut renumbered = vec![None; other.names.texts.len()];
+        let mut rename = |names: &mut Names, hasher: &RandomState, id: NameId| -> NameId {
+            match renumbered.get_mut(id.0 as usize) {
+                Some(slot) => *slot.get_or_insert_with(|| names.intern(hasher, &other.names.texts[id.0 as usize])),
+                None => id,
+            }
+        };
+        for entry in other.entries.drain(..) {
+            let vhost = rename(&mut self.names, &self.hasher, entry.vhost);
+            let part = rename(&mut self.names, &self.hasher, entry.part);
+            add(&self.hasher, &mut self.entries, &mut self.by_key, Entry { vhost, part, ..entry });
+        }
+        for entry in other.classes.drain(..) {
+            let vhost = rename(&mut self.names, &self.hasher, entry.vhost);
+            add(&self.hasher, &mut self.classes, &mut self.by_class, Entry { vhost, ..entry });
+        }
+        other.by_key.clear();
+        other.by_class.clear();
+    }
+
+    /// Takes everything out, as sorted deltas; names beyond the caps share the overflow row.
+    /// The second value says that names were forgotten: numbers handed out before are void.
+    pub fn take(&mut self, growth: &mut Growth, classes: &Classes) -> (Deltas, bool) {
+        self.cap(growth);
+        let ranks = self.names.ranks();
+        let rank = |id: NameId| ranks.get(id.0 as usize).map_or(0, |rank| rank + 1);
+        let text = |id: NameId| self.names.texts.get(id.0 as usize).map_or("", AsRef::as_ref);
+
+        self.entries.sort_unstable_by_key(|entry| (rank(entry.vhost), rank(entry.part), entry.day));
+        let mut users: Vec<Delta> = Vec::new();
+        let mut totals: Vec<Entry> = Vec::new();
+        for entry in &self.entries {
+            if entry.part != NO_USER {
+                merge(&mut users, text(entry.vhost), text(entry.part), entry);
+            }
+            totals.push(Entry { part: NO_USER, ..*entry });
+        }
+        totals.sort_by_key(|entry| (rank(entry.vhost), entry.day));
+        let mut vhosts: Vec<Delta> = Vec::new();
+        for entry in &totals {
+            merge(&mut vhosts, text(entry.vhost), "", entry);
+        }
+        let mut class_entries: Vec<(&str, &str, &Entry)> = self
+            .classes
+            .iter()
+            .map(|entry| (text(entry.vhost), classes.name(u16::try_from(entry.part.0).unwrap_or(u16::MAX)), entry))
+            .collect();
+        class_entries.sort_unstable_by_key(|&(vhost, class, entry)| (vhost, class, entry.day));
+        let mut by_class: Vec<Delta> = Vec::new();
+        for (vhost, class, entry) in class_entries {
+            merge(&mut by_class, vhost, class, entry);
+        }
+        let new_names =
+            growth.take_added().into_iter().map(|((day, vhost), n)| ((day::date(day), vhost), n)).collect();
+
+        self.entries.clear();
+        self.classes.clear();
+        self.by_key.clear();
+        self.by_class.clear();
+        let forget = self.names.texts.len() > MAX_NAMES_KEPT;
+        if forget {
+            *self = Self::default();
+        }
+        (Deltas { vhosts, users, classes: by_class, new_names }, forget)
+    }
+
+    /// Moves what is beyond the caps to the overflow rows, in the order of arrival. Keys may then
+    /// stand twice; whoever takes the entries merges them.
+    fn cap(&mut self, growth: &mut Growth) {
+        let overflow = self.name(name::OVERFLOW);
+        let names = &self.names.texts;
+        let text = |id: NameId| names.get(id.0 as usize).map_or("", AsRef::as_ref);
+        for entry in &mut self.entries {
+            if !growth.admits_vhost(entry.day, text(entry.vhost)) {
+                entry.vhost = overflow;
+            }
+            if entry.part != NO_USER && !growth.admits_user(entry.day, text(entry.vhost), text(entry.part)) {
+                entry.part = overflow;
+            }
+        }
+        for entry in &mut self.classes {
+            if !growth.admits_vhost(entry.day, text(entry.vhost)) {
+                entry.vhost = overflow;
+            }
+        }
+    }
+}
+
+fn add(hasher: &RandomState, entries: &mut Vec<Entry>, index: &mut HashTable<u32>, new: Entry) {
+    let hash = hasher.hash_one(new.key());
+    let found = index.entry(
+        hash,
+        |&at| entries[at as usize].key() == new.key(),
+        |&at| hasher.hash_one(entries[at as usize].key()),
+    );
+    match found {
+        Slot::Occupied(slot) => entries[*slot.get() as usize].amount.add(new.amount),
+        Slot::Vacant(slot) => {
+            slot.insert(number(entries.len()));
+            entries.push(new);
+        }
+    }
+}
+
+/// Appends a sorted entry, or adds it to the last delta where the key is the same.
+fn merge(deltas: &mut Vec<Delta>, vhost: &str, part: &str, entry: &Entry) {
+    let day = day::date(entry.day);
+    match deltas.last_mut() {
+        Some(last) if last.day == day && last.vhost == vhost && last.part == part => last.amount.add(entry.amount),
+        _ => deltas.push(Delta { vhost: vhost.to_owned(), part: part.to_owned(), day, amount: entry.amount }),
+    }
+}
+
+/// A ledger is flushed long before it has 2^32 entries.
+fn number(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// Names, each once.
+#[derive(Debug, Default)]
+struct Names {
+    texts: Vec<Box<str>>,
+    index: HashTable<u32>,
+}
+
+impl Names {
+    fn intern(&mut self, hasher: &RandomState, name: &str) -> NameId {
+        let texts = &mut self.texts;
+        let slot = self.index.entry(
+            hasher.hash_one(name),
+            |&at| *texts[at as usize] == *name,
+            |&at| hasher.hash_one(&*texts[at as usize]),
+        );
+        match slot {
+            Slot::Occupied(found) => NameId(*found.get()),
+            Slot::Vacant(slot) => {
+                let id = number(texts.len());
+                slot.insert(id);
+                texts.push(name.into());
+                NameId(id)
+            }
+        }
+    }
+
+    /// The place of each name in bytewise order.
+    fn ranks(&self) -> Vec<u32> {
+        let mut order: Vec<u32> = (0..number(self.texts.len())).collect();
+        order.sort_unstable_by_key(|&id| &self.texts[id as usize]);
+        let mut ranks = vec![0; order.len()];
+        for (rank, id) in order.into_iter().enumerate() {
+            ranks[id as usize] = number(rank);
+        }
+        ranks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::KnownNames;
+
+    fn amount(bytes_out: u64) -> Amount {
+        Amount { bytes_in: 1, bytes_out, requests: 1 }
+    }
+
+    fn show(deltas: &[Delta]) -> Vec<String> {
+        deltas.iter().map(|d| format!("{} {} {} {}", d.vhost, d.part, d.day, d.amount.bytes_out)).collect()
+    }
+
+    #[test]
+    fn deltas_are_sorted_and_users_are_part_of_their_vhost() {
+        let mut ledger = Ledger::default();
+        let (b, a, user) = (ledger.name("b"), ledger.name("a"), ledger.name("user"));
+        ledger.add(1, b, NO_USER, amount(1));
+        ledger.add(0, b, user, amount(2));
+        ledger.add(1, b, user, amount(4));
+        ledger.add(0, a, NO_USER, amount(8));
+        ledger.add(0, b, user, amount(16));
+        let mut growth = Growth::new(KnownNames::default(), [], 9, 9);
+        let (deltas, _) = ledger.take(&mut growth, &Classes::default());
+        assert_eq!(show(&deltas.vhosts), ["a  1970-01-01 8", "b  1970-01-01 18", "b  1970-01-02 5"]);
+        assert_eq!(show(&deltas.users), ["b user 1970-01-01 18", "b user 1970-01-02 4"]);
+        assert!(ledger.is_empty());
+    }
+
+    #[test]
+    fn absorbing_renumbers_names() {
+        let (mut whole, mut part) = (Ledger::default(), Ledger::default());
+        let (x, _) = (whole.name("x"), whole.name("y"));
+        whole.add(0, x, NO_USER, amount(1));
+        let (y, x) = (part.name("y"), part.name("x"));
+        part.add(0, y, x, amount(2));
+        part.add(0, x, NO_USER, amount(4));
+        whole.absorb(&mut part);
+        let mut growth = Growth::new(KnownNames::default(), [], 9, 9);
+        let (deltas, _) = whole.take(&mut growth, &Classes::default());
+        assert_eq!(show(&deltas.vhosts), ["x  1970-01-01 5", "y  1970-01-01 2"]);
+        assert_eq!(show(&deltas.users), ["y x 1970-01-01 2"]);
+        assert!(part.is_empty());
+    }
+
+    #[test]
+    fn what_is_beyond_the_cap_shares_one_row() {
+        let mut ledger = Ledger::default();
+        for (index, vhost) in ["z", "y", "x", "w"].into_iter().enumerate() {
+            let vhost = ledger.name(vhost);
+            ledger.add(0, vhost, NO_USER, amount(1 << index));
+        }
+        let mut growth = Growth::new(KnownNames::default(), [], 2, 9);
+        let (deltas, _) = ledger.take(&mut growth, &Classes::default());
+        assert_eq!(show(&deltas.vhosts), ["_overflow  1970-01-01 12", "y  1970-01-01 2", "z  1970-01-01 1"]);
+    }
+}

@@ -1,0 +1,331 @@
+//! Daily rows, and how far every file has been read: committed together, or not at all.
+//!
+//! [`Store::flush`] is one transaction. It begins by moving the writer's row on by compare-and-swap,
+//! then each position, and only then adds. Any miss rolls the whole back and is told as
+//! [`FlushError::Overtaken`]: somebody else has moved on, and the caller reads its lines again from
+//! the stored positions. So a line is in the rows exactly once, whoever reads it, however often.
+
+use std::collections::BTreeMap;
+
+use chrono::NaiveDate;
+use chrono_tz::Tz;
+
+use crate::account::balance::Balance;
+use crate::source::content::Fingerprint;
+use crate::source::position::{Place, State, Stored};
+use crate::usage::UsageRow;
+
+pub mod sqlite;
+
+/// A process that flushes, as the store knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Writer {
+    /// Drawn at random.
+    pub instance: String,
+    /// How often it has flushed.
+    pub seq: u64,
+}
+
+/// What a process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// One a node; a new one takes the place of the old.
+    Daemon,
+    /// Any number.
+    Import,
+}
+
+/// Bytes and requests, added up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Amount {
+    /// Bytes received.
+    pub bytes_in: u64,
+    /// Bytes sent.
+    pub bytes_out: u64,
+    /// Requests served.
+    pub requests: u64,
+}
+
+impl Amount {
+    /// Adds, stopping at the end of 64 bits: a ledger is flushed long before.
+    pub fn add(&mut self, other: Self) {
+        self.bytes_in = self.bytes_in.saturating_add(other.bytes_in);
+        self.bytes_out = self.bytes_out.saturating_add(other.bytes_out);
+        self.requests = self.requests.saturating_add(other.requests);
+    }
+}
+
+/// One row to add to. `part` is the user or the class, in the tables that have one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delta {
+    /// The site.
+    pub vhost: String,
+    /// The user or the class; empty in the table of vhosts.
+    pub part: String,
+    /// The day.
+    pub day: NaiveDate,
+    /// What is added.
+    pub amount: Amount,
+}
+
+/// Deltas, each list sorted by key: fewer pages touched, fewer deadlocks.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Deltas {
+    /// For `bandwidth`.
+    pub vhosts: Vec<Delta>,
+    /// For `bandwidth_user`.
+    pub users: Vec<Delta>,
+    /// For `bandwidth_class`.
+    pub classes: Vec<Delta>,
+    /// Names seen for the first time: (day, the vhost that they are users of or "") to how many.
+    pub new_names: BTreeMap<(NaiveDate, String), u64>,
+}
+
+/// A range of bytes of a file that did not parse.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnparsedRange {
+    /// First byte.
+    pub start: u64,
+    /// Behind the last byte.
+    pub end: u64,
+    /// Lines in it.
+    pub lines: u64,
+    /// The day that the balance has them on.
+    pub day: NaiveDate,
+}
+
+/// A range as the store has it, with the balance that counts it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredRange {
+    /// The bytes.
+    pub range: UnparsedRange,
+    /// Node and source of that balance.
+    pub node: String,
+    /// See `node`.
+    pub source: String,
+}
+
+/// What a checkpoint moves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Moves {
+    /// A stored position, from this offset on.
+    Stored {
+        /// Its row.
+        id: i64,
+        /// Where it must still be.
+        from: u64,
+    },
+    /// A file that the store did not know when its scope was at this epoch.
+    New {
+        /// As [`Store::epoch`] gave it.
+        epoch: u64,
+    },
+}
+
+/// A position as it shall be committed.
+#[derive(Debug, Clone)]
+pub struct Checkpoint {
+    /// What it moves.
+    pub moves: Moves,
+    /// Which source's balance its lines are in.
+    pub source: String,
+    /// See [`Stored::scope`].
+    pub scope: String,
+    /// Where the file was last seen.
+    pub path: String,
+    /// Where it lies.
+    pub place: Option<Place>,
+    /// Of the bytes that are covered.
+    pub print: Fingerprint,
+    /// The day of the last line that had one.
+    pub last_day: Option<NaiveDate>,
+    /// Whether the file is still read.
+    pub state: State,
+    /// Lines that did not parse since the last checkpoint.
+    pub unparsed: Vec<UnparsedRange>,
+    /// Ranges, of those stored, that have been read again.
+    pub reread: Vec<UnparsedRange>,
+}
+
+/// Bytes known to be out of reach.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    /// Of which source.
+    pub source: String,
+    /// Of which file.
+    pub path: String,
+    /// The first byte that was not read.
+    pub from: u64,
+    /// Behind the last, where that is known.
+    pub to: Option<u64>,
+    /// Why.
+    pub reason: String,
+}
+
+/// What one flush commits.
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    /// Rows to add to.
+    pub deltas: Deltas,
+    /// Positions that cover exactly the lines in `deltas` and `balance`.
+    pub checkpoints: Vec<Checkpoint>,
+    /// Every line read, counted or named, by source and day.
+    pub balance: BTreeMap<(String, NaiveDate), Balance>,
+    /// Balance to take back, by node, source and day: lines that had not parsed and now have.
+    pub corrections: BTreeMap<(String, String, NaiveDate), Balance>,
+    /// Bytes out of reach.
+    pub gaps: Vec<Gap>,
+}
+
+impl Batch {
+    /// Whether there is nothing to commit.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.checkpoints.is_empty()
+            && self.deltas.vhosts.is_empty()
+            && self.balance.is_empty()
+            && self.gaps.is_empty()
+    }
+}
+
+/// What a flush did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Flushed {
+    /// The rows of the checkpoints, in their order.
+    pub positions: Vec<i64>,
+    /// Keys that the database would not take; their bytes went to `_invalid`.
+    pub refused: Vec<String>,
+}
+
+/// Why a flush did not commit.
+#[derive(Debug, thiserror::Error)]
+pub enum FlushError {
+    /// Somebody else moved a position: read again from the stored ones.
+    #[error("{0} was moved by another process")]
+    Overtaken(String),
+    /// Another daemon took this node's place: stop.
+    #[error("another daemon runs as this node now")]
+    Replaced,
+    /// The store did not take it; the batch can be tried again unchanged.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What the store said.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Busy, full, read-only, away: may pass.
+    #[error("{doing}: {cause}")]
+    Unavailable {
+        /// What was being done, to what.
+        doing: String,
+        /// The database's own words.
+        cause: String,
+    },
+    /// Will not pass by itself.
+    #[error("{message}")]
+    Unusable {
+        /// What is wrong and what to do.
+        message: String,
+    },
+}
+
+/// First-ever names, known to the store when it was asked.
+#[derive(Debug, Default)]
+pub struct KnownNames {
+    /// Vhosts that have rows.
+    pub vhosts: Vec<String>,
+    /// (vhost, user) that have rows.
+    pub users: Vec<(String, String)>,
+    /// How many were new, by day and vhost ("" for vhosts), for the days asked about.
+    pub new_names: BTreeMap<(NaiveDate, String), u64>,
+}
+
+/// Which table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Table {
+    /// `bandwidth`
+    Vhosts,
+    /// `bandwidth_user`
+    Users,
+    /// `bandwidth_class`
+    Classes,
+}
+
+/// What all stores do. Calls block; each store is owned by one thread.
+pub trait Store: Send {
+    /// The zone whose days the rows are.
+    fn zone(&self) -> Tz;
+    /// The secret with which contents are hashed in this store.
+    fn seed(&self) -> u64;
+    /// Registers a process; a daemon takes the place of the node's last one. `now`: seconds since 1970.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    fn register(&mut self, node: &str, role: Role, now: i64) -> Result<Writer, StoreError>;
+    /// Takes a process off, and forgets what is too old to matter.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    fn retire(&mut self, writer: &Writer, now: i64) -> Result<(), StoreError>;
+    /// Commits a batch, all of it or nothing, and moves `writer` on. `now`: seconds since 1970.
+    ///
+    /// # Errors
+    /// See [`FlushError`]; in each case nothing of the batch is in the store.
+    fn flush(&mut self, writer: &mut Writer, node: &str, batch: &Batch, now: i64) -> Result<Flushed, FlushError>;
+    /// The positions that a node still reads.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    fn living(&mut self, node: &str) -> Result<Vec<Stored>, StoreError>;
+    /// Positions with this inode, of any node and scope.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    fn at_inode(&mut self, inode: u64) -> Result<Vec<Stored>, StoreError>;
+    /// Positions in a scope whose head the given function recognises: it is asked, for each length
+    /// of head that the store has, for the hash of so many bytes (`None`: the file is shorter).
+    ///
+    /// # Errors
+    /// When the store does not answer, or reading the file fails.
+    fn by_head(
+        &mut self,
+        scope: &str,
+        hash_of: &mut dyn FnMut(u64) -> std::io::Result<Option<u128>>,
+    ) -> Result<Vec<Stored>, StoreError>;
+    /// How often a scope has met a new file.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    fn epoch(&mut self, scope: &str) -> Result<u64, StoreError>;
+    /// Names that have rows, and how many were new since `since`.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    fn known_names(&mut self, since: NaiveDate) -> Result<KnownNames, StoreError>;
+    /// Ranges of a file that did not parse.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    fn unparsed(&mut self, position: i64) -> Result<Vec<StoredRange>, StoreError>;
+    /// Rows of a table, days inclusive, of one vhost or all.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    fn rows(
+        &mut self,
+        table: Table,
+        from: NaiveDate,
+        to: NaiveDate,
+        vhost: Option<&str>,
+    ) -> Result<Vec<UsageRow>, StoreError>;
+    /// The balance by node, source and day.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    fn balance(
+        &mut self,
+        from: NaiveDate,
+        to: NaiveDate,
+    ) -> Result<BTreeMap<(String, String, NaiveDate), Balance>, StoreError>;
+}

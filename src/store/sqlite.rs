@@ -1,0 +1,672 @@
+//! The embedded store: one SQLite file, WAL, `synchronous=FULL`.
+//!
+//! A flush takes the write lock at once (`BEGIN IMMEDIATE`) and waits for others up to
+//! [`BUSY_WAIT`]; readers never wait for it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use chrono::NaiveDate;
+use chrono_tz::Tz;
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Row, Transaction, TransactionBehavior, params};
+
+use super::{
+    Amount, Batch, Checkpoint, Delta, FlushError, Flushed, KnownNames, Moves, Role, Store, StoreError, StoredRange,
+    Table, UnparsedRange, Writer,
+};
+use crate::account::balance::{Balance, Count};
+use crate::account::name;
+use crate::source::content::Fingerprint;
+use crate::source::position::{Place, State, Stored};
+use crate::usage::UsageRow;
+
+/// How long a flush waits for another process's.
+pub const BUSY_WAIT: Duration = Duration::from_secs(30);
+/// Ranges of unparsed bytes that are kept of one file.
+pub const MAX_UNPARSED_RANGES: u64 = 1_000;
+/// How long the identities of finished files are kept.
+const KEEP_FINISHED_SECONDS: i64 = 400 * 86_400;
+/// The version of the schema that this program writes.
+const SCHEMA_VERSION: i64 = 1;
+
+macro_rules! sql {
+    ($name:literal) => {
+        include_str!(concat!("../../sql/sqlite/", $name, ".sql"))
+    };
+}
+
+/// One connection.
+pub struct Sqlite {
+    connection: Connection,
+    path: PathBuf,
+    zone: Tz,
+    seed: u64,
+}
+
+impl Sqlite {
+    /// Opens the store, making it first where there is none. `zone` is the zone that the operator
+    /// named; `fallback` the one for a new store where none was named.
+    ///
+    /// # Errors
+    /// When the file cannot be opened, is no store, is of another version, or keeps another zone's days.
+    pub fn open(path: &Path, zone: Option<Tz>, fallback: Tz) -> Result<Self, StoreError> {
+        let doing = || format!("store {}", path.display());
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder).map_err(|cause| StoreError::Unusable {
+                message: format!(
+                    "cannot make the state directory {}: {cause}\nchoose another one with --state DIR",
+                    folder.display()
+                ),
+            })?;
+        }
+        let mut connection = Connection::open(path).map_err(|cause| StoreError::Unusable {
+            message: format!("cannot open {}: {cause}\nchoose another place with --state DIR or --store URL", doing()),
+        })?;
+        prepare(&connection).map_err(|cause| unavailable(doing(), &cause))?;
+        initialise(&mut connection, path, zone.unwrap_or(fallback))?;
+        Self::check(connection, path, zone)
+    }
+
+    /// Opens an existing store to read from. `None`: there is none yet.
+    ///
+    /// # Errors
+    /// As [`Sqlite::open`].
+    pub fn open_existing(path: &Path, zone: Option<Tz>) -> Result<Option<Self>, StoreError> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let writable = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE);
+        let connection = writable.or_else(|_| Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY));
+        let connection = connection.map_err(|cause| unavailable(format!("opening {}", path.display()), &cause))?;
+        connection.busy_timeout(BUSY_WAIT).map_err(|cause| unavailable(path.display().to_string(), &cause))?;
+        if version(&connection, path)? == 0 {
+            return Ok(None);
+        }
+        Self::check(connection, path, zone).map(Some)
+    }
+
+    fn check(connection: Connection, path: &Path, zone: Option<Tz>) -> Result<Self, StoreError> {
+        let found = version(&connection, path)?;
+        if found != SCHEMA_VERSION {
+            return Err(StoreError::Unusable {
+                message: format!(
+                    "store {} has schema version {found}, this program knows version {SCHEMA_VERSION}\n\
+                     use the program that wrote it, or a newer one",
+                    path.display()
+                ),
+            });
+        }
+        let stored = meta(&connection, path, "timezone")?;
+        let Ok(stored_zone) = stored.parse::<Tz>() else {
+            return Err(StoreError::Unusable {
+                message: format!("store {}: its time zone {stored:?} is unknown to this program", path.display()),
+            });
+        };
+        if let Some(wanted) = zone.filter(|wanted| *wanted != stored_zone) {
+            return Err(StoreError::Unusable {
+                message: format!(
+                    "store {} keeps the days of {stored_zone}, not of {wanted}: rows of two zones cannot be added up\n\
+                     say timezone = \"{stored_zone}\", or begin a new store with --state DIR",
+                    path.display()
+                ),
+            });
+        }
+        let seed = meta(&connection, path, "seed")?;
+        let seed = u64::from_str_radix(&seed, 16).map_err(|_| StoreError::Unusable {
+            message: format!("store {}: its seed {seed:?} is no number", path.display()),
+        })?;
+        Ok(Self { connection, path: path.to_owned(), zone: stored_zone, seed })
+    }
+
+    fn doing(&self, what: &str) -> String {
+        format!("{what} in {}", self.path.display())
+    }
+
+    /// Runs a query and turns each row into a value.
+    fn list<T>(
+        &self,
+        what: &str,
+        statement: &str,
+        parameters: impl rusqlite::Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, StoreError> {
+        let run = || {
+            let mut prepared = self.connection.prepare_cached(statement)?;
+            prepared.query_map(parameters, read)?.collect::<rusqlite::Result<Vec<T>>>()
+        };
+        run().map_err(|cause| unavailable(self.doing(what), &cause))
+    }
+}
+
+impl Store for Sqlite {
+    fn zone(&self) -> Tz {
+        self.zone
+    }
+
+    fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    fn register(&mut self, node: &str, role: Role, now: i64) -> Result<Writer, StoreError> {
+        let instance = format!("{:016x}{:016x}", random(), random());
+        let doing = self.doing("registering");
+        let register = |transaction: &Transaction<'_>| {
+            if role == Role::Daemon {
+                transaction.execute(sql!("writer_replace_daemon"), [node])?;
+            }
+            transaction
+                .execute(sql!("writer_insert"), params![instance, node, i64::from(role == Role::Daemon), now])
+                .map(drop)
+        };
+        immediately(&mut self.connection, register).map_err(|cause| unavailable(doing, &cause))?;
+        Ok(Writer { instance, seq: 0 })
+    }
+
+    fn retire(&mut self, writer: &Writer, now: i64) -> Result<(), StoreError> {
+        let doing = self.doing("signing off");
+        let old = now - KEEP_FINISHED_SECONDS;
+        let forget = |transaction: &Transaction<'_>| {
+            transaction.execute(sql!("writer_forget"), params![writer.instance, old])?;
+            transaction.execute(sql!("positions_forget"), [old]).map(drop)
+        };
+        immediately(&mut self.connection, forget).map_err(|cause| unavailable(doing, &cause))
+    }
+
+    fn flush(&mut self, writer: &mut Writer, node: &str, batch: &Batch, now: i64) -> Result<Flushed, FlushError> {
+        let doing = self.doing("flushing");
+        let failed = |cause: rusqlite::Error| FlushError::Store(unavailable(doing.clone(), &cause));
+        let transaction =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+        let flushed = Flush { transaction: &transaction, node, now }.run(writer, batch).map_err(|stop| match stop {
+            Stop::Overtaken(what) => FlushError::Overtaken(what),
+            Stop::Replaced => FlushError::Replaced,
+            Stop::Failed(cause) => failed(cause),
+        })?;
+        transaction.commit().map_err(failed)?;
+        writer.seq += 1;
+        Ok(flushed)
+    }
+
+    fn living(&mut self, node: &str) -> Result<Vec<Stored>, StoreError> {
+        self.list("reading positions", sql!("positions_living"), [node], stored)
+    }
+
+    fn at_inode(&mut self, inode: u64) -> Result<Vec<Stored>, StoreError> {
+        self.list("reading positions", sql!("positions_at_inode"), [inode.cast_signed()], stored)
+    }
+
+    fn by_head(
+        &mut self,
+        scope: &str,
+        hash_of: &mut dyn FnMut(u64) -> std::io::Result<Option<u128>>,
+    ) -> Result<Vec<Stored>, StoreError> {
+        let mut found = Vec::new();
+        let mut length = 0_i64;
+        loop {
+            let next = self.list("reading positions", sql!("next_head_len"), params![scope, length], |row| {
+                row.get::<_, Option<i64>>(0)
+            })?;
+            let Some(Some(next)) = next.first().copied() else { return Ok(found) };
+            length = next;
+            let hash = hash_of(length.cast_unsigned()).map_err(|cause| StoreError::Unavailable {
+                doing: "reading the head of a file".to_owned(),
+                cause: cause.to_string(),
+            })?;
+            let Some(hash) = hash else { return Ok(found) };
+            let head = hash.to_le_bytes();
+            found.extend(self.list(
+                "reading positions",
+                sql!("positions_by_head"),
+                params![scope, length, head],
+                stored,
+            )?);
+        }
+    }
+
+    fn epoch(&mut self, scope: &str) -> Result<u64, StoreError> {
+        let rows = self.list("reading a scope", sql!("scope_epoch"), [scope], |row| unsigned(row, 0))?;
+        Ok(rows.first().copied().unwrap_or(0))
+    }
+
+    fn known_names(&mut self, since: NaiveDate) -> Result<KnownNames, StoreError> {
+        let what = "reading names";
+        let vhosts = self.list(what, sql!("known_vhosts"), [], |row| row.get(0))?;
+        let users = self.list(what, sql!("known_users"), [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let new_names = self.list(what, sql!("new_names"), [since.to_string()], |row| {
+            Ok(((day(row, 0)?, row.get(1)?), unsigned(row, 2)?))
+        })?;
+        Ok(KnownNames { vhosts, users, new_names: new_names.into_iter().collect() })
+    }
+
+    fn unparsed(&mut self, position: i64) -> Result<Vec<StoredRange>, StoreError> {
+        self.list("reading unparsed ranges", sql!("unparsed_ranges"), [position], |row| {
+            let range = UnparsedRange {
+                start: unsigned(row, 0)?,
+                end: unsigned(row, 1)?,
+                lines: unsigned(row, 2)?,
+                day: day(row, 5)?,
+            };
+            Ok(StoredRange { range, node: row.get(3)?, source: row.get(4)? })
+        })
+    }
+
+    fn rows(
+        &mut self,
+        table: Table,
+        from: NaiveDate,
+        to: NaiveDate,
+        vhost: Option<&str>,
+    ) -> Result<Vec<UsageRow>, StoreError> {
+        let statement = match table {
+            Table::Vhosts => sql!("rows_vhost"),
+            Table::Users => sql!("rows_user"),
+            Table::Classes => sql!("rows_class"),
+        };
+        self.list("reading rows", statement, params![from.to_string(), to.to_string(), vhost], |row| {
+            Ok(UsageRow {
+                day: day(row, 0)?,
+                vhost: row.get(1)?,
+                user: row.get(2)?,
+                class: row.get(3)?,
+                bytes_in: unsigned(row, 4)?,
+                bytes_out: unsigned(row, 5)?,
+                requests: unsigned(row, 6)?,
+            })
+        })
+    }
+
+    fn balance(
+        &mut self,
+        from: NaiveDate,
+        to: NaiveDate,
+    ) -> Result<BTreeMap<(String, String, NaiveDate), Balance>, StoreError> {
+        let rows = self.list(
+            "reading the balance",
+            sql!("balance_rows"),
+            params![from.to_string(), to.to_string()],
+            |row| {
+                let count = |column: usize| -> rusqlite::Result<Count> {
+                    Ok(Count { lines: unsigned(row, column)?, bytes: unsigned(row, column + 4)? })
+                };
+                let balance =
+                    Balance { counted: count(3)?, unparsed: count(4)?, ignored: count(5)?, unattributed: count(6)? };
+                Ok(((row.get(0)?, row.get(1)?, day(row, 2)?), balance))
+            },
+        )?;
+        Ok(rows.into_iter().collect())
+    }
+}
+
+/// Why a transaction was given up.
+enum Stop {
+    Overtaken(String),
+    Replaced,
+    Failed(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Stop {
+    fn from(cause: rusqlite::Error) -> Self {
+        Self::Failed(cause)
+    }
+}
+
+/// The steps of one flush, inside its transaction.
+struct Flush<'t> {
+    transaction: &'t Transaction<'t>,
+    node: &'t str,
+    now: i64,
+}
+
+impl Flush<'_> {
+    fn run(&self, writer: &Writer, batch: &Batch) -> Result<Flushed, Stop> {
+        if self.execute(sql!("flush_writer"), params![writer.instance, signed(writer.seq)])? != 1 {
+            return Err(Stop::Replaced);
+        }
+        self.claim_scopes(&batch.checkpoints)?;
+        let mut flushed = Flushed::default();
+        for checkpoint in &batch.checkpoints {
+            flushed.positions.push(self.checkpoint(checkpoint)?);
+        }
+        self.add("bandwidth", &batch.deltas.vhosts, &mut flushed.refused)?;
+        self.add("bandwidth_user", &batch.deltas.users, &mut flushed.refused)?;
+        self.add("bandwidth_class", &batch.deltas.classes, &mut flushed.refused)?;
+        for ((day, vhost), names) in &batch.deltas.new_names {
+            self.execute(sql!("upsert_new_names"), params![day.to_string(), vhost, signed(*names)])?;
+        }
+        for ((source, day), balance) in &batch.balance {
+            self.book(self.node, source, *day, balance, 1)?;
+        }
+        for ((node, source, day), balance) in &batch.corrections {
+            self.book(node, source, *day, balance, -1)?;
+        }
+        for gap in &batch.gaps {
+            let (from, to) = (signed(gap.from), gap.to.map(signed));
+            self.execute(
+                sql!("insert_gap"),
+                params![self.node, gap.source, gap.path, from, to, gap.reason, self.now],
+            )?;
+        }
+        Ok(flushed)
+    }
+
+    /// New files are new only if nobody else has met a new file in their scope since we looked.
+    fn claim_scopes(&self, checkpoints: &[Checkpoint]) -> Result<(), Stop> {
+        let mut scopes = BTreeMap::new();
+        for checkpoint in checkpoints {
+            if let Moves::New { epoch } = checkpoint.moves {
+                scopes.insert(checkpoint.scope.as_str(), epoch);
+            }
+        }
+        for (scope, epoch) in scopes {
+            self.execute(sql!("flush_scope_first"), [scope])?;
+            if self.execute(sql!("flush_scope"), params![scope, signed(epoch)])? != 1 {
+                return Err(Stop::Overtaken(format!("the scope {scope:?}")));
+            }
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&self, checkpoint: &Checkpoint) -> Result<i64, Stop> {
+        let place = checkpoint.place;
+        let (device, inode) = (place.map(|p| p.device.cast_signed()), place.map(|p| p.inode.cast_signed()));
+        let birth = place.and_then(|p| p.birth);
+        let print = &checkpoint.print;
+        let (head, tail) = (print.head.to_le_bytes(), print.tail.to_le_bytes());
+        let (chain, content) = (print.chain.to_le_bytes(), print.content.to_le_bytes());
+        let last_day = checkpoint.last_day.map(|day| day.to_string());
+        let state = match checkpoint.state {
+            State::Living => 0,
+            State::Finished => 1,
+            State::Replaced => 2,
+        };
+        let id = match checkpoint.moves {
+            Moves::New { .. } => {
+                self.execute(
+                    sql!("flush_position_insert"),
+                    params![
+                        self.node,
+                        checkpoint.source,
+                        checkpoint.scope,
+                        checkpoint.path,
+                        device,
+                        inode,
+                        birth,
+                        signed(print.head_len),
+                        head,
+                        signed(print.offset),
+                        tail,
+                        chain,
+                        content,
+                        last_day,
+                        state,
+                        0,
+                        self.now
+                    ],
+                )?;
+                self.transaction.last_insert_rowid()
+            }
+            Moves::Stored { id, from } => {
+                let moved = self.execute(
+                    sql!("flush_position_update"),
+                    params![
+                        id,
+                        signed(from),
+                        checkpoint.path,
+                        device,
+                        inode,
+                        birth,
+                        signed(print.head_len),
+                        head,
+                        signed(print.offset),
+                        tail,
+                        chain,
+                        content,
+                        last_day,
+                        state,
+                        self.now
+                    ],
+                )?;
+                if moved != 1 {
+                    return Err(Stop::Overtaken(checkpoint.path.clone()));
+                }
+                id
+            }
+        };
+        self.keep_ranges(id, checkpoint)?;
+        Ok(id)
+    }
+
+    fn keep_ranges(&self, id: i64, checkpoint: &Checkpoint) -> Result<(), Stop> {
+        for range in &checkpoint.reread {
+            if self.execute(sql!("flush_unparsed_delete"), params![id, signed(range.start), signed(range.end)])? != 1 {
+                return Err(Stop::Overtaken(format!("the unparsed bytes of {}", checkpoint.path)));
+            }
+        }
+        if checkpoint.unparsed.is_empty() {
+            return Ok(());
+        }
+        let mut kept =
+            self.transaction.prepare_cached(sql!("flush_unparsed_count"))?.query_row([id], |row| unsigned(row, 0))?;
+        let mut dropped = 0;
+        for range in &checkpoint.unparsed {
+            if kept >= MAX_UNPARSED_RANGES {
+                dropped += range.lines;
+                continue;
+            }
+            kept += 1;
+            self.execute(
+                sql!("flush_unparsed"),
+                params![
+                    id,
+                    signed(range.start),
+                    signed(range.end),
+                    signed(range.lines),
+                    self.node,
+                    checkpoint.source,
+                    range.day.to_string()
+                ],
+            )?;
+        }
+        if dropped > 0 {
+            self.execute(sql!("flush_unparsed_dropped"), params![id, signed(dropped)])?;
+        }
+        Ok(())
+    }
+
+    /// Adds to the rows of one table. A key whose row will not take it goes to `_invalid`, so that one
+    /// row cannot stop all others.
+    fn add(&self, table: &str, deltas: &[Delta], refused: &mut Vec<String>) -> Result<(), Stop> {
+        for delta in deltas {
+            match self.add_one(table, delta) {
+                Ok(()) => {}
+                Err(cause) if is_data_error(&cause) && delta.vhost != name::INVALID => {
+                    refused.push(format!("{table}: {} {} {}: {cause}", delta.vhost, delta.part, delta.day));
+                    self.add_one(table, &Delta { vhost: name::INVALID.to_owned(), ..delta.clone() })?;
+                }
+                Err(cause) => return Err(cause.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn add_one(&self, table: &str, delta: &Delta) -> rusqlite::Result<()> {
+        let Amount { bytes_in, bytes_out, requests } = delta.amount;
+        let (bytes_in, bytes_out, requests) = (signed(bytes_in), signed(bytes_out), signed(requests));
+        let day = delta.day.to_string();
+        let done = match table {
+            "bandwidth" => self.execute(
+                sql!("upsert_bandwidth"),
+                params![delta.vhost, day, bytes_in, bytes_out, requests],
+            ),
+            "bandwidth_user" => self.execute(
+                sql!("upsert_bandwidth_user"),
+                params![delta.vhost, delta.part, day, bytes_in, bytes_out, requests],
+            ),
+            _ => self.execute(
+                sql!("upsert_bandwidth_class"),
+                params![delta.vhost, delta.part, day, bytes_in, bytes_out, requests],
+            ),
+        };
+        done.map(drop)
+    }
+
+    fn book(&self, node: &str, source: &str, day: NaiveDate, balance: &Balance, sign: i64) -> Result<(), Stop> {
+        let parts = [balance.counted, balance.unparsed, balance.ignored, balance.unattributed];
+        let lines = parts.map(|part| sign * signed(part.lines));
+        let bytes = parts.map(|part| sign * signed(part.bytes));
+        self.execute(
+            sql!("upsert_balance"),
+            params![
+                node,
+                source,
+                day.to_string(),
+                lines[0],
+                lines[1],
+                lines[2],
+                lines[3],
+                bytes[0],
+                bytes[1],
+                bytes[2],
+                bytes[3]
+            ],
+        )?;
+        Ok(())
+    }
+
+    fn execute(&self, statement: &str, parameters: impl rusqlite::Params) -> rusqlite::Result<usize> {
+        self.transaction.prepare_cached(statement)?.execute(parameters)
+    }
+}
+
+/// Settings of each connection that writes.
+fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY_WAIT)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", "ON")
+}
+
+/// Makes the tables of a new store, once, whoever comes first.
+fn initialise(connection: &mut Connection, path: &Path, zone: Tz) -> Result<(), StoreError> {
+    if version(connection, path)? != 0 {
+        return Ok(());
+    }
+    let seed = format!("{:016x}", random());
+    let make = |transaction: &Transaction<'_>| {
+        let made: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        if made != 0 {
+            return Ok(());
+        }
+        transaction.execute_batch(sql!("schema-1"))?;
+        for (name, value) in [("timezone", zone.name()), ("seed", &seed)] {
+            transaction.execute(sql!("meta_insert"), [name, value])?;
+        }
+        transaction.pragma_update(None, "user_version", SCHEMA_VERSION)
+    };
+    immediately(connection, make)
+        .map_err(|cause| unavailable(format!("making the tables in {}", path.display()), &cause))
+}
+
+fn version(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
+    connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(|cause| {
+        if cause.sqlite_error_code() == Some(ErrorCode::NotADatabase) {
+            return StoreError::Unusable {
+                message: format!("{} is no SQLite database\nname another file with --store sqlite:PATH", path.display()),
+            };
+        }
+        unavailable(format!("reading {}", path.display()), &cause)
+    })
+}
+
+fn meta(connection: &Connection, path: &Path, name: &str) -> Result<String, StoreError> {
+    let value = connection
+        .query_row(sql!("meta_value"), [name], |row| row.get(0))
+        .optional()
+        .map_err(|cause| unavailable(format!("reading {}", path.display()), &cause))?;
+    value.ok_or_else(|| StoreError::Unusable {
+        message: format!("{} is no store of tollkeeper: it does not say its {name}", path.display()),
+    })
+}
+
+fn immediately<T>(
+    connection: &mut Connection,
+    body: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let value = body(&transaction)?;
+    transaction.commit()?;
+    Ok(value)
+}
+
+fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
+    let optional = |column: usize| row.get::<_, Option<i64>>(column);
+    let place = match (optional(5)?, optional(6)?) {
+        (Some(device), Some(inode)) => {
+            Some(Place { device: device.cast_unsigned(), inode: inode.cast_unsigned(), birth: optional(7)? })
+        }
+        _ => None,
+    };
+    let hash = |column: usize| row.get::<_, [u8; 16]>(column).map(u128::from_le_bytes);
+    let last_day = row.get::<_, Option<String>>(14)?;
+    Ok(Stored {
+        id: row.get(0)?,
+        node: row.get(1)?,
+        source: row.get(2)?,
+        scope: row.get(3)?,
+        path: row.get(4)?,
+        place,
+        print: Fingerprint {
+            offset: unsigned(row, 10)?,
+            head_len: unsigned(row, 8)?,
+            head: hash(9)?,
+            tail: hash(11)?,
+            chain: hash(12)?,
+            content: hash(13)?,
+        },
+        last_day: last_day.and_then(|day| day.parse().ok()),
+        state: match row.get::<_, i64>(15)? {
+            0 => State::Living,
+            2 => State::Replaced,
+            _ => State::Finished,
+        },
+    })
+}
+
+fn day(row: &Row<'_>, column: usize) -> rusqlite::Result<NaiveDate> {
+    let text: String = row.get(column)?;
+    text.parse().map_err(|cause| {
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(cause))
+    })
+}
+
+/// Amounts are never negative; a table that somebody edited may be, and counts as nothing.
+fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    Ok(u64::try_from(row.get::<_, i64>(column)?).unwrap_or(0))
+}
+
+/// One batch cannot reach 63 bits: a line claims at most 2^50, and a flush comes long before 2^13 such.
+fn signed(amount: u64) -> i64 {
+    i64::try_from(amount).unwrap_or(i64::MAX)
+}
+
+/// Whether it is the row's own fault, and would be again at each try.
+fn is_data_error(cause: &rusqlite::Error) -> bool {
+    matches!(
+        cause.sqlite_error_code(),
+        Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig)
+    )
+}
+
+fn unavailable(doing: String, cause: &rusqlite::Error) -> StoreError {
+    StoreError::Unavailable { doing, cause: cause.to_string() }
+}
+
+/// Random bits from the keys that the standard library draws for each hasher from the system.
+fn random() -> u64 {
+    use std::hash::{BuildHasher as _, Hasher as _};
+    let mut hasher = std::collections::hash_map::RandomState::new().build_hasher();
+    hasher.write_u32(std::process::id());
+    hasher.finish()
+}

@@ -1,0 +1,370 @@
+//! Bytes of a log into the ledger and the balance: one walk over the lines of a chunk.
+//!
+//! Everything that is read is accounted for in the [`Outcome`]: counted, or named as not counted.
+//! The lines of a run that does not parse, at the end of a chunk, are held apart: it is for the
+//! caller to commit them as unparsed, or to leave them unread until a line that parses shows that
+//! the format is right.
+
+use ahash::RandomState;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry as Slot;
+use memchr::memchr;
+use tollkeeper_parsers::error::{Expected, LineError};
+use tollkeeper_parsers::framing::MAX_LINE_BYTES;
+use tollkeeper_parsers::record::{Line, Logged, Record};
+
+use crate::account::balance::Balance;
+use crate::account::day::{DayNumber, Days};
+use crate::account::{Rules, SourceRules, Unattributed, credits_user, measure, name};
+use crate::ledger::{Ledger, NO_USER, NameId};
+use crate::store::Amount;
+
+/// A file none of whose first lines parses is not in its format.
+pub const MAX_UNPARSED_AT_START: u64 = 100;
+/// Nor is what follows after so many lines in a row that do not parse.
+pub const MAX_UNPARSED_IN_A_ROW: u64 = 1_000;
+/// Ranges that one outcome names; further lines are only counted.
+const MAX_RANGES: usize = 1_000;
+/// Lines that did not parse, of which an outcome says why.
+const MAX_FAILURES: usize = 5;
+/// Raw names that are remembered with their number; beyond, all are forgotten.
+const MAX_CACHED_NAMES: usize = 65_536;
+
+/// What reading a file carries from one chunk to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// The day of the last line that had one.
+    pub last_day: Option<DayNumber>,
+    /// Whether any line has parsed.
+    pub fits: bool,
+    /// Lines in a row, up to here, that did not parse.
+    pub run: u64,
+}
+
+/// A range of the file that did not parse. `day`: of the line before it, where it had one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unparsed {
+    /// First byte.
+    pub start: u64,
+    /// Behind the last.
+    pub end: u64,
+    /// Lines in it.
+    pub lines: u64,
+    /// The day of the lines before it.
+    pub day: Option<DayNumber>,
+}
+
+/// Why a line did not parse.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// Where in the file the line begins.
+    pub offset: u64,
+    /// Which format of the list came furthest, and how far.
+    pub format: usize,
+    /// What it wanted there.
+    pub error: LineError,
+    /// The line, or its first bytes.
+    pub line: Vec<u8>,
+}
+
+/// What became of a chunk.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// By day; `None` for lines before the first that had one.
+    pub balance: Vec<(Option<DayNumber>, Balance)>,
+    /// Ranges that did not parse.
+    pub unparsed: Vec<Unparsed>,
+    /// Lines that did not parse beyond those ranges.
+    pub dropped: u64,
+    /// The run of lines at the end that does not parse, blank lines and comments in it included.
+    pub held: Option<Held>,
+    /// Bytes of the chunk that the above covers, held ones included.
+    pub consumed: usize,
+    /// Lines that did not parse, before the first that did.
+    pub leading_run: u64,
+    /// Whether any line parsed.
+    pub any_parsed: bool,
+    /// The first day met.
+    pub first_day: Option<DayNumber>,
+    /// Where the format was given up: the start of the run that is too long.
+    pub does_not_fit: Option<u64>,
+    /// The first lines that did not parse.
+    pub failures: Vec<Failure>,
+    /// The first reason why a request was charged to nobody.
+    pub unattributed: Option<(u64, Unattributed)>,
+}
+
+/// Lines at the end of a chunk that are not committed yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// Where in the file they begin.
+    pub start: u64,
+    /// What they would be booked as.
+    pub balance: Balance,
+    /// Their ranges.
+    pub unparsed: Vec<Unparsed>,
+    /// Lines beyond those ranges.
+    pub dropped: u64,
+}
+
+impl Outcome {
+    /// Books the held lines as unparsed: the file ends here, or somebody decided.
+    pub fn accept_held(&mut self, last_day: Option<DayNumber>) {
+        if let Some(held) = self.held.take() {
+            self.book(last_day).add(&held.balance);
+            self.unparsed.extend(held.unparsed);
+            self.dropped += held.dropped;
+        }
+    }
+
+    fn book(&mut self, day: Option<DayNumber>) -> &mut Balance {
+        let at = match self.balance.iter().rposition(|(of, _)| *of == day) {
+            Some(at) => at,
+            None => {
+                self.balance.push((day, Balance::default()));
+                self.balance.len() - 1
+            }
+        };
+        &mut self.balance[at].1
+    }
+}
+
+/// Sums lines into its ledger.
+#[derive(Debug)]
+pub struct Tally {
+    /// What has been summed.
+    pub ledger: Ledger,
+    days: Days,
+    vhosts: Cache,
+    users: Cache,
+    none: NameId,
+}
+
+impl Tally {
+    /// With an empty ledger.
+    #[must_use]
+    pub fn new(rules: &Rules) -> Self {
+        let mut ledger = Ledger::default();
+        let none = ledger.name(name::NONE);
+        Self { ledger, days: Days::new(rules.zone), vhosts: Cache::default(), users: Cache::default(), none }
+    }
+
+    /// Forgets the numbers of names: the ledger has forgotten them, or the rules have changed.
+    pub fn forget_names(&mut self) {
+        self.vhosts = Cache::default();
+        self.users = Cache::default();
+        self.none = self.ledger.name(name::NONE);
+    }
+
+    /// Reads whole lines. `base` is where in the file the chunk begins; a last line without a
+    /// newline is read like any other, so the caller cuts it off unless the file ends with it.
+    /// `now`: seconds since 1970.
+    pub fn read(
+        &mut self,
+        rules: &Rules,
+        source: &SourceRules,
+        progress: &mut Progress,
+        chunk: &[u8],
+        base: u64,
+        now: i64,
+    ) -> Outcome {
+        let site = source.vhost.as_deref().map(|site| self.ledger.name(site));
+        let mut walk = Walk {
+            site: site.unwrap_or(self.none),
+            tally: self,
+            rules,
+            source,
+            progress,
+            now,
+            outcome: Outcome::default(),
+        };
+        let mut at = 0;
+        while at < chunk.len() {
+            let (line, end) = match memchr(b'\n', &chunk[at..]) {
+                Some(length) => (&chunk[at..at + length], at + length + 1),
+                None => (&chunk[at..], chunk.len()),
+            };
+            let run_too_long = walk.line(line, base + at as u64, (end - at) as u64);
+            at = end;
+            if run_too_long {
+                let start = walk.outcome.held.take().map_or(base, |held| held.start);
+                walk.outcome.does_not_fit = Some(start);
+                break;
+            }
+        }
+        let mut outcome = walk.outcome;
+        outcome.consumed = at;
+        outcome
+    }
+}
+
+/// One chunk being read.
+struct Walk<'w> {
+    tally: &'w mut Tally,
+    rules: &'w Rules,
+    source: &'w SourceRules,
+    progress: &'w mut Progress,
+    site: NameId,
+    now: i64,
+    outcome: Outcome,
+}
+
+impl Walk<'_> {
+    /// Reads one line; `true` when the format is to be given up.
+    fn line(&mut self, line: &[u8], offset: u64, bytes: u64) -> bool {
+        if line.len() > MAX_LINE_BYTES {
+            // Clients can cause it, so it says nothing about the format.
+            let error = LineError { at: MAX_LINE_BYTES, expected: Expected::ShorterLine };
+            self.fail(line, offset, 0, error);
+            self.book_unparsed(offset, bytes, false);
+            return false;
+        }
+        let mut furthest: Option<(usize, LineError)> = None;
+        for (index, plan) in self.source.plans.iter().enumerate() {
+            match plan.read(line) {
+                Ok(Line::Record(record)) => {
+                    self.parsed();
+                    self.charge(&record, offset, bytes);
+                    return false;
+                }
+                Ok(Line::Ignored(_)) => {
+                    let day = self.progress.last_day;
+                    match &mut self.outcome.held {
+                        Some(held) => held.balance.ignored.line(bytes),
+                        None => self.outcome.book(day).ignored.line(bytes),
+                    }
+                    return false;
+                }
+                Err(error) => {
+                    if furthest.is_none_or(|(_, best)| error.at > best.at) {
+                        furthest = Some((index, error));
+                    }
+                }
+            }
+        }
+        if let Some((format, error)) = furthest {
+            self.fail(line, offset, format, error);
+        }
+        self.progress.run += 1;
+        self.book_unparsed(offset, bytes, true);
+        let most = if self.progress.fits { MAX_UNPARSED_IN_A_ROW } else { MAX_UNPARSED_AT_START };
+        self.progress.run >= most
+    }
+
+    /// A line parsed: the format is right, and what was held was the clients' doing.
+    fn parsed(&mut self) {
+        if !self.outcome.any_parsed {
+            self.outcome.any_parsed = true;
+            self.outcome.leading_run = self.progress.run;
+        }
+        self.progress.fits = true;
+        self.progress.run = 0;
+        if self.outcome.held.is_some() {
+            self.outcome.accept_held(self.progress.last_day);
+        }
+    }
+
+    fn charge(&mut self, record: &Record<'_>, offset: u64, bytes: u64) {
+        let (day, bytes_in, bytes_out) = match measure(record, &mut self.tally.days, self.now) {
+            Ok(measured) => measured,
+            Err(reason) => {
+                self.outcome.unattributed.get_or_insert((offset, reason));
+                self.outcome.book(self.progress.last_day).unattributed.line(bytes);
+                return;
+            }
+        };
+        self.progress.last_day = Some(day);
+        if self.outcome.first_day.is_none() {
+            self.outcome.first_day = Some(day);
+        }
+        let amount = Amount { bytes_in, bytes_out, requests: 1 };
+        let vhost = match &record.vhost {
+            Some(logged) => self.vhost(logged),
+            None => self.site,
+        };
+        let user = match &record.user {
+            Some(logged) if self.source.credit_users && credits_user(record.status) => self.user(logged),
+            _ => NO_USER,
+        };
+        self.tally.ledger.add(day, vhost, user, amount);
+        if !self.rules.classes.is_empty()
+            && let Some(class) = record.client.and_then(|client| self.rules.classes.of(client))
+        {
+            self.tally.ledger.add_class(day, vhost, class, amount);
+        }
+        self.outcome.book(Some(day)).counted.line(bytes);
+    }
+
+    fn vhost(&mut self, logged: &Logged<'_>) -> NameId {
+        let (ledger, folding) = (&mut self.tally.ledger, &self.rules.folding);
+        self.tally.vhosts.number(logged, || ledger.name(&folding.site(&logged.decode())))
+    }
+
+    fn user(&mut self, logged: &Logged<'_>) -> NameId {
+        let ledger = &mut self.tally.ledger;
+        self.tally.users.number(logged, || ledger.name(&name::user(&logged.decode())))
+    }
+
+    fn fail(&mut self, line: &[u8], offset: u64, format: usize, error: LineError) {
+        if self.outcome.failures.len() < MAX_FAILURES {
+            let shown = line[..line.len().min(4_096)].to_vec();
+            self.outcome.failures.push(Failure { offset, format, error, line: shown });
+        }
+    }
+
+    fn book_unparsed(&mut self, offset: u64, bytes: u64, holds: bool) {
+        let day = self.progress.last_day;
+        if holds && self.outcome.held.is_none() {
+            let held = Held { start: offset, balance: Balance::default(), unparsed: Vec::new(), dropped: 0 };
+            self.outcome.held = Some(held);
+        }
+        let ranges_so_far = self.outcome.unparsed.len();
+        let (balance, ranges, dropped) = match &mut self.outcome.held {
+            Some(held) => (&mut held.balance, &mut held.unparsed, &mut held.dropped),
+            None => {
+                self.outcome.book(day);
+                let at = self.outcome.balance.iter().rposition(|(of, _)| *of == day).unwrap_or(0);
+                (&mut self.outcome.balance[at].1, &mut self.outcome.unparsed, &mut self.outcome.dropped)
+            }
+        };
+        balance.unparsed.line(bytes);
+        let full = ranges_so_far + ranges.len() >= MAX_RANGES;
+        match ranges.last_mut() {
+            Some(last) if last.end == offset && last.day == day => {
+                last.end += bytes;
+                last.lines += 1;
+            }
+            _ if full => *dropped += 1,
+            _ => ranges.push(Unparsed { start: offset, end: offset + bytes, lines: 1, day }),
+        }
+    }
+}
+
+/// Names as logged, with the number of what they came to.
+#[derive(Debug, Default)]
+struct Cache {
+    hasher: RandomState,
+    slots: HashTable<(Box<[u8]>, tollkeeper_parsers::text::Escape, NameId)>,
+}
+
+impl Cache {
+    fn number(&mut self, logged: &Logged<'_>, make: impl FnOnce() -> NameId) -> NameId {
+        if self.slots.len() > MAX_CACHED_NAMES {
+            self.slots.clear();
+        }
+        let hasher = &self.hasher;
+        let slot = self.slots.entry(
+            hasher.hash_one(logged.bytes),
+            |(bytes, escape, _)| **bytes == *logged.bytes && *escape == logged.escape,
+            |(bytes, ..)| hasher.hash_one(&**bytes),
+        );
+        match slot {
+            Slot::Occupied(found) => found.get().2,
+            Slot::Vacant(slot) => {
+                let id = make();
+                slot.insert((logged.bytes.into(), logged.escape, id));
+                id
+            }
+        }
+    }
+}
