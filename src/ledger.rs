@@ -90,7 +90,8 @@ impl Ledger {
         total
     }
 
-    /// Takes over what another ledger has summed, and leaves it empty.
+    /// Takes over what another ledger has summed, and leaves it empty. The numbers that the other one
+    /// has handed out stay good.
     pub fn absorb(&mut self, other: &mut Self) {
         let mut renumbered = vec![None; other.names.texts.len()];
         let mut rename = |names: &mut Names, hasher: &RandomState, id: NameId| -> NameId {

@@ -26,7 +26,9 @@
 
 pub mod account;
 pub mod config;
+pub mod import;
 pub mod ledger;
+pub mod recognise;
 pub mod source;
 pub mod store;
 pub mod tally;

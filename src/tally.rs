@@ -108,6 +108,12 @@ pub struct Held {
 }
 
 impl Outcome {
+    /// Lines accounted for, held ones not.
+    #[must_use]
+    pub fn lines(&self) -> u64 {
+        self.balance.iter().map(|(_, balance)| balance.read().lines).sum()
+    }
+
     /// Books the held lines as unparsed: the file ends here, or somebody decided.
     pub fn accept_held(&mut self, last_day: Option<DayNumber>) {
         if let Some(held) = self.held.take() {
@@ -194,6 +200,16 @@ impl Tally {
         }
         let mut outcome = walk.outcome;
         outcome.consumed = at;
+        outcome
+    }
+
+    /// Accounts for one line that is longer than a block, of which nothing was kept.
+    #[must_use]
+    pub fn pass_over(progress: &Progress, base: u64, bytes: u64) -> Outcome {
+        let day = progress.last_day;
+        let mut outcome = Outcome::default();
+        outcome.book(day).unparsed.line(bytes);
+        outcome.unparsed.push(Unparsed { start: base, end: base + bytes, lines: 1, day });
         outcome
     }
 }

@@ -28,6 +28,8 @@ impl Plan {
         Err(LineError { at: 0, expected: crate::error::Expected::Number })
     }
     /// How exact the numbers can be.
+    pub fn describe(&self, error: &LineError) -> String { error.to_string() }
+    /// x
     pub fn grade(&self) -> Grade {
         Grade::Exact
     }

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use ahash::RandomState;
+use chrono::NaiveDate;
 
 use super::day::{self, DayNumber};
 use super::name;
@@ -43,14 +44,29 @@ impl Growth {
             max_users,
         };
         let special = [name::NONE, name::INVALID, name::OTHER, name::OVERFLOW].map(str::to_owned);
-        for vhost in stored.vhosts.into_iter().chain(configured).chain(special) {
+        for vhost in configured.into_iter().chain(special) {
             growth.known.insert(growth.hasher.hash_one((&vhost, "")));
         }
-        for (vhost, user) in &stored.users {
-            growth.known.insert(growth.hasher.hash_one((vhost, user)));
-        }
-        growth.grown = stored.new_names.into_iter().map(|((date, vhost), n)| ((day::number(date), vhost), n)).collect();
+        growth.renew(stored);
         growth
+    }
+
+    /// Takes what the store knows for the truth: a batch was rolled back, or others have added rows.
+    pub fn renew(&mut self, stored: KnownNames) {
+        for vhost in &stored.vhosts {
+            self.known.insert(self.hasher.hash_one((vhost, "")));
+        }
+        for (vhost, user) in &stored.users {
+            self.known.insert(self.hasher.hash_one((vhost, user)));
+        }
+        self.grown = stored.new_names.into_iter().map(|((date, vhost), n)| ((day::number(date), vhost), n)).collect();
+        self.added.clear();
+    }
+
+    /// The first day whose counts matter: logs of a year may be imported, and each day has its cap.
+    #[must_use]
+    pub fn since(now: i64) -> NaiveDate {
+        day::date(i32::try_from(now.div_euclid(day::DAY_SECONDS) - 400).unwrap_or_default())
     }
 
     /// Whether a vhost may have a row of its own that first appears on this day.

@@ -34,9 +34,13 @@ pub struct Fingerprint {
 }
 
 impl Fingerprint {
-    /// Where the block that `offset` lies in begins: reading goes on from there after a restart.
+    /// Where the bytes begin that are read again to carry the hash on.
     #[must_use]
-    pub fn block_start(&self) -> u64 {
+    pub fn resume_start(&self) -> u64 {
+        self.block_start().min(self.offset.saturating_sub(TAIL_BYTES))
+    }
+
+    fn block_start(&self) -> u64 {
         self.offset - self.offset % BLOCK_BYTES
     }
 }
@@ -68,13 +72,14 @@ impl Hasher {
         }
     }
 
-    /// Carries on from a fingerprint. `block` are the bytes from [`Fingerprint::block_start`] to its
+    /// Carries on from a fingerprint. `recent` are the bytes from [`Fingerprint::resume_start`] to its
     /// offset, `head` the first `head_len` bytes. `None`: these bytes are not the ones it was made of.
     #[must_use]
-    pub fn resume(seed: u64, from: &Fingerprint, head: &[u8], block: &[u8]) -> Option<Self> {
-        if block.len() as u64 != from.offset - from.block_start() || head.len() as u64 != from.head_len {
+    pub fn resume(seed: u64, from: &Fingerprint, head: &[u8], recent: &[u8]) -> Option<Self> {
+        if recent.len() as u64 != from.offset - from.resume_start() || head.len() as u64 != from.head_len {
             return None;
         }
+        let block = &recent[(from.block_start() - from.resume_start()) as usize..];
         let mut hasher = Self::new(seed);
         hasher.head_hash = xxh3_128_with_seed(head, seed);
         if from.head_len < HEAD_BYTES {
@@ -83,16 +88,20 @@ impl Hasher {
         hasher.chain = from.chain;
         hasher.block.update(block);
         hasher.offset = from.offset;
-        let tail = &block[block.len().saturating_sub(TAIL_BYTES as usize)..];
-        hasher.tail = tail.to_vec();
-        let same = hasher.head_hash == from.head && hasher.content() == from.content;
-        same.then_some(hasher)
+        hasher.tail = recent[recent.len().saturating_sub(TAIL_BYTES as usize)..].to_vec();
+        (hasher.fingerprint() == *from).then_some(hasher)
     }
 
     /// Bytes hashed so far.
     #[must_use]
     pub fn offset(&self) -> u64 {
         self.offset
+    }
+
+    /// The last bytes hashed, at most [`TAIL_BYTES`]: every read begins with them.
+    #[must_use]
+    pub fn tail(&self) -> &[u8] {
+        &self.tail
     }
 
     /// Takes the next bytes of the file.
@@ -207,7 +216,7 @@ mod tests {
                 done = cut;
                 let print = hasher.fingerprint();
                 let head = &bytes[..print.head_len as usize];
-                hasher = Hasher::resume(7, &print, head, &bytes[print.block_start() as usize..done]).expect("same bytes");
+                hasher = Hasher::resume(7, &print, head, &bytes[print.resume_start() as usize..done]).expect("same bytes");
             }
             let (ours, whole) = (hasher.fingerprint(), of(&bytes));
             prop_assert_eq!(ours.content, whole.content);

@@ -143,6 +143,8 @@ pub struct Checkpoint {
     pub state: State,
     /// Lines that did not parse since the last checkpoint.
     pub unparsed: Vec<UnparsedRange>,
+    /// Lines that did not parse beyond those ranges.
+    pub dropped: u64,
     /// Ranges, of those stored, that have been read again.
     pub reread: Vec<UnparsedRange>,
 }
@@ -171,7 +173,7 @@ pub struct Batch {
     pub checkpoints: Vec<Checkpoint>,
     /// Every line read, counted or named, by source and day.
     pub balance: BTreeMap<(String, NaiveDate), Balance>,
-    /// Balance to take back, by node, source and day: lines that had not parsed and now have.
+    /// Balance that was booked and is now taken back, by node, source and day: lines that had not parsed and now have.
     pub corrections: BTreeMap<(String, String, NaiveDate), Balance>,
     /// Bytes out of reach.
     pub gaps: Vec<Gap>,

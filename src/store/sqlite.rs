@@ -443,12 +443,12 @@ impl Flush<'_> {
                 return Err(Stop::Overtaken(format!("the unparsed bytes of {}", checkpoint.path)));
             }
         }
-        if checkpoint.unparsed.is_empty() {
+        if checkpoint.unparsed.is_empty() && checkpoint.dropped == 0 {
             return Ok(());
         }
         let mut kept =
             self.transaction.prepare_cached(sql!("flush_unparsed_count"))?.query_row([id], |row| unsigned(row, 0))?;
-        let mut dropped = 0;
+        let mut dropped = checkpoint.dropped;
         for range in &checkpoint.unparsed {
             if kept >= MAX_UNPARSED_RANGES {
                 dropped += range.lines;

@@ -1,0 +1,430 @@
+//! Keeps the books of an import: what each file's lines came to, in order, until it is committed.
+//!
+//! What is in the batch is covered by its checkpoints, and by nothing else; the part of a file that
+//! must be committed whole waits outside the batch until the file has ended well.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use chrono::NaiveDate;
+
+use super::feed::{End, OpenFile, Start};
+use super::{FileReport, ImportError, Input, Meter, Summary, Walked, feed};
+use crate::account::balance::Balance;
+use crate::account::class::Classes;
+use crate::account::day::{self, DayNumber};
+use crate::account::growth::Growth;
+use crate::account::SourceRules;
+use crate::ledger::Ledger;
+use crate::recognise::Epochs;
+use crate::source::content::Fingerprint;
+use crate::store::{Amount, Batch, Checkpoint, FlushError, Moves, Store, UnparsedRange, Writer};
+use crate::tally::{MAX_UNPARSED_AT_START, MAX_UNPARSED_IN_A_ROW, Progress, Unparsed};
+
+/// The balance that imports are booked under.
+pub const SOURCE: &str = "import";
+/// A batch is flushed when it has so many accounts,
+const MAX_BATCH_ACCOUNTS: usize = 50_000;
+/// or so many files,
+const MAX_BATCH_FILES: usize = 1_000;
+/// or is so old.
+const MAX_BATCH_AGE: Duration = Duration::from_secs(1);
+/// What waits for the end of an archive is committed early only beyond so many accounts, so that no
+/// archive can fill the memory.
+const MAX_WAITING_ACCOUNTS: usize = 1_000_000;
+/// Failures that a file's report shows.
+const MAX_FAILURES: usize = 3;
+
+/// How a pass ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pass {
+    /// Well, so far.
+    Done,
+    /// Another process moved a position: begin again with this input, from the stored positions.
+    Overtaken {
+        /// The first input that is not committed.
+        first: usize,
+        /// What was moved.
+        what: String,
+    },
+}
+
+/// Where the batches go.
+pub struct Account<'s> {
+    /// The store.
+    pub store: &'s mut dyn Store,
+    /// This process in it.
+    pub writer: Writer,
+    /// The node that it runs on.
+    pub node: String,
+    /// Caps on new names.
+    pub growth: Growth,
+}
+
+/// The books.
+pub struct Books<'s> {
+    inputs: &'s [Input],
+    /// `None`: nothing is stored.
+    account: Option<Account<'s>>,
+    classes: &'s Classes,
+    now: i64,
+    epochs: Arc<Epochs>,
+    summary: Summary,
+    batch: Waiting,
+    current: Option<Current>,
+    flushed: Instant,
+}
+
+/// What is not committed yet.
+#[derive(Default)]
+struct Waiting {
+    ledger: Ledger,
+    balance: BTreeMap<(String, NaiveDate), Balance>,
+    checkpoints: Vec<Pending>,
+    /// By input: what its report gains once this is committed.
+    reports: BTreeMap<usize, Balance>,
+}
+
+struct Pending {
+    index: usize,
+    checkpoint: Checkpoint,
+}
+
+/// The file being read.
+struct Current {
+    index: usize,
+    start: Start,
+    stop: Arc<AtomicBool>,
+    source: Arc<SourceRules>,
+    fallback_day: DayNumber,
+    progress: Progress,
+    print: Fingerprint,
+    ledger: Ledger,
+    balance: BTreeMap<NaiveDate, Balance>,
+    unparsed: Vec<UnparsedRange>,
+    dropped: u64,
+    gave_up: Option<String>,
+}
+
+impl<'s> Books<'s> {
+    /// For these inputs. Without an account nothing is stored.
+    pub fn new(inputs: &'s [Input], account: Option<Account<'s>>, classes: &'s Classes, now: i64) -> Self {
+        let name = |input: &Input| FileReport { name: feed::shown(input.path.as_ref()), ..FileReport::default() };
+        Self {
+            inputs,
+            account,
+            classes,
+            now,
+            epochs: Arc::default(),
+            summary: Summary { files: inputs.iter().map(name).collect(), ..Summary::default() },
+            batch: Waiting::default(),
+            current: None,
+            flushed: Instant::now(),
+        }
+    }
+
+    /// Shared with whoever looks files up.
+    #[must_use]
+    pub fn epochs(&self) -> Arc<Epochs> {
+        Arc::clone(&self.epochs)
+    }
+
+    /// What is known of the lines so far of the file being read.
+    #[must_use]
+    pub fn progress(&self) -> Option<Progress> {
+        self.current.as_ref().map(|current| current.progress)
+    }
+
+    /// A file begins.
+    pub fn open(&mut self, file: OpenFile) {
+        let report = &mut self.summary.files[file.index];
+        report.notes = file.notes;
+        self.current = Some(Current {
+            index: file.index,
+            stop: file.stop,
+            source: file.source,
+            fallback_day: file.fallback_day,
+            progress: file.start.progress,
+            print: file.start.print,
+            start: file.start,
+            ledger: Ledger::default(),
+            balance: BTreeMap::new(),
+            unparsed: Vec::new(),
+            dropped: 0,
+            gave_up: None,
+        });
+    }
+
+    /// The next block of it has been walked; `ledger` holds its sums, and is emptied.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn walked(&mut self, walked: Walked, ledger: &mut Ledger, meter: &Meter) -> Result<Pass, ImportError> {
+        let Some(current) = &mut self.current else { return Ok(Pass::Done) };
+        if current.gave_up.is_some() {
+            drop(std::mem::take(ledger));
+            return Ok(Pass::Done);
+        }
+        let carried = current.progress.run - walked.began.run.min(current.progress.run);
+        let run = carried + if walked.outcome.any_parsed { walked.outcome.leading_run } else { walked.progress.run };
+        let most = if current.progress.fits { MAX_UNPARSED_IN_A_ROW } else { MAX_UNPARSED_AT_START };
+        let report = &mut self.summary.files[current.index];
+        for failure in &walked.outcome.failures {
+            if report.failures.len() < MAX_FAILURES {
+                let plan = current.source.plans.get(failure.format);
+                let wanted = plan.map_or_else(|| failure.error.to_string(), |plan| plan.describe(&failure.error));
+                report.failures.push((failure.clone(), wanted));
+            }
+        }
+        if run >= most && walked.outcome.does_not_fit.is_none() {
+            // The run began in an earlier block; this one is left unread.
+            current.give_up(walked.base, run);
+            drop(std::mem::take(ledger));
+            return Ok(Pass::Done);
+        }
+        if let Some(start) = walked.outcome.does_not_fit {
+            current.give_up(start.max(walked.base), walked.progress.run);
+        }
+        meter.lines.fetch_add(walked.outcome.lines(), Ordering::Relaxed);
+        let sums = if current.start.whole { &mut current.ledger } else { &mut self.batch.ledger };
+        sums.absorb(ledger);
+        current.take_in(&walked);
+        if !current.start.whole || current.ledger.len() > MAX_WAITING_ACCOUNTS {
+            self.settle();
+        }
+        self.flush_if_due()
+    }
+
+    /// The file has ended.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn end(&mut self, end: End) -> Result<Pass, ImportError> {
+        let report = &mut self.summary.files[end.index];
+        report.notes.extend(end.notes);
+        report.partial = end.partial;
+        report.already = end.already;
+        report.error = end.error;
+        let gave_up = self.current.as_mut().and_then(|current| current.gave_up.take());
+        if gave_up.is_some() {
+            report.error = gave_up;
+        }
+        let failed = report.error.is_some();
+        match &self.current {
+            Some(current) if failed && current.start.whole => {}
+            Some(current) if current.start.look_up_at_end => {
+                if let Pass::Overtaken { first, what } = self.flush()? {
+                    return Ok(Pass::Overtaken { first, what });
+                }
+                match self.counted_before()? {
+                    Some(path) => {
+                        let report = &mut self.summary.files[end.index];
+                        report.already = true;
+                        report.notes.push(format!("counted already, from {path}; count it once more with --again"));
+                    }
+                    None => self.settle(),
+                }
+            }
+            Some(_) => self.settle(),
+            None => {}
+        }
+        self.current = None;
+        self.flush_if_due()
+    }
+
+    /// Commits all that is settled.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn flush(&mut self) -> Result<Pass, ImportError> {
+        self.flushed = Instant::now();
+        let Some(account) = &mut self.account else { return Ok(Pass::Done) };
+        if self.batch.checkpoints.is_empty() {
+            return Ok(Pass::Done);
+        }
+        let waiting = std::mem::take(&mut self.batch);
+        let mut ledger = waiting.ledger;
+        let (deltas, _) = ledger.take(&mut account.growth, self.classes);
+        let mut total = Amount::default();
+        deltas.vhosts.iter().for_each(|delta| total.add(delta.amount));
+        let mut batch = Batch { deltas, balance: waiting.balance, ..Batch::default() };
+        let mut indexes = Vec::new();
+        for pending in waiting.checkpoints {
+            indexes.push(pending.index);
+            batch.checkpoints.push(pending.checkpoint);
+        }
+        let (store, writer, node, now) = (&mut account.store, &mut account.writer, &account.node, self.now);
+        let result = self.epochs.flushing(|demand| {
+            let mut moved = Vec::new();
+            for checkpoint in &mut batch.checkpoints {
+                if let Moves::New { epoch } = &mut checkpoint.moves {
+                    *epoch = demand(&checkpoint.scope, *epoch);
+                    moved.push(checkpoint.scope.clone());
+                }
+            }
+            moved.sort_unstable();
+            moved.dedup();
+            store.flush(writer, node, &batch, now).map(|flushed| (flushed, moved))
+        });
+        let flushed = match result {
+            Ok(flushed) => flushed,
+            Err(FlushError::Overtaken(what)) => return self.begin_again(indexes[0], what),
+            Err(FlushError::Replaced) => return Err(ImportError::Replaced),
+            Err(FlushError::Store(error)) => return Err(error.into()),
+        };
+        self.summary.total.add(total);
+        self.summary.refused.extend(flushed.refused);
+        for (index, balance) in waiting.reports {
+            self.summary.balance.add(&balance);
+            self.summary.files[index].balance.add(&balance);
+        }
+        if let Some(current) = &mut self.current {
+            for ((index, id), checkpoint) in indexes.into_iter().zip(flushed.positions).zip(&batch.checkpoints) {
+                if index == current.index {
+                    current.start.moves = Moves::Stored { id, from: checkpoint.print.offset };
+                    current.start.print = checkpoint.print;
+                }
+            }
+        }
+        Ok(Pass::Done)
+    }
+
+    /// What the import did.
+    #[must_use]
+    pub fn close(mut self) -> Summary {
+        if self.account.is_none() {
+            let mut growth = Growth::new(crate::store::KnownNames::default(), [], u64::MAX, u64::MAX);
+            let mut waiting = std::mem::take(&mut self.batch);
+            self.summary.total = waiting.ledger.total();
+            self.summary.rows = waiting.ledger.take(&mut growth, self.classes).0.vhosts;
+            for (index, balance) in waiting.reports {
+                self.summary.balance.add(&balance);
+                self.summary.files[index].balance.add(&balance);
+            }
+        }
+        self.summary
+    }
+
+    fn flush_if_due(&mut self) -> Result<Pass, ImportError> {
+        let full = self.batch.ledger.len() >= MAX_BATCH_ACCOUNTS || self.batch.checkpoints.len() >= MAX_BATCH_FILES;
+        if full || self.flushed.elapsed() >= MAX_BATCH_AGE { self.flush() } else { Ok(Pass::Done) }
+    }
+
+    /// Puts what has been read of the current file into the batch, with the position that covers it.
+    fn settle(&mut self) {
+        let Some(current) = &mut self.current else { return };
+        if current.print.offset == current.start.print.offset {
+            return;
+        }
+        let batch = &mut self.batch;
+        batch.ledger.absorb(&mut current.ledger);
+        let report = batch.reports.entry(current.index).or_default();
+        for (day, balance) in std::mem::take(&mut current.balance) {
+            report.add(&balance);
+            batch.balance.entry((SOURCE.to_owned(), day)).or_default().add(&balance);
+        }
+        let unparsed = std::mem::take(&mut current.unparsed);
+        let dropped = std::mem::take(&mut current.dropped);
+        let last_day = current.progress.last_day.map(day::date);
+        match batch.checkpoints.last_mut().filter(|pending| pending.index == current.index) {
+            Some(Pending { checkpoint, .. }) => {
+                checkpoint.print = current.print;
+                checkpoint.last_day = last_day;
+                checkpoint.unparsed.extend(unparsed);
+                checkpoint.dropped += dropped;
+            }
+            None => {
+                let Start { moves, scope, path, place, state, .. } = current.start.clone();
+                let checkpoint = Checkpoint {
+                    moves,
+                    source: SOURCE.to_owned(),
+                    scope,
+                    path,
+                    place,
+                    print: current.print,
+                    last_day,
+                    state,
+                    unparsed,
+                    dropped,
+                    reread: Vec::new(),
+                };
+                batch.checkpoints.push(Pending { index: current.index, checkpoint });
+            }
+        }
+    }
+
+    /// Forgets all that is not committed, and what was known of the store.
+    fn begin_again(&mut self, first: usize, what: String) -> Result<Pass, ImportError> {
+        self.batch = Waiting::default();
+        self.current = None;
+        if let Some(account) = &mut self.account {
+            account.growth.renew(account.store.known_names(Growth::since(self.now))?);
+        }
+        for (report, input) in self.summary.files.iter_mut().zip(self.inputs).skip(first) {
+            let balance = report.balance;
+            *report = FileReport { name: feed::shown(input.path.as_ref()), balance, ..FileReport::default() };
+        }
+        Ok(Pass::Overtaken { first, what })
+    }
+
+    /// Where all of the stream that has just ended was counted before.
+    fn counted_before(&mut self) -> Result<Option<String>, ImportError> {
+        let (Some(account), Some(current)) = (&mut self.account, &mut self.current) else { return Ok(None) };
+        let scope = current.start.scope.clone();
+        current.start.moves = Moves::New { epoch: self.epochs.look(account.store, &scope)? };
+        let print = current.print;
+        // Only a position with a head of the same length can be of the same content; shorter ones are
+        // passed by with a hash that none has.
+        let mut hash_of = |length: u64| {
+            Ok((length <= print.head_len).then_some(if length == print.head_len { print.head } else { 0 }))
+        };
+        let alike = account.store.by_head(&scope, &mut hash_of)?;
+        let same = alike.into_iter().find(|stored| {
+            stored.print.offset == print.offset && stored.print.content == print.content && print.offset > 0
+        });
+        Ok(same.map(|stored| stored.path))
+    }
+}
+
+impl Current {
+    fn give_up(&mut self, from: u64, run: u64) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.gave_up = Some(format!(
+            "its format does not fit from byte {from} on: {run} lines in a row do not parse\n\
+             what stands before is kept; name the format with --format and import it again to go on from there"
+        ));
+    }
+
+    fn take_in(&mut self, walked: &Walked) {
+        let outcome = &walked.outcome;
+        let undated = self.progress.last_day.or(outcome.first_day).unwrap_or(self.fallback_day);
+        for (day, balance) in &outcome.balance {
+            let day = day::date(day.unwrap_or(undated));
+            self.balance.entry(day).or_default().add(balance);
+        }
+        for range in &outcome.unparsed {
+            push_range(&mut self.unparsed, range, undated);
+        }
+        self.dropped += outcome.dropped;
+        self.print = walked.print;
+        let carried = self.progress.run - walked.began.run.min(self.progress.run);
+        self.progress = Progress {
+            last_day: walked.progress.last_day.or(self.progress.last_day),
+            fits: self.progress.fits || outcome.any_parsed,
+            run: if outcome.any_parsed { walked.progress.run } else { carried + walked.progress.run },
+        };
+    }
+}
+
+fn push_range(ranges: &mut Vec<UnparsedRange>, range: &Unparsed, undated: DayNumber) {
+    let day = day::date(range.day.unwrap_or(undated));
+    match ranges.last_mut() {
+        Some(last) if last.end == range.start && last.day == day => {
+            last.end = range.end;
+            last.lines += range.lines;
+        }
+        _ => ranges.push(UnparsedRange { start: range.start, end: range.end, lines: range.lines, day }),
+    }
+}

@@ -1,0 +1,497 @@
+//! Opens the files of an import one after the other, finds out what of each has been counted
+//! before, and cuts the rest into blocks.
+
+use std::collections::HashSet;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use memchr::memchr_iter;
+use tollkeeper_parsers::format::{self, Detected, Spec};
+use tollkeeper_parsers::plan::Grade;
+
+use super::{Input, Options, Work};
+use crate::account::day::{self, DayNumber};
+use crate::account::{Rules, SourceRules};
+use crate::recognise::{self, Candidates, Epochs};
+use crate::source::blocks::{Block, Blocks, LastLine};
+use crate::source::content::{Fingerprint, Hasher, hash};
+use crate::source::identity::{Once, decide_once};
+use crate::source::open::{self, Packing};
+use crate::source::position::{Place, State, Stored};
+use crate::store::{Moves, Store, StoreError};
+use crate::tally::Progress;
+
+/// Lines of a file that detection looks at.
+const SAMPLE_LINES: usize = 200;
+
+/// What the feed hands on.
+pub enum Fed {
+    /// A file begins.
+    Open(Box<OpenFile>),
+    /// Lines of it.
+    Work(Box<Work>),
+    /// It ends.
+    End(End),
+    /// Everything so far is to be committed before the next file can be recognised.
+    Barrier,
+    /// The store does not work.
+    Failed(StoreError),
+}
+
+/// A file about to be read.
+pub struct OpenFile {
+    /// Its place among the inputs.
+    pub index: usize,
+    /// Things to tell the operator.
+    pub notes: Vec<String>,
+    /// Its position.
+    pub start: Start,
+    /// To be set when the rest need not be read.
+    pub stop: Arc<AtomicBool>,
+    /// The day of lines that have none, where no line before them has one.
+    pub fallback_day: DayNumber,
+    /// How its lines are read.
+    pub source: Arc<SourceRules>,
+}
+
+/// Where reading begins, and what will be committed about it.
+#[derive(Debug, Clone)]
+pub struct Start {
+    /// What the first checkpoint moves.
+    pub moves: Moves,
+    /// See [`Stored::scope`].
+    pub scope: String,
+    /// The path of the position.
+    pub path: String,
+    /// The place of the position.
+    pub place: Option<Place>,
+    /// What the file will be at its end.
+    pub state: State,
+    /// Of what was committed before.
+    pub print: Fingerprint,
+    /// What is known of the lines before.
+    pub progress: Progress,
+    /// Commit nothing of it before its end.
+    pub whole: bool,
+    /// A stream, which could not be looked up before it was read: to be looked up at its end.
+    pub look_up_at_end: bool,
+}
+
+/// A file has ended.
+pub struct End {
+    /// Its place among the inputs.
+    pub index: usize,
+    /// Things to tell the operator.
+    pub notes: Vec<String>,
+    /// Why it could not be read, or not to its end.
+    pub error: Option<String>,
+    /// Bytes at its end that are no line yet.
+    pub partial: u64,
+    /// All of it had been counted before.
+    pub already: bool,
+}
+
+impl End {
+    fn of(index: usize) -> Self {
+        Self { index, notes: Vec::new(), error: None, partial: 0, already: false }
+    }
+}
+
+/// The files of one pass.
+pub struct Feed<'f> {
+    inputs: &'f [Input],
+    next: usize,
+    rules: &'f Rules,
+    options: Options,
+    /// `None`: nothing is stored, so nothing is looked up.
+    lookups: Option<Box<dyn Store>>,
+    epochs: Arc<Epochs>,
+    read: Arc<AtomicU64>,
+    current: Option<Current>,
+    /// Heads of the files that were read since the last barrier, by scope and length.
+    fresh: HashSet<(String, u64, u128)>,
+    after_barrier: bool,
+}
+
+struct Current {
+    index: usize,
+    blocks: Blocks<Box<dyn Read + Send>>,
+    source: Arc<SourceRules>,
+    progress: Progress,
+    stop: Arc<AtomicBool>,
+    scope: String,
+    /// Read already, for detection.
+    first: Option<Block>,
+}
+
+/// Why a file is not read.
+enum NotRead {
+    /// It cannot be, or not now.
+    Error(String),
+    /// All of it is in the rows.
+    Already { note: String, partial: u64 },
+    /// What was read before must be committed first.
+    AfterBarrier,
+    /// The store does not work.
+    Store(StoreError),
+}
+
+impl From<StoreError> for NotRead {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<io::Error> for NotRead {
+    fn from(error: io::Error) -> Self {
+        Self::Error(words(&error))
+    }
+}
+
+impl<'f> Feed<'f> {
+    /// Of the inputs from `first` on.
+    pub fn new(
+        inputs: &'f [Input],
+        first: usize,
+        rules: &'f Rules,
+        options: Options,
+        lookups: Option<Box<dyn Store>>,
+        epochs: Arc<Epochs>,
+        read: Arc<AtomicU64>,
+    ) -> Self {
+        Self {
+            inputs,
+            next: first,
+            rules,
+            options,
+            lookups,
+            epochs,
+            read,
+            current: None,
+            fresh: HashSet::new(),
+            after_barrier: false,
+        }
+    }
+
+    /// What comes next; `None` when all is read. `spare` is memory for a block.
+    pub fn next(&mut self, spare: Vec<u8>) -> Option<Fed> {
+        if self.current.is_some() {
+            return Some(self.go_on(spare));
+        }
+        let index = self.next;
+        let input = self.inputs.get(index)?;
+        self.next += 1;
+        let mut end = End::of(index);
+        match self.open(index, input) {
+            Ok(open) => {
+                self.after_barrier = false;
+                return Some(Fed::Open(Box::new(open)));
+            }
+            Err(NotRead::AfterBarrier) => {
+                self.next = index;
+                self.after_barrier = true;
+                self.fresh.clear();
+                return Some(Fed::Barrier);
+            }
+            Err(NotRead::Store(error)) => return Some(Fed::Failed(error)),
+            Err(NotRead::Error(error)) => end.error = Some(error),
+            Err(NotRead::Already { note, partial }) => {
+                end.notes.push(note);
+                end.partial = partial;
+                end.already = true;
+            }
+        }
+        self.after_barrier = false;
+        Some(Fed::End(end))
+    }
+
+    fn go_on(&mut self, spare: Vec<u8>) -> Fed {
+        let Some(mut current) = self.current.take() else { return Fed::Barrier };
+        let mut end = End::of(current.index);
+        let stopped = current.stop.load(Ordering::Relaxed);
+        let next = match current.first.take() {
+            _ if stopped => Ok(None),
+            Some(first) => Ok(Some(first)),
+            None => current.blocks.next(spare),
+        };
+        match next {
+            Ok(Some(block)) => {
+                let work = Work { block, source: Arc::clone(&current.source), progress: current.progress };
+                current.progress = Progress { fits: true, ..Progress::default() };
+                self.current = Some(current);
+                return Fed::Work(Box::new(work));
+            }
+            Ok(None) => end.partial = if stopped { 0 } else { current.blocks.partial() },
+            Err(error) => end.error = Some(words(&error)),
+        }
+        let print = current.blocks.print();
+        self.fresh.insert((current.scope, print.head_len, print.head));
+        Fed::End(end)
+    }
+
+    fn open(&mut self, index: usize, input: &Input) -> Result<OpenFile, NotRead> {
+        let scope = input.vhost.clone().unwrap_or_default();
+        match &input.path {
+            None => self.open_stream(index, input, scope),
+            Some(path) => self.open_file(index, input, path, scope),
+        }
+    }
+
+    fn open_stream(&mut self, index: usize, input: &Input, scope: String) -> Result<OpenFile, NotRead> {
+        let hasher = Hasher::new(self.seed());
+        let epoch = self.epoch(&scope)?;
+        let start = Start {
+            moves: Moves::New { epoch },
+            scope,
+            path: "-".to_owned(),
+            place: None,
+            state: State::Finished,
+            print: hasher.fingerprint(),
+            progress: Progress::default(),
+            whole: true,
+            look_up_at_end: !self.options.again && self.lookups.is_some(),
+        };
+        let stream: Box<dyn Read + Send> = Box::new(Metered { inner: io::stdin(), read: Arc::clone(&self.read) });
+        let fallback = self.day_of(self.options.now);
+        self.begin(index, input, start, Blocks::new(stream, hasher, LastLine::Counts), Vec::new(), fallback)
+    }
+
+    fn open_file(
+        &mut self,
+        index: usize,
+        input: &Input,
+        path: &Path,
+        scope: String,
+    ) -> Result<OpenFile, NotRead> {
+        let (file, metadata) = open::regular(path)?;
+        let packing = open::packing(&file)?;
+        let place = (packing == Packing::Plain).then(|| Place::of(&metadata));
+        let last_line = if packing == Packing::Plain { LastLine::Waits } else { LastLine::Counts };
+        let name = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let mut start = Start {
+            moves: Moves::New { epoch: 0 },
+            scope,
+            path: name.to_string_lossy().into_owned(),
+            place,
+            state: State::Finished,
+            print: Hasher::new(self.seed()).fingerprint(),
+            progress: Progress::default(),
+            whole: packing != Packing::Plain || self.options.again,
+            look_up_at_end: false,
+        };
+        let mut hasher = Hasher::new(self.seed());
+        let mut notes = Vec::new();
+        if self.options.again {
+            start.moves = Moves::New { epoch: self.epoch(&start.scope)? };
+            // The place stays with the position that the file already has.
+            start.place = None;
+        } else if self.lookups.is_some() {
+            let reopen = || open::content(file.try_clone()?, packing, 0, Arc::default());
+            match self.recognise(&reopen, &name, &start, last_line)? {
+                Recognised::New { epoch } => start.moves = Moves::New { epoch },
+                Recognised::Continue(stored, resumed) => {
+                    notes.push(format!(
+                        "the first {} bytes had been counted already, from {}",
+                        stored.print.offset, stored.path
+                    ));
+                    start.moves = Moves::Stored { id: stored.id, from: stored.print.offset };
+                    start.progress.last_day = stored.last_day.map(day::number);
+                    start.progress.fits = stored.last_day.is_some();
+                    start.print = stored.print;
+                    start.state = stored.state;
+                    if stored.place.is_some() {
+                        start.place = stored.place;
+                        start.path = stored.path;
+                    }
+                    hasher = *resumed;
+                }
+            }
+        }
+        let stream = open::content(file, packing, hasher.offset(), Arc::clone(&self.read))?;
+        let modified = metadata.modified().ok().and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+        let fallback = self.day_of(modified.map_or(self.options.now, |since| since.as_secs().cast_signed()));
+        self.begin(index, input, start, Blocks::new(stream, hasher, last_line), notes, fallback)
+    }
+
+    fn begin(
+        &mut self,
+        index: usize,
+        input: &Input,
+        start: Start,
+        mut blocks: Blocks<Box<dyn Read + Send>>,
+        mut notes: Vec<String>,
+        fallback_day: DayNumber,
+    ) -> Result<OpenFile, NotRead> {
+        let mut formats = input.formats.clone();
+        let mut first = None;
+        if formats.iter().any(|spec| matches!(spec, Spec::Auto)) {
+            first = blocks.next(Vec::new())?;
+            let sample = first.as_ref().map_or(&[][..], |block| block.bytes.as_slice());
+            if !sample.is_empty() {
+                let (detected, note) = detect(sample).map_err(NotRead::Error)?;
+                notes.push(note);
+                for spec in &mut formats {
+                    if matches!(spec, Spec::Auto) {
+                        *spec = detected.clone();
+                    }
+                }
+            }
+        }
+        let source = SourceRules::new(&formats, input.users, input.vhost.as_deref(), &self.rules.folding)
+            .map_err(|(_, error)| NotRead::Error(format!("its format cannot be used: {error}")))?;
+        let source = Arc::new(source);
+        let stop = Arc::new(AtomicBool::new(false));
+        self.current = Some(Current {
+            index,
+            blocks,
+            source: Arc::clone(&source),
+            progress: start.progress,
+            stop: Arc::clone(&stop),
+            scope: start.scope.clone(),
+            first,
+        });
+        Ok(OpenFile { index, notes, start, stop, fallback_day, source })
+    }
+
+    /// Finds the position that a file has, if any.
+    fn recognise(
+        &mut self,
+        reopen: &dyn Fn() -> io::Result<Box<dyn Read + Send>>,
+        path: &Path,
+        start: &Start,
+        last_line: LastLine,
+    ) -> Result<Recognised, NotRead> {
+        let head = recognise::head(&mut *reopen()?)?;
+        let epoch = self.epoch(&start.scope)?;
+        let seed = self.seed();
+        let is_fresh = self.fresh.iter().any(|(scope, length, fresh)| {
+            *scope == start.scope && head.get(..*length as usize).is_some_and(|head| hash(seed, head) == *fresh)
+        });
+        if is_fresh && !self.after_barrier {
+            return Err(NotRead::AfterBarrier);
+        }
+        let Some(store) = self.lookups.as_deref_mut() else { return Ok(Recognised::New { epoch }) };
+        let alike = recognise::alike(store, &start.scope, &head, start.place)?;
+        if alike.is_empty() {
+            return Ok(Recognised::New { epoch });
+        }
+        let waits = last_line == LastLine::Waits;
+        let found: Candidates = recognise::compare(seed, alike, &mut *reopen()?, path, start.place, waits)?;
+        let named = |index: usize| found.stored[index].clone();
+        let again = "count it once more with --again";
+        match decide_once(found.length, &found.evidence) {
+            Once::New => Ok(Recognised::New { epoch }),
+            Once::Counted(index) => Err(NotRead::Already {
+                note: format!("counted already, from {}; {again}", named(index).path),
+                partial: found.read - found.length,
+            }),
+            Once::EarlierCopy(index) => Err(NotRead::Already {
+                note: format!("is an earlier state of {}, which is counted further; {again}", named(index).path),
+                partial: 0,
+            }),
+            Once::Continue(index) => match found.hashers[index].clone() {
+                Some(hasher) => Ok(Recognised::Continue(Box::new(named(index)), Box::new(hasher))),
+                None => Ok(Recognised::New { epoch }),
+            },
+        }
+    }
+
+    fn epoch(&mut self, scope: &str) -> Result<u64, StoreError> {
+        match self.lookups.as_deref_mut() {
+            Some(store) => self.epochs.look(store, scope),
+            None => Ok(0),
+        }
+    }
+
+    fn seed(&self) -> u64 {
+        self.lookups.as_ref().map_or(0, |store| store.seed())
+    }
+
+    fn day_of(&self, seconds: i64) -> DayNumber {
+        let instant = tollkeeper_parsers::time::Time::Instant(seconds);
+        day::Days::new(self.rules.zone).of(instant).unwrap_or_default()
+    }
+}
+
+enum Recognised {
+    New { epoch: u64 },
+    Continue(Box<Stored>, Box<Hasher>),
+}
+
+/// Chooses a preset from the first lines of a log.
+///
+/// # Errors
+/// Why none can be chosen, and what to do.
+pub fn detect(start: &[u8]) -> Result<(Spec, String), String> {
+    let mut lines: Vec<&[u8]> = Vec::new();
+    let mut begin = 0;
+    for end in memchr_iter(b'\n', start).take(SAMPLE_LINES) {
+        lines.push(&start[begin..end]);
+        begin = end + 1;
+    }
+    if lines.is_empty() {
+        lines.push(start);
+    }
+    match format::detect(&lines) {
+        Detected::Preset { name, why } => {
+            let spec = Spec::parse(name).map_err(|error| error.to_string())?;
+            Ok((spec, format!("format {name}: {why}")))
+        }
+        Detected::Ambiguous { names, why } => Err(format!(
+            "its format could be {}: {why}\nname one with --format, or paste the format from the server's config",
+            names.join(" or ")
+        )),
+        Detected::Nothing { why } => Err(format!(
+            "its format is none of the presets: {why}\n\
+             paste it from the server's config: --format 'nginx:log_format …', 'apache:LogFormat …' or \
+             'lighttpd:accesslog.format = …'"
+        )),
+    }
+}
+
+/// What a grade means, in a word.
+#[must_use]
+pub fn grade_word(grade: Grade) -> &'static str {
+    match grade {
+        Grade::Exact => "exact",
+        Grade::OutOnly => "out only",
+        Grade::BodyOnly => "body only",
+    }
+}
+
+fn words(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "does not exist".to_owned(),
+        io::ErrorKind::PermissionDenied if error.get_ref().is_none() => {
+            "may not be read (permission denied); run as root, or as a member of the group that owns it".to_owned()
+        }
+        io::ErrorKind::UnexpectedEof => {
+            "is cut short: the archive ends before its data does; nothing of it was counted".to_owned()
+        }
+        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
+            format!("is damaged ({error}); nothing of it was counted")
+        }
+        _ => error.to_string(),
+    }
+}
+
+struct Metered<R> {
+    inner: R,
+    read: Arc<AtomicU64>,
+}
+
+impl<R: Read> Read for Metered<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.read.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
+    }
+}
+
+/// For reports: `-` is standard input.
+#[must_use]
+pub fn shown(path: Option<&PathBuf>) -> String {
+    path.map_or_else(|| "-".to_owned(), |path| path.to_string_lossy().into_owned())
+}

@@ -1,0 +1,353 @@
+//! Accounts files once, each to its end: archives, old logs, standard input.
+//!
+//! One thread reads ([`feed`]), others walk the lines, and the caller's own keeps the books
+//! ([`books`]) in the order of the files and flushes. A plain file is committed as it goes, so that
+//! an import that was killed goes on where it stopped; an archive or a stream is committed whole,
+//! once its end has shown that it is sound.
+
+use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tollkeeper_parsers::format::Spec;
+
+use crate::account::balance::Balance;
+use crate::account::{Rules, SourceRules};
+use crate::config::Users;
+use crate::ledger::Ledger;
+use crate::source::content::Fingerprint;
+use crate::store::{Amount, Delta, Store, StoreError};
+use crate::tally::{Failure, Outcome, Progress, Tally};
+
+pub mod books;
+pub mod feed;
+pub mod unparsed;
+
+use books::{Books, Pass};
+use feed::{Feed, Fed};
+
+/// What is imported, and how each file is to be read.
+#[derive(Debug, Clone)]
+pub struct Input {
+    /// `None`: standard input.
+    pub path: Option<PathBuf>,
+    /// Tried in order; [`Spec::Auto`] alone: detected from the first lines.
+    pub formats: Vec<Spec>,
+    /// Whether user names are credited.
+    pub users: Option<Users>,
+    /// The site, given on the command line or taken from the file's name.
+    pub vhost: Option<String>,
+}
+
+/// How to import.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Count what has been counted before.
+    pub again: bool,
+    /// Threads that walk lines; with one, everything runs on the caller's.
+    pub threads: usize,
+    /// Seconds since 1970.
+    pub now: i64,
+}
+
+/// Shared with whoever draws a progress bar.
+#[derive(Debug, Default)]
+pub struct Meter {
+    /// Bytes of the files as they are on disk.
+    pub bytes: Arc<AtomicU64>,
+    /// Lines accounted for.
+    pub lines: AtomicU64,
+}
+
+/// What became of one file.
+#[derive(Debug, Clone, Default)]
+pub struct FileReport {
+    /// As it was named.
+    pub name: String,
+    /// What was said about it: detected format, where it was resumed, what was known already.
+    pub notes: Vec<String>,
+    /// Lines of it that this import accounted for.
+    pub balance: Balance,
+    /// Why it could not be read, or not to its end.
+    pub error: Option<String>,
+    /// Bytes at its end that are no line yet.
+    pub partial: u64,
+    /// The first lines that did not parse, with what the format wanted.
+    pub failures: Vec<(Failure, String)>,
+    /// Whether all of it had been counted before.
+    pub already: bool,
+}
+
+/// What an import did.
+#[derive(Debug, Clone, Default)]
+pub struct Summary {
+    /// Every line read.
+    pub balance: Balance,
+    /// What was counted.
+    pub total: Amount,
+    /// In the order of the inputs.
+    pub files: Vec<FileReport>,
+    /// The sums by vhost and day, where nothing was stored.
+    pub rows: Vec<Delta>,
+    /// Keys that the database refused.
+    pub refused: Vec<String>,
+}
+
+/// Why an import stopped as a whole.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// The store does not work.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Other processes moved the same positions again and again.
+    #[error("other processes keep reading the same files; stop them, or try again later ({0})")]
+    Contended(String),
+    /// This import's row was removed from the store.
+    #[error("the store no longer knows this import; run it again, nothing is counted twice")]
+    Replaced,
+}
+
+/// How often an import begins again from the stored positions, when others have moved them.
+const MAX_PASSES: u32 = 20;
+
+/// Opens another connection to the same store, for the thread that looks files up.
+pub type Connect<'c> = &'c (dyn Fn() -> Result<Box<dyn Store>, StoreError> + Sync);
+
+/// Imports into a store.
+///
+/// # Errors
+/// When the store fails; a file that cannot be read is no error, but told in its report.
+pub fn run(
+    inputs: &[Input],
+    rules: &Rules,
+    options: Options,
+    meter: &Meter,
+    mut books: Books<'_>,
+    connect: Option<Connect<'_>>,
+) -> Result<Summary, ImportError> {
+    let mut first = 0;
+    let mut passes = 0;
+    while first < inputs.len() {
+        let lookups = connect.map(|connect| connect()).transpose()?;
+        let feed = Feed::new(inputs, first, rules, options, lookups, books.epochs(), Arc::clone(&meter.bytes));
+        let pass = if options.threads <= 1 {
+            on_one_thread(feed, rules, options, meter, &mut books)?
+        } else {
+            on_threads(feed, rules, options, meter, &mut books)?
+        };
+        match pass {
+            Pass::Done => break,
+            Pass::Overtaken { first: again, what } => {
+                passes += 1;
+                if passes == MAX_PASSES {
+                    return Err(ImportError::Contended(what));
+                }
+                first = again;
+            }
+        }
+    }
+    Ok(books.close())
+}
+
+/// A block on its way to a walker.
+pub struct Work {
+    /// Lines, where they begin, and the hashes around them.
+    pub block: crate::source::blocks::Block,
+    /// How to read them.
+    pub source: Arc<SourceRules>,
+    /// What is known of the lines before.
+    pub progress: Progress,
+}
+
+/// A block walked.
+pub struct Walked {
+    /// What became of its lines.
+    pub outcome: Outcome,
+    /// Up to where it is accounted for.
+    pub print: Fingerprint,
+    /// Where it begins.
+    pub base: u64,
+    /// What was known before it.
+    pub began: Progress,
+    /// What is known after it.
+    pub progress: Progress,
+}
+
+/// Walks a block; what is summed goes to the tally's ledger.
+fn walk(tally: &mut Tally, rules: &Rules, work: &mut Work, now: i64) -> Walked {
+    let block = &work.block;
+    let mut progress = work.progress;
+    let mut print = block.print;
+    let outcome = if block.bytes.is_empty() && block.covers > 0 {
+        Tally::pass_over(&progress, block.base, block.covers)
+    } else {
+        let mut outcome = tally.read(rules, &work.source, &mut progress, &block.bytes, block.base, now);
+        match outcome.does_not_fit {
+            Some(start) => {
+                let mut hasher = block.before.clone();
+                hasher.update(&block.bytes[..(start.max(block.base) - block.base) as usize]);
+                print = hasher.fingerprint();
+            }
+            None => outcome.accept_held(progress.last_day),
+        }
+        outcome
+    };
+    Walked { outcome, print, base: block.base, began: work.progress, progress }
+}
+
+fn on_one_thread(
+    mut feed: Feed<'_>,
+    rules: &Rules,
+    options: Options,
+    meter: &Meter,
+    books: &mut Books<'_>,
+) -> Result<Pass, ImportError> {
+    let mut tally = Tally::new(rules);
+    let mut spare = Vec::new();
+    while let Some(fed) = feed.next(std::mem::take(&mut spare)) {
+        let pass = match fed {
+            Fed::Open(file) => {
+                books.open(*file);
+                Pass::Done
+            }
+            Fed::Work(mut work) => {
+                if let Some(progress) = books.progress() {
+                    work.progress = progress;
+                }
+                let walked = walk(&mut tally, rules, &mut work, options.now);
+                spare = work.block.bytes;
+                books.walked(walked, &mut tally.ledger, meter)?
+            }
+            Fed::End(end) => books.end(end)?,
+            Fed::Barrier => books.flush()?,
+            Fed::Failed(error) => return Err(error.into()),
+        };
+        if let Pass::Overtaken { .. } = pass {
+            return Ok(pass);
+        }
+    }
+    books.flush()
+}
+
+/// What walkers hand to the keeper of the books, by its place in the order.
+type Numbered = (u64, Told);
+
+enum Told {
+    Fed(Fed),
+    Walked(Box<(Walked, Ledger)>),
+}
+
+fn on_threads(
+    mut feed: Feed<'_>,
+    rules: &Rules,
+    options: Options,
+    meter: &Meter,
+    books: &mut Books<'_>,
+) -> Result<Pass, ImportError> {
+    let walkers = options.threads;
+    let (give_work, take_work) = mpsc::sync_channel::<(u64, Box<Work>)>(walkers);
+    let take_work = Arc::new(Mutex::new(take_work));
+    let (tell, told) = mpsc::sync_channel::<Numbered>(4 * walkers);
+    let (give_spare, take_spare) = mpsc::channel::<Vec<u8>>();
+    let (pass_barrier, barrier) = mpsc::sync_channel::<()>(1);
+    for _ in 0..2 * walkers {
+        // The receiver lives to the end of this function.
+        let _ = give_spare.send(Vec::new());
+    }
+    std::thread::scope(|scope| {
+        let feeder_tells = tell.clone();
+        scope.spawn(move || {
+            feed_threads(&mut feed, &give_work, &feeder_tells, &take_spare, &barrier);
+        });
+        for _ in 0..walkers {
+            let (tell, give_spare, take_work) = (tell.clone(), give_spare.clone(), Arc::clone(&take_work));
+            scope.spawn(move || {
+                let mut tally = Tally::new(rules);
+                loop {
+                    let work = take_work.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                    let Ok((number, mut work)) = work else { return };
+                    let walked = walk(&mut tally, rules, &mut work, options.now);
+                    let ledger = std::mem::take(&mut tally.ledger);
+                    tally.forget_names();
+                    let _ = give_spare.send(std::mem::take(&mut work.block.bytes));
+                    if tell.send((number, Told::Walked(Box::new((walked, ledger))))).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        // Whoever is left waiting for another ends when that other's end of the channel is gone.
+        drop((tell, give_spare, take_work));
+        keep_books(told, books, meter, pass_barrier)
+    })
+}
+
+fn feed_threads(
+    feed: &mut Feed<'_>,
+    give_work: &SyncSender<(u64, Box<Work>)>,
+    tell: &SyncSender<Numbered>,
+    take_spare: &Receiver<Vec<u8>>,
+    barrier: &Receiver<()>,
+) {
+    let mut number = 0;
+    loop {
+        let Ok(spare) = take_spare.recv() else { return };
+        // Memory that this turn does not need comes back for the next one.
+        let mut spare = Some(spare);
+        loop {
+            let Some(fed) = feed.next(spare.take().unwrap_or_default()) else { return };
+            let is_barrier = matches!(fed, Fed::Barrier);
+            let is_work = matches!(fed, Fed::Work(_));
+            let sent = match fed {
+                Fed::Work(work) => give_work.send((number, work)).is_ok(),
+                other => tell.send((number, Told::Fed(other))).is_ok(),
+            };
+            if !sent || (is_barrier && barrier.recv().is_err()) {
+                return;
+            }
+            number += 1;
+            if is_work {
+                break;
+            }
+        }
+    }
+}
+
+fn keep_books(
+    told: Receiver<Numbered>,
+    books: &mut Books<'_>,
+    meter: &Meter,
+    pass_barrier: SyncSender<()>,
+) -> Result<Pass, ImportError> {
+    let mut early = std::collections::BTreeMap::new();
+    let mut next = 0;
+    for (number, told) in told {
+        early.insert(number, told);
+        while let Some(told) = early.remove(&next) {
+            next += 1;
+            let pass = match told {
+                Told::Walked(walked) => {
+                    let (walked, mut ledger) = *walked;
+                    books.walked(walked, &mut ledger, meter)?
+                }
+                Told::Fed(Fed::Open(file)) => {
+                    books.open(*file);
+                    Pass::Done
+                }
+                Told::Fed(Fed::End(end)) => books.end(end)?,
+                Told::Fed(Fed::Barrier) => {
+                    let pass = books.flush()?;
+                    let _ = pass_barrier.send(());
+                    pass
+                }
+                Told::Fed(Fed::Failed(error)) => return Err(error.into()),
+                Told::Fed(Fed::Work(_)) => Pass::Done,
+            };
+            if let Pass::Overtaken { .. } = pass {
+                return Ok(pass);
+            }
+        }
+    }
+    books.flush()
+}

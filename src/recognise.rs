@@ -1,0 +1,215 @@
+//! Asks the store which of its positions a file is: gathers the evidence that
+//! [`identity`](crate::source::identity) decides on.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use crate::source::content::{HEAD_BYTES, Hasher, hash};
+use crate::source::identity::{Evidence, same_log};
+use crate::source::open::read_full_at;
+use crate::source::position::{Place, Stored};
+use crate::store::{Store, StoreError};
+
+/// Which state of each scope this process has seen.
+///
+/// A new file is committed only if nobody else has met a new file in its scope since we looked.
+/// Our own flushes move the scope on too; they are told apart by counting them here.
+#[derive(Debug, Default)]
+pub struct Epochs {
+    own: Mutex<HashMap<String, u64>>,
+}
+
+impl Epochs {
+    /// What others have moved the scope on to; to be asked before looking positions up.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub fn look(&self, store: &mut dyn Store, scope: &str) -> Result<u64, StoreError> {
+        let own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        let epoch = store.epoch(scope)?;
+        Ok(epoch.wrapping_sub(own.get(scope).copied().unwrap_or(0)))
+    }
+
+    /// Runs a flush. `flush` is given the epoch to demand for what was looked up at an epoch, and
+    /// returns the scopes that it moved on once it has committed.
+    pub fn flushing<T, E>(
+        &self,
+        flush: impl FnOnce(&dyn Fn(&str, u64) -> u64) -> Result<(T, Vec<String>), E>,
+    ) -> Result<T, E> {
+        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        let demand = |scope: &str, looked: u64| looked.wrapping_add(own.get(scope).copied().unwrap_or(0));
+        let (value, moved) = flush(&demand)?;
+        for scope in moved {
+            *own.entry(scope).or_default() += 1;
+        }
+        Ok(value)
+    }
+}
+
+/// Positions that a file may be, with what speaks for each.
+#[derive(Debug, Default)]
+pub struct Candidates {
+    /// As the store has them.
+    pub stored: Vec<Stored>,
+    /// In the same order.
+    pub evidence: Vec<Evidence>,
+    /// Where the content was the same: ready to read on from there.
+    pub hashers: Vec<Option<Hasher>>,
+    /// Bytes of the content, as far as they count: for a plain file up to its last newline.
+    pub length: u64,
+    /// All bytes of the content.
+    pub read: u64,
+}
+
+/// The head of a file, for looking it up.
+///
+/// # Errors
+/// What reading says.
+pub fn head(stream: &mut dyn Read) -> io::Result<Vec<u8>> {
+    let mut head = Vec::with_capacity(HEAD_BYTES as usize);
+    stream.take(HEAD_BYTES).read_to_end(&mut head)?;
+    Ok(head)
+}
+
+/// The positions in a scope whose head this file begins with, and those at its place.
+///
+/// # Errors
+/// When the store does not answer.
+pub fn alike(
+    store: &mut dyn Store,
+    scope: &str,
+    head: &[u8],
+    place: Option<Place>,
+) -> Result<Vec<Stored>, StoreError> {
+    let seed = store.seed();
+    let mut hash_of = |length: u64| Ok(head.get(..length as usize).map(|start| hash(seed, start)));
+    let mut found = store.by_head(scope, &mut hash_of)?;
+    if let Some(place) = place {
+        for stored in store.at_inode(place.inode)? {
+            let known = found.iter().any(|other| other.id == stored.id);
+            if !known && stored.scope == scope && stored.place.is_some_and(|other| other.is(&place)) {
+                found.push(stored);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Reads all of a file's content once, and compares it with each candidate.
+///
+/// # Errors
+/// What reading says: an archive that is cut short, for instance.
+pub fn compare(
+    seed: u64,
+    stored: Vec<Stored>,
+    stream: &mut dyn Read,
+    path: &Path,
+    place: Option<Place>,
+    ends_with_newline: bool,
+) -> io::Result<Candidates> {
+    let mut order: Vec<usize> = (0..stored.len()).collect();
+    order.sort_by_key(|&index| stored[index].print.offset);
+    let mut hashers: Vec<Option<Hasher>> = vec![None; stored.len()];
+    let mut next = order.into_iter().peekable();
+    let mut hasher = Hasher::new(seed);
+    let mut head = Vec::new();
+    let mut whole = 0;
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        let read = match stream.read(&mut buffer) {
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        let bytes = &buffer[..read];
+        if (head.len() as u64) < HEAD_BYTES {
+            head.extend_from_slice(&bytes[..read.min(HEAD_BYTES as usize - head.len())]);
+        }
+        if let Some(newline) = memchr::memrchr(b'\n', bytes) {
+            whole = hasher.offset() + newline as u64 + 1;
+        }
+        let mut rest = bytes;
+        while let Some(index) = next.next_if(|&index| stored[index].print.offset <= hasher.offset() + rest.len() as u64)
+        {
+            let (before, after) = rest.split_at((stored[index].print.offset - hasher.offset()) as usize);
+            hasher.update(before);
+            rest = after;
+            if hasher.fingerprint().content == stored[index].print.content {
+                hashers[index] = Some(hasher.clone());
+            }
+        }
+        hasher.update(rest);
+        if read == 0 {
+            break;
+        }
+    }
+    let length = hasher.offset();
+    let evidence = stored
+        .iter()
+        .zip(&hashers)
+        .map(|(position, same)| {
+            let shorter = position.print.offset > length;
+            let same_content = (!shorter).then_some(same.is_some());
+            evidence(seed, position, same_content, &head, path, place)
+        })
+        .collect();
+    let counts = if ends_with_newline { whole } else { length };
+    Ok(Candidates { stored, evidence, hashers, length: counts, read: length })
+}
+
+/// Compares a living file with the candidates by their heads and the last block before each offset:
+/// cheap, however long the file.
+///
+/// # Errors
+/// What reading says.
+pub fn compare_living(
+    seed: u64,
+    stored: Vec<Stored>,
+    file: &File,
+    length: u64,
+    path: &Path,
+    place: Place,
+) -> io::Result<Candidates> {
+    let mut head = vec![0; HEAD_BYTES as usize];
+    let read = read_full_at(file, &mut head, 0)?;
+    head.truncate(read);
+    let mut candidates = Candidates { length, read: length, ..Candidates::default() };
+    for position in stored {
+        let print = &position.print;
+        let mut hasher = None;
+        if print.offset <= length && print.head_len <= head.len() as u64 {
+            let mut recent = vec![0; (print.offset - print.resume_start()) as usize];
+            let read = read_full_at(file, &mut recent, print.resume_start())?;
+            recent.truncate(read);
+            hasher = Hasher::resume(seed, print, &head[..print.head_len as usize], &recent);
+        }
+        let same_content = (print.offset <= length).then_some(hasher.is_some());
+        candidates.evidence.push(evidence(seed, &position, same_content, &head, path, Some(place)));
+        candidates.stored.push(position);
+        candidates.hashers.push(hasher);
+    }
+    Ok(candidates)
+}
+
+fn evidence(
+    seed: u64,
+    position: &Stored,
+    same_content: Option<bool>,
+    head: &[u8],
+    path: &Path,
+    place: Option<Place>,
+) -> Evidence {
+    let print = &position.print;
+    let start = head.get(..print.head_len as usize);
+    Evidence {
+        offset: print.offset,
+        same_place: matches!((position.place, place), (Some(theirs), Some(ours)) if theirs.is(&ours)),
+        same_log: same_log(Path::new(&position.path), path),
+        same_content,
+        same_head: print.head_len > 0 && start.is_some_and(|start| hash(seed, start) == print.head),
+        state: position.state,
+    }
+}

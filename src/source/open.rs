@@ -1,0 +1,130 @@
+//! Opens what an operator, or a customer who can write to a log folder, has put there: regular
+//! files only, without ever blocking, links only where they cannot be a trick.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Read, Seek as _, SeekFrom};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use flate2::read::MultiGzDecoder;
+
+/// How the bytes of a file are packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packing {
+    /// Not at all.
+    Plain,
+    /// gzip; several members glued together are one stream.
+    Gzip,
+}
+
+/// Opens a regular file.
+///
+/// # Errors
+/// As the system says; and for anything that is no regular file.
+pub fn regular(path: &Path) -> io::Result<(File, Metadata)> {
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.is_dir() {
+        return Err(io::Error::new(io::ErrorKind::IsADirectory, "is a directory; name the files in it"));
+    }
+    if !metadata.is_file() {
+        return Err(io::Error::other("is not a regular file; a stream is read from standard input, with -"));
+    }
+    Ok((file, metadata))
+}
+
+/// Opens a file that is to be followed: a symbolic link counts only if root owns it, or its owner
+/// owns what it points to. So no customer can have another's log, or any other file, read as his.
+///
+/// # Errors
+/// As [`regular`]; and for a link that is not trusted.
+pub fn followed(path: &Path) -> io::Result<(File, Metadata)> {
+    let link = path.symlink_metadata()?;
+    let (file, metadata) = regular(path)?;
+    if link.is_symlink() && link.uid() != 0 && link.uid() != metadata.uid() {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "is a link whose owner does not own the file that it points to",
+        ));
+    }
+    Ok((file, metadata))
+}
+
+/// How a file is packed, by its first bytes.
+///
+/// # Errors
+/// As the system says; and for packings that this version does not read.
+pub fn packing(file: &File) -> io::Result<Packing> {
+    let mut start = [0; 6];
+    let length = read_full_at(file, &mut start, 0)?;
+    let start = &start[..length];
+    let unsupported = |name: &str, command: &str| {
+        Err(io::Error::other(format!(
+            "is a {name} archive, which this version does not read; {command} FILE | tollkeeper import -"
+        )))
+    };
+    match start {
+        [0x1f, 0x8b, ..] => Ok(Packing::Gzip),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => unsupported("zstd", "zstdcat"),
+        [b'B', b'Z', b'h', ..] => unsupported("bzip2", "bzcat"),
+        [0xfd, b'7', b'z', b'X', b'Z', ..] => unsupported("xz", "xzcat"),
+        _ => Ok(Packing::Plain),
+    }
+}
+
+/// The content of a file from an offset on, decompressed; `read` counts the file's own bytes.
+///
+/// # Errors
+/// What reading up to the offset says.
+pub fn content(file: File, packing: Packing, offset: u64, read: Arc<AtomicU64>) -> io::Result<Box<dyn Read + Send>> {
+    let mut file = file;
+    match packing {
+        Packing::Plain => {
+            file.seek(SeekFrom::Start(offset))?;
+            read.fetch_add(offset, Ordering::Relaxed);
+            Ok(Box::new(Counting { inner: file, read }))
+        }
+        Packing::Gzip => {
+            file.seek(SeekFrom::Start(0))?;
+            let packed = io::BufReader::with_capacity(256 << 10, Counting { inner: file, read });
+            let mut stream = MultiGzDecoder::new(packed);
+            let skipped = io::copy(&mut (&mut stream).take(offset), &mut io::sink())?;
+            if skipped < offset {
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+            }
+            Ok(Box::new(stream))
+        }
+    }
+}
+
+/// Reads at an offset until the buffer is full or the file ends.
+///
+/// # Errors
+/// As the system says.
+pub fn read_full_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut done = 0;
+    while done < buffer.len() {
+        match file.read_at(&mut buffer[done..], offset + done as u64) {
+            Ok(0) => break,
+            Ok(read) => done += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}
+
+struct Counting<R> {
+    inner: R,
+    read: Arc<AtomicU64>,
+}
+
+impl<R: Read> Read for Counting<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.read.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
+    }
+}
