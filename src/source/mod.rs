@@ -2,6 +2,8 @@
 
 pub mod blocks;
 pub mod content;
+pub mod find;
+pub mod follow;
 pub mod identity;
 pub mod open;
 pub mod position;

@@ -1,0 +1,77 @@
+//! The thread that owns the store: one batch at a time, tried until it is settled.
+
+use std::sync::mpsc::{Receiver, Sender};
+use std::time::Duration;
+
+use super::clock;
+use super::follower::Message;
+use crate::store::{Batch, FlushError, Flushed, Store, Writer};
+
+/// The first pause before a batch is tried again; it doubles each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// How a batch was settled.
+#[derive(Debug)]
+pub enum Settled {
+    /// It is in the store.
+    Flushed(Flushed),
+    /// It is not: somebody moved a position.
+    Overtaken(String),
+    /// It is not: another daemon runs as this node.
+    Replaced,
+}
+
+/// Flushes batches until the follower is gone.
+pub fn run(
+    store: &mut dyn Store,
+    writer: &mut Writer,
+    node: &str,
+    batches: &Receiver<Batch>,
+    answers: &Sender<Message>,
+) {
+    while let Ok(batch) = batches.recv() {
+        let settled = settle(store, writer, node, &batch);
+        if answers.send(Message::Settled(settled)).is_err() {
+            break;
+        }
+    }
+    if let Err(error) = store.retire(writer, clock()) {
+        tracing::warn!("{error}");
+    }
+}
+
+fn settle(store: &mut dyn Store, writer: &mut Writer, node: &str, batch: &Batch) -> Settled {
+    let mut pause = FIRST_PAUSE;
+    let mut away = false;
+    loop {
+        match store.flush(writer, node, batch, clock()) {
+            Ok(flushed) => {
+                if away {
+                    tracing::info!("the store takes rows again");
+                }
+                for refused in &flushed.refused {
+                    tracing::error!("the store refuses a row; its bytes went to _invalid: {refused}");
+                }
+                return Settled::Flushed(flushed);
+            }
+            Err(FlushError::Overtaken(what)) => return Settled::Overtaken(what),
+            Err(FlushError::Replaced) => return Settled::Replaced,
+            Err(FlushError::Store(error)) => {
+                if !away {
+                    tracing::error!("{error}; trying again until it passes, nothing is lost meanwhile");
+                }
+                away = true;
+            }
+        }
+        std::thread::sleep(jittered(pause));
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Three quarters to five quarters, so that many nodes do not come back in step.
+fn jittered(pause: Duration) -> Duration {
+    use std::hash::{BuildHasher as _, Hasher as _};
+    let random = std::collections::hash_map::RandomState::new().build_hasher().finish();
+    pause * 3 / 4 + pause / 2 * u32::from(random as u8) / 255
+}

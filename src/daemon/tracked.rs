@@ -1,0 +1,287 @@
+//! One followed file: what is held of it, how far it has been read, what of that is committed.
+
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::account::SourceRules;
+use crate::account::balance::Balance;
+use crate::account::day::{self, DayNumber};
+use crate::source::content::Hasher;
+use crate::source::follow::{self, AtPath, Seen};
+use crate::source::open::read_full_at;
+use crate::source::position::{Place, State};
+use crate::store::{Checkpoint, Moves, UnparsedRange};
+use crate::tally::{Outcome, Progress};
+
+/// A file that grew within this time is looked at often,
+const ACTIVE: Duration = Duration::from_secs(60);
+/// namely so often;
+pub const ACTIVE_INTERVAL: Duration = Duration::from_millis(100);
+/// the others so often, in case an event was lost or never sent (NFS).
+pub const QUIET_INTERVAL: Duration = Duration::from_secs(5);
+/// Bytes read of one file before it is another's turn.
+const READ_BYTES: usize = 1 << 20;
+/// Bytes that a line, or a run of lines that do not parse, may take before it is passed over.
+const MAX_READ_BYTES: usize = 16 << 20;
+
+/// A followed file.
+pub struct Tracked {
+    /// Where it was last seen.
+    pub path: PathBuf,
+    /// Index of its source.
+    pub source: usize,
+    /// The vhost that its name gives.
+    pub vhost: Option<String>,
+    /// Held open: it stays readable when it is renamed or deleted.
+    pub file: File,
+    /// Where it lies.
+    pub place: Place,
+    /// What its path leads to.
+    pub at_path: AtPath,
+    /// How its lines are read; `None` until its format is detected.
+    pub rules: Option<Arc<SourceRules>>,
+    /// Hashes what has been read; its offset is where the next read begins.
+    pub hasher: Hasher,
+    /// What is known of the lines so far.
+    pub progress: Progress,
+    /// What the next checkpoint moves.
+    pub moves: Moves,
+    /// Up to where it is committed.
+    pub committed: u64,
+    /// Why it is not read on, until the config changes.
+    pub stopped: Option<String>,
+    /// To be committed as this, and then let go.
+    pub ends: Option<State>,
+    unparsed: Vec<UnparsedRange>,
+    dropped: u64,
+    last_seen: (u64, i64, i64),
+    grown: Instant,
+    /// When to look at it next.
+    pub next_look: Instant,
+    read_bytes: usize,
+    fallback_day: DayNumber,
+}
+
+/// Where a file that is taken up begins.
+pub struct Taken {
+    /// Ready to read on.
+    pub hasher: Hasher,
+    /// What the first checkpoint moves.
+    pub moves: Moves,
+    /// The day of the last line that had one.
+    pub last_day: Option<DayNumber>,
+}
+
+/// What a read brought.
+pub enum Chunk {
+    /// Whole lines, from the hasher's offset on.
+    Lines(Vec<u8>),
+    /// One line that is too long to be held: so many bytes, and the hasher behind it.
+    TooLong(u64, Box<Hasher>),
+    /// No whole line yet.
+    Nothing,
+}
+
+impl Tracked {
+    /// Takes up a file.
+    #[must_use]
+    pub fn new(path: PathBuf, source: usize, vhost: Option<String>, file: File, metadata: &Metadata, taken: Taken) -> Self {
+        let now = Instant::now();
+        let changed = chrono::DateTime::from_timestamp(metadata.mtime(), 0).unwrap_or_default();
+        Self {
+            path,
+            source,
+            vhost,
+            place: Place::of(metadata),
+            file,
+            at_path: AtPath::Ours,
+            rules: None,
+            committed: taken.hasher.offset(),
+            hasher: taken.hasher,
+            progress: Progress { last_day: taken.last_day, fits: taken.last_day.is_some(), run: 0 },
+            moves: taken.moves,
+            stopped: None,
+            ends: None,
+            unparsed: Vec::new(),
+            dropped: 0,
+            last_seen: (0, 0, 0),
+            grown: now,
+            next_look: now,
+            read_bytes: READ_BYTES,
+            fallback_day: day::number(changed.date_naive()),
+        }
+    }
+
+    /// Looks at the file, and says what to do.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn look(&mut self, now: Instant) -> io::Result<follow::Step> {
+        let metadata = self.file.metadata()?;
+        let seen_now = (metadata.size(), metadata.mtime(), metadata.mtime_nsec());
+        let changed = seen_now != self.last_seen;
+        if metadata.size() != self.last_seen.0 {
+            self.grown = now;
+        }
+        let quiet = now.saturating_duration_since(self.grown);
+        self.next_look = now + if quiet < ACTIVE { ACTIVE_INTERVAL } else { QUIET_INTERVAL };
+        let seen = Seen {
+            at_path: self.at_path,
+            size: metadata.size(),
+            offset: self.hasher.offset(),
+            changed,
+            tail_is_ours: !changed || self.tail_is_ours()?,
+            quiet,
+        };
+        let step = follow::decide(&seen);
+        // A file that is to begin again is still to do so when it is looked at again.
+        if step != follow::Step::BeginAgain {
+            self.last_seen = seen_now;
+        }
+        Ok(step)
+    }
+
+    /// Looks again at once: not all that is there has been read.
+    pub fn look_again(&mut self, now: Instant) {
+        self.last_seen = (0, 0, 0);
+        self.next_look = now;
+    }
+
+    /// Reads on. Each read begins with the last bytes of the one before.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn read(&mut self, buffer: Vec<u8>) -> io::Result<Chunk> {
+        let mut buffer = buffer;
+        buffer.clear();
+        buffer.resize(self.read_bytes, 0);
+        let read = read_full_at(&self.file, &mut buffer, self.hasher.offset())?;
+        buffer.truncate(read);
+        match memchr::memrchr(b'\n', &buffer) {
+            Some(last) => {
+                buffer.truncate(last + 1);
+                Ok(Chunk::Lines(buffer))
+            }
+            None if read < self.read_bytes => Ok(Chunk::Nothing),
+            None if self.read_more() => self.read(buffer),
+            None => self.pass_over(buffer),
+        }
+    }
+
+    /// Takes a walked chunk into the books of this file. `true`: more may be there to read at once.
+    pub fn walked(&mut self, bytes: &[u8], mut outcome: Outcome, is_last: bool) -> (Outcome, bool) {
+        let base = self.hasher.offset();
+        let full = bytes.len() >= self.read_bytes / 2;
+        let run = outcome.held.as_ref().map(|held| (held.start, held.balance.unparsed.lines));
+        let covers = match (outcome.does_not_fit, run) {
+            (Some(start), _) => {
+                self.stopped = Some(format!(
+                    "format does not fit: {} lines in a row, from byte {start} on, do not parse",
+                    self.progress.run
+                ));
+                (start - base) as usize
+            }
+            // The run fills all that can be held back: it is taken for what clients have done.
+            (None, Some((start, _))) if is_last || (start == base && full && !self.read_more()) => {
+                outcome.accept_held(self.progress.last_day);
+                bytes.len()
+            }
+            (None, Some((start, _))) => (start - base) as usize,
+            (None, None) => bytes.len(),
+        };
+        outcome.held = None;
+        if covers < bytes.len() {
+            // These lines are read again once more has come, as part of the run that they begin.
+            self.progress.run = 0;
+        } else {
+            self.read_bytes = READ_BYTES;
+        }
+        self.hasher.update(&bytes[..covers]);
+        let undated = self.undated(&outcome);
+        for range in &outcome.unparsed {
+            let day = day::date(range.day.unwrap_or(undated));
+            self.unparsed.push(UnparsedRange { start: range.start, end: range.end, lines: range.lines, day });
+        }
+        self.dropped += outcome.dropped;
+        (outcome, full && self.stopped.is_none())
+    }
+
+    /// The balance of an outcome by day.
+    pub fn dated(&self, outcome: &Outcome) -> Vec<(DayNumber, Balance)> {
+        let undated = self.undated(outcome);
+        outcome.balance.iter().map(|(day, balance)| (day.unwrap_or(undated), *balance)).collect()
+    }
+
+    /// The checkpoint that covers all that was read; `None`: nothing has moved.
+    pub fn checkpoint(&mut self, source: &str) -> Option<Checkpoint> {
+        let print = self.hasher.fingerprint();
+        let moved = print.offset != self.committed;
+        let ends = self.ends.is_some() && matches!(self.moves, Moves::Stored { .. });
+        if !moved && !ends {
+            return None;
+        }
+        Some(Checkpoint {
+            moves: self.moves.clone(),
+            source: source.to_owned(),
+            scope: self.scope(),
+            path: self.path.to_string_lossy().into_owned(),
+            place: Some(self.place),
+            print,
+            last_day: self.progress.last_day.map(day::date),
+            state: self.ends.unwrap_or(State::Living),
+            unparsed: std::mem::take(&mut self.unparsed),
+            dropped: std::mem::take(&mut self.dropped),
+            reread: Vec::new(),
+        })
+    }
+
+    /// See [`crate::source::position::Stored::scope`].
+    #[must_use]
+    pub fn scope(&self) -> String {
+        self.vhost.clone().unwrap_or_default()
+    }
+
+    fn undated(&self, outcome: &Outcome) -> DayNumber {
+        let known = self.progress.last_day.filter(|_| outcome.first_day.is_none());
+        known.or(outcome.first_day).unwrap_or(self.fallback_day)
+    }
+
+    fn tail_is_ours(&self) -> io::Result<bool> {
+        let tail = self.hasher.tail();
+        let mut bytes = vec![0; tail.len()];
+        let read = read_full_at(&self.file, &mut bytes, self.hasher.offset() - tail.len() as u64)?;
+        Ok(bytes[..read] == *tail)
+    }
+
+    /// Asks for more at the next read; `false`: it is enough.
+    fn read_more(&mut self) -> bool {
+        let more = self.read_bytes < MAX_READ_BYTES;
+        if more {
+            self.read_bytes *= 4;
+        }
+        more
+    }
+
+    /// Looks for the end of a line that is too long to be held.
+    fn pass_over(&mut self, mut buffer: Vec<u8>) -> io::Result<Chunk> {
+        let mut hasher = self.hasher.clone();
+        loop {
+            buffer.resize(READ_BYTES, 0);
+            let read = read_full_at(&self.file, &mut buffer, hasher.offset())?;
+            buffer.truncate(read);
+            if let Some(end) = memchr::memchr(b'\n', &buffer) {
+                hasher.update(&buffer[..=end]);
+                self.read_bytes = READ_BYTES;
+                return Ok(Chunk::TooLong(hasher.offset() - self.hasher.offset(), Box::new(hasher)));
+            }
+            if read == 0 {
+                return Ok(Chunk::Nothing);
+            }
+            hasher.update(&buffer);
+        }
+    }
+}
