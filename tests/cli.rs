@@ -76,3 +76,16 @@ fn a_bad_config_is_1_and_for_the_daemon_78() {
         );
     }
 }
+
+#[test]
+fn a_faulty_config_is_explained_in_place() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("c.toml");
+    std::fs::write(&path, "timezone = \"Mars\"\n").expect("a file");
+    let path = path.to_str().expect("text");
+    let ran = run(&format!("report --output json -c {path}"));
+    assert_eq!(ran.code, Some(1));
+    assert_eq!(ran.stdout, "");
+    let start = format!("{path}:1:12: unknown time zone \"Mars\"\n  timezone = \"Mars\"\n");
+    assert!(ran.stderr.starts_with(&start), "{}", ran.stderr);
+}

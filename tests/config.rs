@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use proptest::prelude::*;
 use tollkeeper::config::{Config, StoreUrl, Users};
 
 fn fixtures(folder: &str) -> Vec<PathBuf> {
@@ -107,7 +108,7 @@ fn everything_that_can_be_said_is_understood() {
         ]
     );
     assert!(vhosts.fold_www);
-    assert_eq!(vhosts.max_new_vhosts_per_day, 500);
+    assert_eq!(vhosts.max_new_vhosts_per_day, 1_500);
     assert_eq!(vhosts.max_new_users_per_day, 0);
 
     assert_eq!(config.owners["dembol"], ["xyz.org", "aga.org"]);
@@ -143,4 +144,74 @@ fn a_config_that_cannot_be_read_says_so() {
         error.to_string(),
         "cannot read the config /nowhere/tollkeeper.toml: No such file or directory (os error 2)"
     );
+}
+
+#[test]
+fn side_files_add_to_the_config() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let known = folder.path().join("known.txt");
+    let aliases = folder.path().join("aliases.txt");
+    let text = format!(
+        "[vhosts]\nfold_www = true\nknown = [\"a.example\"]\naliases = {{ \"x.example\" = \"a.example\" }}\n\
+         known_file = {known:?}\naliases_file = {aliases:?}\n"
+    );
+    let config = Config::parse(&text, "c.toml").expect("a good config");
+    let missing = config.vhosts.with_files().expect_err("no files yet");
+    assert!(
+        missing.to_string().contains("cannot read the known_file"),
+        "{missing}"
+    );
+
+    fs::write(&known, "www.B.example\n*.c.example # all\n").expect("a file");
+    fs::write(&aliases, "y.example x.example\nx.example www.b.example\n").expect("a file");
+    let rules = config.vhosts.with_files().expect("good files");
+    assert_eq!(rules.known, ["*.c.example", "a.example", "b.example"]);
+    assert_eq!(rules.aliases["x.example"], "a.example");
+
+    fs::write(&aliases, "a.example x.example\n").expect("a file");
+    let looped = config.vhosts.with_files().expect_err("a loop");
+    assert!(
+        looped
+            .to_string()
+            .contains("a.example → x.example → a.example"),
+        "{looped}"
+    );
+}
+
+#[test]
+fn an_empty_known_file_does_not_make_every_name_known() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let known = folder.path().join("known.txt");
+    fs::write(&known, "# nothing\n").expect("a file");
+    let text = format!("vhosts.known_file = {known:?}");
+    let config = Config::parse(&text, "c.toml").expect("a good config");
+    let error = config.vhosts.with_files().expect_err("no names");
+    assert!(
+        error.to_string().ends_with("known.txt names no site"),
+        "{error}"
+    );
+}
+
+proptest! {
+    /// A config that is damaged anywhere is understood or refused; nothing else.
+    #[test]
+    fn damaged_configs_never_panic(
+        cut in any::<prop::sample::Index>(),
+        length in 0..40usize,
+        put in "[\\PC\n\t\r\"'\\\\{}\\[\\].=#]{0,6}",
+    ) {
+        let mut text = include_str!("../fixtures/config/good/everything.toml").to_owned();
+        let boundary = |text: &str, mut at: usize| {
+            while !text.is_char_boundary(at) {
+                at -= 1;
+            }
+            at
+        };
+        let start = boundary(&text, cut.index(text.len()));
+        let end = boundary(&text, (start + length).min(text.len())).max(start);
+        text.replace_range(start..end, &put);
+        if let Err(error) = Config::parse(&text, "c.toml") {
+            prop_assert!(error.to_string().starts_with("c.toml:"));
+        }
+    }
 }

@@ -88,8 +88,13 @@ pub fn main() -> ExitCode {
     };
     let daemon = matches!(args.command, Command::Run(_));
     dispatch(&args).unwrap_or_else(|failure| {
-        if !matches!(failure, Failure::OutputClosed) {
-            complain(&failure.to_string());
+        match &failure {
+            Failure::OutputClosed => {}
+            // As compilers write it, so that editors find the place.
+            Failure::Config(error) => {
+                let _ = writeln!(io::stderr(), "{error}");
+            }
+            failure => complain(&failure.to_string()),
         }
         ExitCode::from(failure.code(daemon))
     })

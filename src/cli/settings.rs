@@ -1,6 +1,7 @@
 //! The command line over the config over the defaults: what every command starts from.
 
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use chrono_tz::Tz;
@@ -108,7 +109,7 @@ impl Settings {
     pub fn resolve(common: &Common, environment: &Environment) -> Result<Self, Failure> {
         let config_path = match &common.config {
             Some(path) => Some(path.clone()),
-            None => Some(environment.default_config.clone()).filter(|path| path.exists()),
+            None => Some(environment.default_config.clone()).filter(|path| !is_absent(path)),
         };
         let config = match &config_path {
             Some(path) => Config::load(path)?,
@@ -130,6 +131,13 @@ impl Settings {
             node: node.unwrap_or_else(|| environment.host_name.clone()),
         })
     }
+}
+
+/// Whether there is certainly no such file. One that may not be looked at is there: to go on without
+/// it would be to report from another store.
+fn is_absent(path: &Path) -> bool {
+    path.metadata()
+        .is_err_and(|error| matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory))
 }
 
 /// The zone of this machine: `$TZ`, else the name behind `/etc/localtime`, else `/etc/timezone`,

@@ -7,6 +7,7 @@
 //! for a literal percent sign write %%; all directives: README, "Log formats"
 //! ```
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
@@ -63,6 +64,7 @@ pub(super) struct Diagnostic {
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     found: Vec<Diagnostic>,
+    secrets: Vec<Range<usize>>,
 }
 
 impl Findings {
@@ -81,6 +83,11 @@ impl Findings {
         });
     }
 
+    /// Keeps these bytes of the file out of every message.
+    pub(super) fn hide(&mut self, span: Range<usize>) {
+        self.secrets.push(span);
+    }
+
     /// `value` if nothing was found, or everything that was, rendered in the order of the file.
     pub(super) fn into_result<T>(
         mut self,
@@ -92,6 +99,7 @@ impl Findings {
             return Ok(value);
         }
         self.found.sort_by_key(|diagnostic| diagnostic.span.start);
+        let text = &without(text, &self.secrets);
         let mut messages: Vec<String> = self
             .found
             .iter()
@@ -135,6 +143,18 @@ fn render(name: &str, text: &str, diagnostic: &Diagnostic) -> String {
         message.push_str(help);
     }
     message
+}
+
+/// The text with an asterisk for every byte of the secrets.
+fn without<'t>(text: &'t str, secrets: &[Range<usize>]) -> Cow<'t, str> {
+    let mut text = Cow::Borrowed(text);
+    for secret in secrets {
+        if text.get(secret.clone()).is_some() {
+            text.to_mut()
+                .replace_range(secret.clone(), &"*".repeat(secret.len()));
+        }
+    }
+    text
 }
 
 fn floor_boundary(text: &str, at: usize) -> usize {

@@ -583,12 +583,11 @@ mod tests {
     }
 
     proptest! {
-        /// Both matchers mean the same by every pattern that we accept.
+        /// Both matchers mean the same by every pattern that we accept, negated sets apart:
+        /// globset's match slashes.
         #[test]
-        fn agrees_with_globset(pattern in "/([ab.*?/]|\\{a,b\\*\\}|\\[ab\\]|\\[!a\\]|/\\*\\*/){0,8}", path in "/[ab./]{0,10}") {
+        fn agrees_with_globset(pattern in "/([ab.*?/]|\\{a,b\\*\\}|\\[ab\\]|/\\*\\*/){0,8}", path in "/[ab./]{0,7}") {
             if let Ok(compiled) = Pattern::new(&pattern) {
-                // globset's negated sets match slashes, ours never do.
-                prop_assume!(!pattern.contains("[!"));
                 let other = globset::GlobBuilder::new(&pattern)
                     .literal_separator(true)
                     .backslash_escape(true)

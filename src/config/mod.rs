@@ -148,6 +148,45 @@ impl Default for VhostRules {
     }
 }
 
+impl VhostRules {
+    /// These rules and what the side files add to them, as they stand now. What the config itself
+    /// says goes over what `aliases_file` says.
+    ///
+    /// # Errors
+    /// A file cannot be read or understood, its aliases and those of the config make a loop, or
+    /// `known_file` names no site, which would let every name be known.
+    pub fn with_files(&self) -> Result<Self, ConfigError> {
+        let mut rules = self.clone();
+        let site = |name: String| match self.fold_www {
+            true => names::without_www(&name).to_owned(),
+            false => name,
+        };
+        if let Some(path) = &self.known_file {
+            let known = names::read_known(path)?;
+            if known.is_empty() && self.known.is_empty() {
+                let message = format!("the known_file {} names no site", path.display());
+                return Err(ConfigError::new(message));
+            }
+            rules.known.extend(known.into_iter().map(site));
+            rules.known.sort();
+            rules.known.dedup();
+        }
+        if let Some(path) = &self.aliases_file {
+            let mut aliases = names::read_aliases(path)?;
+            for name in aliases.values_mut() {
+                *name = site(std::mem::take(name));
+            }
+            aliases.extend(self.aliases.clone());
+            rules.aliases = names::resolve_aliases(&aliases).map_err(|loops| {
+                let loops: Vec<_> = loops.iter().map(ToString::to_string).collect();
+                let loops = loops.join("\n");
+                ConfigError::new(format!("{} and the config: {loops}", path.display()))
+            })?;
+        }
+        Ok(rules)
+    }
+}
+
 impl Config {
     /// Reads a config file.
     ///
@@ -231,6 +270,12 @@ impl<'t> Reader<'_, 't> {
 
     fn store(&mut self, mut table: Table<'t>) -> Option<StoreUrl> {
         let url = table.string("url", self.findings);
+        if let Some(url) = url
+            && let Some(password) = password_in(url.value)
+        {
+            let span = self.inside(url, password);
+            self.findings.hide(span);
+        }
         let store = url.and_then(|url| self.checked(url, parse_store_url));
         let message = "this version has the embedded store alone, which has no password";
         table.refuse("password_file", message, "take the line out", self.findings);
@@ -551,6 +596,14 @@ pub fn parse_users(users: &str) -> Result<Users, (String, String)> {
             Err((format!("unknown users {users:?}"), help.into()))
         }
     }
+}
+
+/// Where a URL holds a password, which no message may repeat.
+fn password_in(url: &str) -> Option<Range<usize>> {
+    let start = url.find("://")? + 3;
+    let at = start + url[start..].rfind('@')?;
+    let colon = start + url[start..at].find(':')?;
+    Some(colon + 1..at)
 }
 
 fn parse_report_interval(text: &str) -> Result<Duration, (String, String)> {
