@@ -465,9 +465,14 @@ pub fn write_table(
             let cells = widths.iter().chain(&counter_widths);
             cells.map(|width| width + GAP).sum::<usize>() - GAP
         };
-        // The widest name gives way first.
+        // The widest name gives way first; a day that is cut is worth nothing.
         while used(&widths) > columns
-            && let Some(widest) = widths.iter_mut().max()
+            && let Some((_, widest)) = by
+                .keys
+                .iter()
+                .zip(&mut widths)
+                .filter(|(key, _)| !matches!(key, Key::Day | Key::Month))
+                .max_by_key(|(_, width)| **width)
             && *widest > MIN_NAME_COLUMNS
         {
             *widest -= 1;
@@ -788,6 +793,8 @@ mod tests {
         let text = table("day,vhost", &rows, Layout::Terminal { columns: 48 });
         assert!(text.lines().all(|line| line.width() <= 48), "{text}");
         assert!(text.contains('…'), "{text}");
+        let text = table("day,vhost", &rows, Layout::Terminal { columns: 10 });
+        assert!(text.contains("2026-11-01  a-rat…  1 B"), "{text}");
     }
 
     #[test]

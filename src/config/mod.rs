@@ -1,7 +1,7 @@
 //! The config file, typed once. Past this room no string means something else.
 //!
 //! Unknown keys are refused, and every fault is reported with its place and its remedy, not only
-//! the first. The file is walked by hand ([`table`]) because a derived deserializer stops at the
+//! the first. The file is walked by hand because a derived deserializer stops at the
 //! first fault.
 
 mod diagnostic;
