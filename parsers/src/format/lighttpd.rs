@@ -125,6 +125,15 @@ fn pieces(text: &Text, json: bool) -> Result<Vec<Piece>, FormatError> {
             let (piece, length) = directive(text, at, json)?;
             pieces.push(piece);
             at += length;
+        } else if byte == b'\\' && at + 1 < text.bytes.len() {
+            // mod_accesslog undoes these two, and drops a backslash before any other byte.
+            let meant = match text.bytes[at + 1] {
+                b't' => b'\t',
+                b'n' => b'\n',
+                other => other,
+            };
+            pieces.push(Piece::Literal(vec![meant]));
+            at += 2;
         } else {
             pieces.push(Piece::Literal(vec![byte]));
             at += 1;
@@ -160,6 +169,9 @@ fn directive(text: &Text, at: usize, json: bool) -> Result<(Piece, usize), Forma
     }
     let meaning = match letter {
         b't' => time(text, argument, argument_at)?,
+        b'T' if !matches!(argument, b"" | b"s" | b"sec" | b"ms" | b"us") => {
+            return Err(text.error(span.clone(), format!("unknown unit in {}", text.written(span)), "%{…}T takes s, ms or us"));
+        }
         _ => meaning(letter, argument, json).ok_or_else(|| {
             text.error(span.clone(), format!("unknown directive {}", text.written(span.clone())), "for a literal percent sign write %%; all directives: README, \"Log formats\"")
         })?,
@@ -199,13 +211,11 @@ fn meaning(letter: u8, argument: &[u8], json: bool) -> Option<(Meaning, ByteSet)
         b'V' => (Meaning::Vhost { rank: 1 }, word),
         b'i' if argument.eq_ignore_ascii_case(b"Host") => (Meaning::Vhost { rank: 2 }, any),
         b'u' => (Meaning::User, any),
-        b'e' | b'n' if argument == b"REMOTE_USER" => (Meaning::Skipped, any),
         b'I' => (count(Count::In), ByteSet::COUNT),
         b'O' => (count(Count::Out), ByteSet::COUNT),
         b'b' | b'B' => (count(Count::Body), ByteSet::COUNT),
         b's' => (Meaning::Status { rank: 0 }, ByteSet::COUNT),
         b'D' => (Meaning::Duration { per_second: 1_000_000 }, ByteSet::COUNT),
-        // Other units are taken by the server, and mean seconds.
         b'T' => {
             let per_second = match argument {
                 b"ms" => 1000,
@@ -220,7 +230,7 @@ fn meaning(letter: u8, argument: &[u8], json: bool) -> Option<(Meaning, ByteSet)
         b'H' => (Meaning::Skipped, plain_word),
         b'U' => (Meaning::Path { rank: 1 }, any),
         b'q' => (Meaning::Query, any),
-        // %P stands for nothing, and %{…}C and the like for what clients send.
+        // %P and an absent cookie are written as nothing at all.
         b'C' | b'e' | b'f' | b'i' | b'n' | b'o' | b'P' => (Meaning::Skipped, any),
         _ => return None,
     })

@@ -45,8 +45,14 @@ pub(super) fn preset(name: &str) -> Option<Format> {
     Some(parsed)
 }
 
-/// A preset's format string.
 #[cfg(test)]
-pub(super) fn names_all_parse() -> bool {
-    PRESETS.iter().all(|name| preset(name).is_some())
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_presets_parse() {
+        for name in PRESETS {
+            assert_eq!(preset(name).and_then(|format| format.preset), Some(name));
+        }
+    }
 }
