@@ -200,7 +200,7 @@ impl LineOptions {
 }
 
 fn format(text: &str) -> Result<FormatArg, String> {
-    match Spec::parse(text) {
+    match config::parse_format(text) {
         Ok(spec) => Ok(FormatArg {
             text: text.to_owned(),
             spec,

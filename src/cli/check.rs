@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use serde::{Serialize, Serializer};
 use tollkeeper_parsers::error::LineError;
-use tollkeeper_parsers::plan::Grade;
+use tollkeeper_parsers::plan::{Grade, Plan};
 use unicode_width::UnicodeWidthStr as _;
 
 use super::args::Output;
@@ -117,25 +117,19 @@ pub struct FailedLine {
 }
 
 impl FailedLine {
-    /// Cuts the line and makes it printable.
+    /// Cuts the line and makes it printable; `plan` says what it wanted.
     #[must_use]
-    pub fn new(number: u64, line: &[u8], error: &LineError) -> Self {
+    pub fn new(number: u64, line: &[u8], error: &LineError, plan: &Plan) -> Self {
+        let described = plan.describe(error);
+        let expected = described.split_once("expected ");
         Self {
             line: number,
             byte: error.at,
-            expected: error.expected.to_string(),
+            expected: expected
+                .map_or(&*described, |(_, expected)| expected)
+                .to_owned(),
             excerpt: excerpt(line, error.at..error.at, MAX_EXCERPT_COLUMNS),
         }
-    }
-}
-
-/// The name of a grade, as every output has it.
-#[must_use]
-pub fn grade_name(grade: Grade) -> &'static str {
-    match grade {
-        Grade::Exact => "exact",
-        Grade::OutOnly => "out only",
-        Grade::BodyOnly => "body only",
     }
 }
 
@@ -216,7 +210,7 @@ impl CheckReport {
             ),
         );
         if let Some(format) = &self.format {
-            let grade = self.grade.map_or("no grade", grade_name);
+            let grade = grade_text(self.grade);
             line(
                 text,
                 format_args!("  read as {}: {grade}", printable(format)),
@@ -250,7 +244,7 @@ impl CheckReport {
 
 impl FormatReport {
     fn explain(&self, text: &mut String) {
-        let grade = self.grade.map_or("no grade", grade_name);
+        let grade = grade_text(self.grade);
         line(
             text,
             format_args!("format {}: {grade}", printable(&self.name)),
@@ -316,6 +310,10 @@ fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
     text.push('\n');
 }
 
+fn grade_text(grade: Option<Grade>) -> String {
+    grade.map_or_else(|| "no grade".to_owned(), |grade| grade.to_string())
+}
+
 /// A share in per cent with two decimals; what is not nothing is never printed as nothing.
 fn share(part: u64, whole: u64) -> String {
     let hundredths = u128::from(part) * 10_000 / u128::from(whole.max(1));
@@ -327,13 +325,23 @@ fn share(part: u64, whole: u64) -> String {
 
 #[expect(clippy::ref_option, reason = "serde's shape")]
 fn grade<S: Serializer>(grade: &Option<Grade>, serializer: S) -> Result<S::Ok, S::Error> {
-    grade.map(grade_name).serialize(serializer)
+    grade.map(|grade| grade.to_string()).serialize(serializer)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tollkeeper_parsers::error::Expected;
+    use tollkeeper_parsers::format::Spec;
+
+    /// What a format of a vhost and a number makes of a bad line.
+    fn failed_line(line: &[u8]) -> FailedLine {
+        let Ok(Spec::Format(format)) = Spec::parse("nginx:$host $msec $bytes_sent") else {
+            panic!("a good format");
+        };
+        let plan = Plan::compile(&format).expect("a good format");
+        let error = plan.read(line).expect_err("a bad line");
+        FailedLine::new(17, line, &error, &plan)
+    }
 
     fn report() -> CheckReport {
         CheckReport {
@@ -374,14 +382,7 @@ mod tests {
                 bytes_out: Some(123),
                 status: None,
             }],
-            failures: vec![FailedLine::new(
-                17,
-                b"a.example \x1b[2J",
-                &LineError {
-                    at: 10,
-                    expected: Expected::Number,
-                },
-            )],
+            failures: vec![failed_line(b"a.example 1.000 \x1b[2J")],
             notes: vec!["users are not logged".into()],
         }
     }
@@ -403,9 +404,9 @@ mod tests {
              log access.log: 1000 lines, 990 counted, 2 unparsed (0.20 %), 7 ignored, 1 unattributed\n  \
                read as main: out only\n  \
                line 1: vhost a.example, user -, 2026-11-21 10:00:00 CET, in 0, out 123, status -\n  \
-               line 17, byte 10: expected a number\n    \
-                 a.example \\x1b[2J\n              \
-                           ^^^^\n  \
+               line 17, byte 16: expected a number\n    \
+                 a.example 1.000 \\x1b[2J\n                    \
+                                 ^^^^\n  \
                and 1 more that do not parse\n\
              note: users are not logged\n"
         );
@@ -427,7 +428,7 @@ mod tests {
         assert_eq!(value["grade"], "out only");
         assert_eq!(value["format"], "main");
         assert_eq!(value["samples"][0]["out"], 123);
-        assert_eq!(value["failures"][0]["text"], "a.example \\x1b[2J");
+        assert_eq!(value["failures"][0]["text"], "a.example 1.000 \\x1b[2J");
         assert!(!json.contains('\n'));
     }
 

@@ -18,7 +18,9 @@ use std::time::Duration;
 
 use chrono_tz::Tz;
 use ipnet::IpNet;
+use tollkeeper_parsers::error::FormatError;
 use tollkeeper_parsers::format::Spec;
+use tollkeeper_parsers::plan::Plan;
 use toml::de::DeTable;
 
 pub use self::diagnostic::ConfigError;
@@ -356,7 +358,7 @@ impl<'t> Reader<'_, 't> {
     }
 
     fn format(&mut self, text: Text<'t>) -> Option<Spec> {
-        match Spec::parse(text.value) {
+        match parse_format(text.value) {
             Ok(spec) => Some(spec),
             Err(error) => {
                 let span = self.inside(text, error.span);
@@ -532,6 +534,19 @@ impl<'t> Reader<'_, 't> {
         let literal = self.text.get(span.clone()).unwrap_or_default();
         span_in_literal(literal, text.value, inner, span.start)
     }
+}
+
+/// A preset's name, `auto`, or `SERVER:FORMAT`; one that can be compiled, so that a format which
+/// cannot be accounted is refused before the first line.
+///
+/// # Errors
+/// Where it cannot be used, why, and the remedy.
+pub fn parse_format(text: &str) -> Result<Spec, FormatError> {
+    let spec = Spec::parse(text)?;
+    if let Spec::Format(format) = &spec {
+        Plan::compile(format)?;
+    }
+    Ok(spec)
 }
 
 /// A name of the IANA database.
