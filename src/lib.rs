@@ -25,7 +25,10 @@
 //! | [`cli`] | one file per command |
 
 pub mod account;
+pub mod cli;
 pub mod config;
+pub mod daemon;
+pub mod excerpt;
 pub mod import;
 pub mod ledger;
 pub mod recognise;

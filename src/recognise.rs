@@ -28,24 +28,45 @@ impl Epochs {
     /// # Errors
     /// When the store does not answer.
     pub fn look(&self, store: &mut dyn Store, scope: &str) -> Result<u64, StoreError> {
-        let own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = self.lock();
         let epoch = store.epoch(scope)?;
         Ok(epoch.wrapping_sub(own.get(scope).copied().unwrap_or(0)))
     }
 
-    /// Runs a flush. `flush` is given the epoch to demand for what was looked up at an epoch, and
-    /// returns the scopes that it moved on once it has committed.
+    /// The epoch to demand in a flush for what was looked up at an epoch.
+    #[must_use]
+    pub fn demand(&self, scope: &str, looked: u64) -> u64 {
+        looked.wrapping_add(self.lock().get(scope).copied().unwrap_or(0))
+    }
+
+    /// A flush of ours has moved these scopes on. To be called before anything else is looked up.
+    pub fn moved(&self, scopes: impl IntoIterator<Item = String>) {
+        let mut own = self.lock();
+        for scope in scopes {
+            *own.entry(scope).or_default() += 1;
+        }
+    }
+
+    /// Runs a flush, during which nobody looks anything up. `flush` returns the scopes that it has
+    /// moved on.
+    ///
+    /// # Errors
+    /// Those of `flush`.
     pub fn flushing<T, E>(
         &self,
         flush: impl FnOnce(&dyn Fn(&str, u64) -> u64) -> Result<(T, Vec<String>), E>,
     ) -> Result<T, E> {
-        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut own = self.lock();
         let demand = |scope: &str, looked: u64| looked.wrapping_add(own.get(scope).copied().unwrap_or(0));
         let (value, moved) = flush(&demand)?;
         for scope in moved {
             *own.entry(scope).or_default() += 1;
         }
         Ok(value)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, u64>> {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

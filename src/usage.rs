@@ -1,17 +1,20 @@
-//! Stored rows, as they come back from the store.
+//! What the store holds, as rows: the values that reports are made of.
 
 use chrono::NaiveDate;
 
-/// One row of one of the three tables.
+/// One stored row.
+///
+/// A row of `bandwidth` has neither user nor class and is the whole of its vhost on its day; rows
+/// of `bandwidth_user` and `bandwidth_class` name the part of it that they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsageRow {
-    /// The day in the store's zone.
+    /// The day on which the lines say that the requests were served, in the store's zone.
     pub day: NaiveDate,
-    /// The folded name of the site, or one of the special rows.
+    /// The site that is billed, folded; or one of the rows for many, such as `_none`.
     pub vhost: String,
-    /// The user, in `bandwidth_user`.
+    /// The user, in stored form.
     pub user: Option<String>,
-    /// The client class, in `bandwidth_class`.
+    /// The client class.
     pub class: Option<String>,
     /// Bytes received.
     pub bytes_in: u64,
@@ -19,4 +22,36 @@ pub struct UsageRow {
     pub bytes_out: u64,
     /// Requests served.
     pub requests: u64,
+}
+
+/// Which of the stored tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UsageTable {
+    /// `bandwidth`: totals of vhosts.
+    Vhosts,
+    /// `bandwidth_user`: the part of each user.
+    Users,
+    /// `bandwidth_class`: the part of each client class.
+    Classes,
+}
+
+/// Which rows are wanted. A store may hand out more: [`UsageQuery::wants`] is asked again.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UsageQuery {
+    /// The first day.
+    pub from: Option<NaiveDate>,
+    /// The last day, inclusive.
+    pub to: Option<NaiveDate>,
+    /// These vhosts alone; empty: all.
+    pub vhosts: Vec<String>,
+}
+
+impl UsageQuery {
+    /// Whether the row is wanted.
+    #[must_use]
+    pub fn wants(&self, row: &UsageRow) -> bool {
+        self.from.is_none_or(|from| from <= row.day)
+            && self.to.is_none_or(|to| row.day <= to)
+            && (self.vhosts.is_empty() || self.vhosts.contains(&row.vhost))
+    }
 }

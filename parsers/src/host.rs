@@ -1,4 +1,10 @@
-//! API sketch, to be written whole.
+//! What a client called the host into a folded name, or a refusal.
+//!
+//! All spellings that a web server takes for the same host fold to one: upper case, a port, a final
+//! dot, brackets, long and short forms of an IPv6 address. Names of our own special rows, which
+//! start with `_`, cannot come out of here.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// What a client called the host.
 #[derive(Debug, PartialEq, Eq)]
@@ -13,5 +19,214 @@ pub enum Host<'b> {
     Unicode(&'b str),
 }
 
+/// The longest name that DNS can carry.
+const MAX_NAME_BYTES: usize = 253;
+const MAX_LABEL_BYTES: usize = 63;
+/// Longer than any name with a port, in its longest encoding.
+const MAX_LOGGED_BYTES: usize = 1024;
+
 /// Folds; `buffer` holds the result.
-pub fn fold<'b>(_logged: &[u8], _buffer: &'b mut Vec<u8>) -> Host<'b> { Host::Missing }
+pub fn fold<'b>(logged: &[u8], buffer: &'b mut Vec<u8>) -> Host<'b> {
+    buffer.clear();
+    if matches!(logged, b"" | b"-" | b"_") {
+        return Host::Missing;
+    }
+    if logged.len() > MAX_LOGGED_BYTES {
+        return Host::Invalid;
+    }
+    if logged[0] == b'[' {
+        return fold_bracketed(logged, buffer);
+    }
+    // Apache's %V has dropped the brackets, so this comes before any port is looked for.
+    if memchr::memchr(b':', logged) != memchr::memrchr(b':', logged)
+        && let Some(address) = parse_ipv6(logged)
+    {
+        return write_ipv6(address, buffer);
+    }
+    let Some(name) = without_port(logged) else {
+        return Host::Invalid;
+    };
+    let name = name.strip_suffix(b".").unwrap_or(name);
+    if name.is_ascii() { fold_ascii(name, buffer) } else { fold_unicode(name, buffer) }
+}
+
+/// `[::1]`, perhaps with a port.
+fn fold_bracketed<'b>(logged: &[u8], buffer: &'b mut Vec<u8>) -> Host<'b> {
+    let Some(close) = memchr::memchr(b']', logged) else {
+        return Host::Invalid;
+    };
+    let is_port = match &logged[close + 1..] {
+        [] => true,
+        [b':', digits @ ..] => digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    match parse_ipv6(&logged[1..close]) {
+        Some(address) if is_port => write_ipv6(address, buffer),
+        _ => Host::Invalid,
+    }
+}
+
+/// Cuts `:port`; its digits may be missing (`example.org:`). `None`: what follows is no port.
+fn without_port(logged: &[u8]) -> Option<&[u8]> {
+    match memchr::memchr(b':', logged) {
+        None => Some(logged),
+        Some(colon) => {
+            logged[colon + 1..].iter().all(u8::is_ascii_digit).then_some(&logged[..colon])
+        }
+    }
+}
+
+fn fold_ascii<'b>(name: &[u8], buffer: &'b mut Vec<u8>) -> Host<'b> {
+    if name.is_empty() || name.len() > MAX_NAME_BYTES {
+        return Host::Invalid;
+    }
+    let mut label_start = 0;
+    for (at, &byte) in name.iter().enumerate() {
+        match byte {
+            b'.' => {
+                if !is_label(&name[label_start..at]) {
+                    return Host::Invalid;
+                }
+                label_start = at + 1;
+            }
+            b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' | b'A'..=b'Z' => {}
+            _ => return Host::Invalid,
+        }
+    }
+    // A single label with `_` first is the shape of our own rows, `_none` and the like.
+    let is_special = label_start == 0 && name[0] == b'_';
+    if !is_label(&name[label_start..]) || is_special || is_broken_ipv4(name) {
+        return Host::Invalid;
+    }
+    buffer.extend(name.iter().map(u8::to_ascii_lowercase));
+    match std::str::from_utf8(buffer) {
+        Ok(text) => Host::Folded(text),
+        Err(_) => Host::Invalid,
+    }
+}
+
+fn is_label(label: &[u8]) -> bool {
+    (1..=MAX_LABEL_BYTES).contains(&label.len())
+        && label.first() != Some(&b'-')
+        && label.last() != Some(&b'-')
+}
+
+/// Four numbers that are no address, such as 256.1.1.1 or 01.2.3.4: no top-level domain is a number.
+fn is_broken_ipv4(name: &[u8]) -> bool {
+    let last = memchr::memrchr(b'.', name).map_or(name, |dot| &name[dot + 1..]);
+    last.iter().all(u8::is_ascii_digit)
+        && memchr::memchr(b'.', name).is_some()
+        && std::str::from_utf8(name).ok().and_then(|text| text.parse::<Ipv4Addr>().ok()).is_none()
+}
+
+fn fold_unicode<'b>(name: &[u8], buffer: &'b mut Vec<u8>) -> Host<'b> {
+    let Ok(text) = std::str::from_utf8(name) else {
+        return Host::Invalid;
+    };
+    // Only what no host name can hold is refused here; the rest is for IDNA to judge.
+    let refused = |character: char| match character {
+        'a'..='z' | 'A'..='Z' | '0'..='9' | '-' | '_' | '.' => false,
+        '\0'..='\x7f' => true,
+        _ => character.is_control() || character.is_whitespace() || character == '\u{feff}',
+    };
+    if text.chars().any(refused) || text.starts_with(['_', '.']) {
+        return Host::Invalid;
+    }
+    let mut encoded = [0; 4];
+    for character in text.chars().flat_map(char::to_lowercase) {
+        buffer.extend_from_slice(character.encode_utf8(&mut encoded).as_bytes());
+    }
+    match std::str::from_utf8(buffer) {
+        Ok(text) => Host::Unicode(text),
+        Err(_) => Host::Invalid,
+    }
+}
+
+fn parse_ipv6(bytes: &[u8]) -> Option<Ipv6Addr> {
+    std::str::from_utf8(bytes).ok()?.parse().ok()
+}
+
+/// RFC 5952: lower case, the longest run of zeros as `::`.
+fn write_ipv6(address: Ipv6Addr, buffer: &mut Vec<u8>) -> Host<'_> {
+    use std::io::Write as _;
+    // Writing to a Vec cannot fail.
+    let _ = write!(buffer, "{address}");
+    match std::str::from_utf8(buffer) {
+        Ok(text) => Host::Folded(text),
+        Err(_) => Host::Invalid,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_fold() {
+        let long_label = "a".repeat(63);
+        let too_long_label = "a".repeat(64);
+        let long_name = [long_label.as_str(); 4].join(".")[..253].to_owned();
+        let too_long_name = format!("{long_name}a");
+        let absurd = "a.".repeat(4096);
+        let cases: &[(&[u8], Host<'_>)] = &[
+            (b"", Host::Missing),
+            (b"-", Host::Missing),
+            (b"_", Host::Missing),
+            (b"example.org", Host::Folded("example.org")),
+            (b"UPPER.Example.", Host::Folded("upper.example")),
+            (b"a.example:80", Host::Folded("a.example")),
+            (b"a.example.:8080", Host::Folded("a.example")),
+            (b"a.example:", Host::Folded("a.example")),
+            (b"localhost", Host::Folded("localhost")),
+            (b"_dmarc.example.org", Host::Folded("_dmarc.example.org")),
+            (b"my_site.example", Host::Folded("my_site.example")),
+            (b"127.0.0.1:80", Host::Folded("127.0.0.1")),
+            (b"127.0.0.1", Host::Folded("127.0.0.1")),
+            (b"[::1]:80", Host::Folded("::1")),
+            (b"[::1]", Host::Folded("::1")),
+            (b"::1", Host::Folded("::1")),
+            (b"[2001:DB8:0:0::1]:443", Host::Folded("2001:db8::1")),
+            (b"2001:0db8:0:0:0:0:0:1", Host::Folded("2001:db8::1")),
+            (b"[::ffff:1.2.3.4]", Host::Folded("::ffff:1.2.3.4")),
+            (long_label.as_bytes(), Host::Folded(&long_label)),
+            (long_name.as_bytes(), Host::Folded(&long_name)),
+            ("ŻÓŁW.example:80".as_bytes(), Host::Unicode("żółw.example")),
+            ("żółw.example.".as_bytes(), Host::Unicode("żółw.example")),
+            (b"_none", Host::Invalid),
+            (b"_OTHER:80", Host::Invalid),
+            (b"_none.", Host::Invalid),
+            ("_żółw".as_bytes(), Host::Invalid),
+            (b"*", Host::Invalid),
+            (b"*.example.org", Host::Invalid),
+            (b"evil\";}", Host::Invalid),
+            (b"a b", Host::Invalid),
+            (b" a", Host::Invalid),
+            (b"a/b", Host::Invalid),
+            (b"a..b", Host::Invalid),
+            (b".", Host::Invalid),
+            (b"a..", Host::Invalid),
+            (b".a", Host::Invalid),
+            (b":80", Host::Invalid),
+            (b"-a.example", Host::Invalid),
+            (b"a-.example", Host::Invalid),
+            (b"a:b", Host::Invalid),
+            (b"a:80:80", Host::Invalid),
+            (b"[::1", Host::Invalid),
+            (b"[::1]x", Host::Invalid),
+            (b"[a.example]", Host::Invalid),
+            (b"[fe80::1%eth0]", Host::Invalid),
+            (b"256.1.1.1", Host::Invalid),
+            (b"1.2.3", Host::Invalid),
+            (b"a\xff", Host::Invalid),
+            (b"a\x00.example", Host::Invalid),
+            ("a\u{200e} b.example".as_bytes(), Host::Invalid),
+            (too_long_label.as_bytes(), Host::Invalid),
+            (too_long_name.as_bytes(), Host::Invalid),
+            (absurd.as_bytes(), Host::Invalid),
+        ];
+        let mut buffer = Vec::new();
+        for (logged, expected) in cases {
+            assert_eq!(fold(logged, &mut buffer), *expected, "{}", logged.escape_ascii());
+        }
+    }
+}

@@ -1,11 +1,30 @@
-//! API sketch, to be written whole.
-use crate::error::{FormatError, LineError};
-use crate::format::Format;
+//! Directives into a plan; a line and a plan into a record.
+//!
+//! A format is compiled once; each line is then one walk over its bytes, without allocating.
+//!
+//! The walk is unambiguous: for every line that the server writes, each field is found with exactly
+//! the bytes that the server put there, whatever clients send. Compiling proves that from the set
+//! of bytes that each directive can hold, and refuses formats for which there is no proof. A line
+//! that does not fit to its last byte is an error, never a guess.
+
+mod compile;
+mod explain;
+mod walk;
+
+use std::fmt;
+use std::ops::Range;
+
+pub use explain::Explained;
+
+use crate::error::{Expected, FormatError, LineError};
+use crate::format::{Format, Server, TimeForm};
 use crate::record::Line;
 
-/// How exact a format can be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// How exact a format can be. In rising order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Grade {
+    /// Nothing can be said: clients can write whole lines of their own (nginx `escape=none`).
+    Forgeable,
     /// Bytes of bodies alone; heads are missing.
     BodyOnly,
     /// What was sent, on the wire; nothing of what was received.
@@ -14,29 +33,323 @@ pub enum Grade {
     Exact,
 }
 
+impl fmt::Display for Grade {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Forgeable => "forgeable",
+            Self::BodyOnly => "body only",
+            Self::OutOnly => "out only",
+            Self::Exact => "exact",
+        })
+    }
+}
+
+/// What a server's user field can be trusted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Users {
+    /// The server logs a name on a 2xx or 304 only when it checked it.
+    Verified,
+    /// The name is whatever the client sent.
+    Claimed,
+}
+
+/// Something that the operator should know about a format that works.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note {
+    /// nginx `escape=none`: a newline in a user name makes a line of the client's own.
+    Forgeable,
+    /// lighttpd without request, method or status: the lines of whole HTTP/2 connections cannot be
+    /// told from requests, and their bytes count twice.
+    Http2CountedTwice,
+    /// The preset's numbers are bodies in some servers and wire bytes in others; the lesser is
+    /// claimed.
+    LesserGrade,
+    /// The time has no zone; it is taken for the zone that the caller knows.
+    NoZone,
+    /// This directive is not read, since its end cannot be told from what follows it.
+    NotRead(String),
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Forgeable => f.write_str(
+                "escape=none lets clients write whole lines into this log, so its numbers have no grade; use escape=default or escape=json",
+            ),
+            Self::Http2CountedTwice => f.write_str(
+                "lighttpd writes one more line for each HTTP/2 connection, with the bytes of all its requests; without %r (or %m) and %s they cannot be told apart and count twice",
+            ),
+            Self::LesserGrade => f.write_str(
+                "Debian's Apache logs wire bytes (%O) here, upstream's and nginx bodies (%b); the lines look alike, so the lesser grade is assumed",
+            ),
+            Self::NoZone => {
+                f.write_str("the times have no zone; they are taken for the configured time zone")
+            }
+            Self::NotRead(written) => {
+                write!(f, "{written} is not read: where it ends cannot be told for certain")
+            }
+        }
+    }
+}
+
 /// A compiled format.
 #[derive(Debug, Clone)]
-pub struct Plan {}
+pub struct Plan {
+    format: Format,
+    /// What every line starts with.
+    first: Box<[u8]>,
+    steps: Vec<Step>,
+    /// Whether the time is put together from several fields.
+    composes_time: bool,
+    /// lighttpd formats that show HTTP/2's connection lines.
+    tells_http2: bool,
+    /// What is read where the format says nothing.
+    reads: Reads,
+    notes: Vec<Note>,
+}
+
+/// Which meanings a plan reads.
+#[derive(Debug, Clone, Copy, Default)]
+struct Reads {
+    vhost: bool,
+    user: bool,
+    status: bool,
+    wire_in: bool,
+    wire_out: bool,
+    /// Received and sent together: one of them is what the other leaves of it.
+    both: bool,
+}
+
+/// One field, and what follows it.
+#[derive(Debug, Clone)]
+struct Step {
+    take: Take,
+    /// Which of the format's directives it is; of several that are read as one, the last.
+    directive: u16,
+    /// Whether two quotes at its start are the whole of it.
+    empty_is_quotes: bool,
+    end: End,
+    /// What stands behind it.
+    literal: Box<[u8]>,
+}
+
+/// What is done with a field.
+#[derive(Debug, Clone)]
+enum Take {
+    Skip,
+    Vhost(crate::text::Escape),
+    User(crate::text::Escape),
+    Client,
+    /// A time; one that is not used is checked all the same, since its shape is what ends it.
+    Time { form: TimeForm, optional: bool, used: Used },
+    Bytes { count: crate::format::Count, dash_is_zero: bool },
+    Status,
+    Duration { per_second: u64 },
+    Request(crate::text::Escape),
+    Method(crate::text::Escape),
+    Path(crate::text::Escape),
+}
+
+/// What a time is used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Used {
+    /// It is the line's time.
+    Whole,
+    /// It is a part of the line's time.
+    Part,
+    No,
+}
+
+/// How a field's end is found.
+#[derive(Debug, Clone)]
+enum End {
+    /// A time has a shape of its own.
+    Time,
+    /// It is as long as its bytes are of this set.
+    Run(crate::format::ByteSet),
+    /// The first such byte, which stands at this index of the literal, ends it.
+    Byte(Anchor),
+    /// It ends before the literal at the end of the line.
+    LineEnd,
+    /// It holds bytes of the literal itself: what follows is found from behind.
+    Region(Box<Region>),
+}
+
+/// A byte that no field before it can hold.
+#[derive(Debug, Clone, Copy)]
+struct Anchor {
+    byte: u8,
+    /// Its index in the literal.
+    index: usize,
+    /// Whether one that a backslash hides does not count.
+    escaped: bool,
+}
+
+/// A field that can only be told from its neighbours from behind.
+#[derive(Debug, Clone)]
+struct Region {
+    /// The byte in the literal after the region's last field; none: that literal ends the line.
+    anchor: Option<Anchor>,
+    /// The other fields, the last one first.
+    behind: Box<[Behind]>,
+}
+
+#[derive(Debug, Clone)]
+struct Behind {
+    take: Take,
+    directive: u16,
+    start: Start,
+    /// What stands before it.
+    literal: Box<[u8]>,
+}
+
+/// How a field's start is found from its end.
+#[derive(Debug, Clone, Copy)]
+enum Start {
+    Width(usize),
+    /// The last such byte; so many bytes of the literal stand from it to the field.
+    Byte { byte: u8, from_end: usize },
+}
 
 impl Plan {
-    /// Compiles.
-    pub fn compile(_format: &Format) -> Result<Self, FormatError> {
-        Ok(Self {})
+    /// Compiles a format.
+    ///
+    /// # Errors
+    /// When the account cannot do without something that the format lacks, or when clients could
+    /// choose bytes that make a line mean something else. The span is that of
+    /// [`Spec::parse`](crate::format::Spec::parse)'s text.
+    pub fn compile(format: &Format) -> Result<Self, FormatError> {
+        compile::compile(format)
     }
+
     /// Reads one line (without its newline; a final CR is not part of the line).
-    pub fn read<'l>(&self, _line: &'l [u8]) -> Result<Line<'l>, LineError> {
-        Err(LineError { at: 0, expected: crate::error::Expected::Number })
+    ///
+    /// # Errors
+    /// With the first byte that does not fit the format.
+    #[inline]
+    pub fn read<'l>(&self, line: &'l [u8]) -> Result<Line<'l>, LineError> {
+        walk::read(self, line)
     }
+
     /// How exact the numbers can be.
-    pub fn describe(&self, error: &LineError) -> String { error.to_string() }
-    /// x
+    #[must_use]
     pub fn grade(&self) -> Grade {
-        Grade::Exact
+        let Reads { wire_in, wire_out, both, .. } = self.reads;
+        if self.format.forgeable {
+            Grade::Forgeable
+        } else if both || (wire_in && wire_out) {
+            Grade::Exact
+        } else if wire_out {
+            Grade::OutOnly
+        } else {
+            Grade::BodyOnly
+        }
     }
+
+    /// Whose format it is.
+    #[must_use]
+    pub fn server(&self) -> Server {
+        self.format.server
+    }
+
     /// Whether the format names the vhost.
-    pub fn has_vhost(&self) -> bool { true }
+    #[must_use]
+    pub fn has_vhost(&self) -> bool {
+        self.reads.vhost
+    }
+
     /// Whether the format names the user.
-    pub fn has_user(&self) -> bool { true }
+    #[must_use]
+    pub fn has_user(&self) -> bool {
+        self.reads.user
+    }
+
     /// Whether the format gives the status.
-    pub fn has_status(&self) -> bool { true }
+    #[must_use]
+    pub fn has_status(&self) -> bool {
+        self.reads.status
+    }
+
+    /// Whether lines of whole HTTP/2 connections can be told from requests. Only lighttpd writes
+    /// such lines; for other servers this is true.
+    #[must_use]
+    pub fn can_tell_http2(&self) -> bool {
+        self.format.server != Server::Lighttpd || self.tells_http2
+    }
+
+    /// What the server's user field can be trusted for, where the operator does not say.
+    #[must_use]
+    pub fn users_default(&self) -> Users {
+        match self.format.server {
+            Server::Apache | Server::Lighttpd => Users::Verified,
+            Server::Nginx | Server::Either => Users::Claimed,
+        }
+    }
+
+    /// What the operator should know about this format.
+    #[must_use]
+    pub fn notes(&self) -> Vec<Note> {
+        self.notes.clone()
+    }
+
+    /// What each directive means to the account.
+    #[must_use]
+    pub fn explain(&self) -> Vec<Explained> {
+        explain::explain(self)
+    }
+
+    /// The line to paste into the server's config for a better grade, where there is one.
+    #[must_use]
+    pub fn better(&self) -> Option<String> {
+        explain::better(self)
+    }
+
+    /// An error in words, with the text that the format wants: `byte 57: expected "\" " after %r`.
+    #[must_use]
+    pub fn describe(&self, error: &LineError) -> String {
+        let Expected::Literal(after) = error.expected else {
+            return error.to_string();
+        };
+        let literal = match after.checked_sub(1) {
+            None => &self.first,
+            Some(directive) => match self.literal_after(directive) {
+                Some(literal) => literal,
+                None => return error.to_string(),
+            },
+        };
+        let literal = String::from_utf8_lossy(literal).into_owned();
+        match after.checked_sub(1).and_then(|index| self.format.directives().nth(usize::from(index))) {
+            Some(directive) => {
+                format!("byte {}: expected {literal:?} after {}", error.at, directive.written)
+            }
+            None => format!("byte {}: expected {literal:?} at the start of the line", error.at),
+        }
+    }
+
+    fn literal_after(&self, directive: u16) -> Option<&[u8]> {
+        self.steps.iter().find_map(|step| {
+            if let End::Region(region) = &step.end {
+                // A literal of `behind` stands before its field, so behind the field before that.
+                let before = region.behind.iter().skip(1).map(|field| field.directive);
+                let before = before.chain([step.directive]);
+                for (field, directive_before) in region.behind.iter().zip(before) {
+                    if directive_before == directive {
+                        return Some(&*field.literal);
+                    }
+                }
+                let last = region.behind.first().map_or(step.directive, |field| field.directive);
+                return (last == directive).then_some(&*step.literal);
+            }
+            (step.directive == directive).then_some(&*step.literal)
+        })
+    }
+
+    /// Where the format string stands in what the operator wrote.
+    #[must_use]
+    pub fn span(&self) -> Range<usize> {
+        self.format.span.clone()
+    }
 }
+
+#[cfg(test)]
+mod tests;

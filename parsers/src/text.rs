@@ -1,5 +1,10 @@
-//! API sketch, to be written whole.
+//! What a server escaped into what was meant; names into their stored form.
+//!
+//! Decoding never fails: an escape that no server writes is kept as it stands. [`name`] is
+//! injective: different bytes never become the same text.
+
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 /// How a server writes bytes that would break its log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -13,12 +18,203 @@ pub enum Escape {
 }
 
 impl Escape {
-    /// What was meant.
+    /// What was meant. Borrowed when there is nothing to undo.
     #[must_use]
-    pub fn decode<'l>(self, bytes: &'l [u8]) -> Cow<'l, [u8]> { Cow::Borrowed(bytes) }
+    pub fn decode<'l>(self, bytes: &'l [u8]) -> Cow<'l, [u8]> {
+        if self == Self::None {
+            return Cow::Borrowed(bytes);
+        }
+        let Some(first) = memchr::memchr(b'\\', bytes) else {
+            return Cow::Borrowed(bytes);
+        };
+        let mut decoded = Vec::with_capacity(bytes.len());
+        decoded.extend_from_slice(&bytes[..first]);
+        let mut rest = &bytes[first..];
+        while let Some(&byte) = rest.first() {
+            let used = if byte == b'\\' { self.decode_one(rest, &mut decoded) } else { 0 };
+            if used == 0 {
+                decoded.push(byte);
+                rest = &rest[1..];
+            } else {
+                rest = &rest[used..];
+            }
+        }
+        Cow::Owned(decoded)
+    }
+
+    /// Decodes the escape that `bytes` start with; how many bytes it has, 0 if it is none.
+    fn decode_one(self, bytes: &[u8], decoded: &mut Vec<u8>) -> usize {
+        let meant = match (bytes.get(1), self) {
+            (Some(b'x'), Self::Backslash) => return decode_hex(bytes, decoded),
+            (Some(b'u'), Self::Json) => return decode_utf16(bytes, decoded),
+            (Some(b'/'), Self::Json) => b'/',
+            (Some(&byte @ (b'"' | b'\\')), _) => byte,
+            (Some(b'n'), _) => b'\n',
+            (Some(b't'), _) => b'\t',
+            (Some(b'r'), _) => b'\r',
+            (Some(b'b'), _) => 0x08,
+            (Some(b'f'), _) => 0x0c,
+            // Not JSON, but lighttpd's json escaping writes these two all the same.
+            (Some(b'v'), _) => 0x0b,
+            (Some(b'a'), _) => 0x07,
+            _ => return 0,
+        };
+        decoded.push(meant);
+        2
+    }
+}
+
+/// `\xHH`.
+fn decode_hex(bytes: &[u8], decoded: &mut Vec<u8>) -> usize {
+    let Some(value) = bytes.get(2..4).and_then(hex) else {
+        return 0;
+    };
+    // Two hexadecimal digits are at most 255.
+    decoded.push(u8::try_from(value).unwrap_or(u8::MAX));
+    4
+}
+
+/// `\uXXXX`, or two of them where they are a surrogate pair.
+fn decode_utf16(bytes: &[u8], decoded: &mut Vec<u8>) -> usize {
+    let Some(unit) = bytes.get(2..6).and_then(hex) else {
+        return 0;
+    };
+    let low = || match bytes.get(6..8) {
+        Some(b"\\u") => bytes.get(8..12).and_then(hex).filter(|low| (0xdc00..0xe000).contains(low)),
+        _ => None,
+    };
+    let (code, used) = match unit {
+        0xd800..0xdc00 => match low() {
+            Some(low) => (0x1_0000 + ((unit - 0xd800) << 10) + (low - 0xdc00), 12),
+            None => return 0,
+        },
+        _ => (unit, 6),
+    };
+    // A lone low surrogate is no character.
+    let Some(character) = char::from_u32(code) else {
+        return 0;
+    };
+    decoded.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+    used
+}
+
+fn hex(digits: &[u8]) -> Option<u32> {
+    digits.iter().try_fold(0, |value, &digit| Some(value * 16 + char::from(digit).to_digit(16)?))
 }
 
 /// The stored and printed form of a name: UTF-8 without control characters; bytes outside UTF-8,
-/// control characters, a backslash, a leading or trailing space as `\xhh`. Borrowed when nothing changes.
+/// control characters, a backslash, a leading or trailing space as `\xhh`. Borrowed when nothing
+/// changes.
+///
+/// Characters that change how text around them is shown (C1 controls, marks of writing direction,
+/// the byte order mark and other invisible ones) count as control characters.
 #[must_use]
-pub fn name(bytes: &[u8]) -> Cow<'_, str> { String::from_utf8_lossy(bytes) }
+pub fn name(bytes: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && !text.chars().any(must_be_escaped)
+        && !text.starts_with(' ')
+        && !text.ends_with(' ')
+    {
+        return Cow::Borrowed(text);
+    }
+    let mut stored = String::with_capacity(bytes.len() + 16);
+    let last = bytes.len().saturating_sub(1);
+    let mut at = 0;
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            let outer_space = character == ' ' && (at == 0 || at == last);
+            if must_be_escaped(character) || outer_space {
+                escape(character.encode_utf8(&mut [0; 4]).as_bytes(), &mut stored);
+            } else {
+                stored.push(character);
+            }
+            at += character.len_utf8();
+        }
+        escape(chunk.invalid(), &mut stored);
+        at += chunk.invalid().len();
+    }
+    Cow::Owned(stored)
+}
+
+fn escape(bytes: &[u8], stored: &mut String) {
+    for byte in bytes {
+        // Writing to a String cannot fail.
+        let _ = write!(stored, "\\x{byte:02x}");
+    }
+}
+
+fn must_be_escaped(character: char) -> bool {
+    match character {
+        '\\' => true,
+        ' '..='~' => false,
+        _ => {
+            character.is_control()
+                || matches!(character,
+                    '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
+                    | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+                    | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_are_undone() {
+        use Escape::{Backslash, Json, None};
+        let cases: &[(Escape, &[u8], &[u8])] = &[
+            (None, br"a\x22", br"a\x22"),
+            (Backslash, b"plain", b"plain"),
+            (Backslash, b"", b""),
+            // nginx, recorded.
+            (Backslash, br"a\x22b\x5Cc \x01\x7F\xFF\xC3\xA9\x09z\x0B\x0C\x07\x08",
+             b"a\"b\\c \x01\x7f\xff\xc3\xa9\tz\x0b\x0c\x07\x08"),
+            // lighttpd, recorded.
+            (Backslash, br#"a\"b\\c \x01\x7F\xFF\xC3\xA9\tz\v\f\a\b"#,
+             b"a\"b\\c \x01\x7f\xff\xc3\xa9\tz\x0b\x0c\x07\x08"),
+            // Apache, recorded.
+            (Backslash, br#"GET /a b\"c\\d\xff"#, b"GET /a b\"c\\d\xff"),
+            (Backslash, br"\\x22", br"\x22"),
+            (Backslash, br"\x2", br"\x2"),
+            (Backslash, br"\xg0\q\", br"\xg0\q\"),
+            (Backslash, br"\u0041\/", br"\u0041\/"),
+            (Json, br#"a\"b\\c\/ \u0001\n\r\t\b\f"#, b"a\"b\\c/ \x01\n\r\t\x08\x0c"),
+            (Json, br"\u00e9\uD83D\ude00", "é😀".as_bytes()),
+            (Json, br"\ud83d \ude00 \ud83d\u0041 \u12", br"\ud83d \ude00 \ud83dA \u12"),
+            // lighttpd's json, recorded.
+            (Json, b"a\\\"b\\\\c \\u0001\x7f\xff\xc3\xa9\\tz\\v\\f\\a\\b",
+             b"a\"b\\c \x01\x7f\xff\xc3\xa9\tz\x0b\x0c\x07\x08"),
+            (Json, br"\x41", br"\x41"),
+        ];
+        for &(escape, logged, meant) in cases {
+            assert_eq!(&*escape.decode(logged), meant, "{}", logged.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn names() {
+        let cases: &[(&[u8], &str)] = &[
+            (b"", ""),
+            (b"alice", "alice"),
+            (b"al ice", "al ice"),
+            (b" alice", r"\x20alice"),
+            (b"alice ", r"alice\x20"),
+            (b" ", r"\x20"),
+            (b"  ", r"\x20\x20"),
+            (br"a\x20", r"a\x5cx20"),
+            (b"a\nb\0\x7f", r"a\x0ab\x00\x7f"),
+            ("żółw".as_bytes(), "żółw"),
+            (b"\xff\xfe", r"\xff\xfe"),
+            (b"a\xc3", r"a\xc3"),
+            (b" \xff ", r"\x20\xff\x20"),
+            ("a\u{85}b".as_bytes(), r"a\xc2\x85b"),
+            ("a\u{202e}b".as_bytes(), r"a\xe2\x80\xaeb"),
+            ("a\u{2066}\u{feff}\u{200f}".as_bytes(), r"a\xe2\x81\xa6\xef\xbb\xbf\xe2\x80\x8f"),
+        ];
+        for &(bytes, expected) in cases {
+            assert_eq!(name(bytes), expected);
+        }
+    }
+}

@@ -18,10 +18,10 @@ use super::tracked::{Chunk, Taken, Tracked};
 use super::watch::Watch;
 use crate::account::balance::Balance;
 use crate::account::day;
-use crate::account::fold::Folding;
 use crate::account::growth::Growth;
 use crate::account::{Rules, SourceRules};
 use crate::config::Config;
+use crate::config::glob::expand_vhost;
 use crate::import::feed;
 use crate::recognise::{self, Epochs};
 use crate::source::content::Hasher;
@@ -86,6 +86,8 @@ pub struct Follower {
     growth: Growth,
     balance: BTreeMap<(String, NaiveDate), Balance>,
     gaps: Vec<Gap>,
+    /// Positions whose files are gone, to be committed as ended.
+    ending: Vec<Checkpoint>,
     lookups: Box<dyn Store>,
     node: String,
     epochs: Epochs,
@@ -112,9 +114,7 @@ struct InFlight {
 
 impl Follower {
     /// From a config whose formats are known to compile.
-    ///
-    /// # Errors
-    /// When the store does not answer.
+    #[must_use]
     pub fn new(
         config: Config,
         rules: Rules,
@@ -145,6 +145,7 @@ impl Follower {
             growth,
             balance: BTreeMap::new(),
             gaps: Vec::new(),
+            ending: Vec::new(),
             lookups,
             node,
             epochs: Epochs::default(),
@@ -523,11 +524,10 @@ impl Follower {
         match self.recognise(path, &file, &metadata, &scope) {
             Ok((taken, gap)) => {
                 self.said.remove(path);
-                let mut new = Tracked::new(path.to_owned(), source, vhost, file, &metadata, taken);
-                if let Some((stored, gap)) = gap {
-                    self.retire_stored(source, stored, gap, &new);
+                let new = Tracked::new(path.to_owned(), source, vhost, file, &metadata, taken);
+                if let Some((stored, reason)) = gap {
+                    self.end_position(source, &stored, reason, State::Replaced);
                 }
-                new.at_path = AtPath::Ours;
                 self.track(new);
             }
             Err(error) => self.say(path, format!("not followed yet: {error}")),
@@ -592,11 +592,7 @@ impl Follower {
         })
     }
 
-    /// Ends a stored position whose file is gone, with a gap that says so.
-    fn retire_stored(&mut self, source: usize, stored: Stored, reason: &str, _by: &Tracked) {
-        self.end_position(source, &stored, reason, State::Replaced);
-    }
-
+    /// Ends a stored position whose bytes are gone, with a gap that says so.
     fn end_position(&mut self, source: usize, stored: &Stored, reason: &str, state: State) {
         let gap = Gap {
             source: self.sources[source].name.clone(),
@@ -688,7 +684,7 @@ impl Follower {
         let source = &self.sources[source];
         let template = source.vhost.as_ref()?;
         let captures = source.finders.iter().find_map(|finder| finder.captures(path)).unwrap_or_default();
-        Some(super::from_captures(template, &captures))
+        expand_vhost(template, &captures)
     }
 
     /// Hands a batch over; `false`: there is nothing to flush.
@@ -834,8 +830,3 @@ fn hash_whole_lines(seed: u64, file: &std::fs::File) -> std::io::Result<Hasher> 
 fn changed(path: &Path) -> Option<SystemTime> {
     path.metadata().and_then(|metadata| metadata.modified()).ok()
 }
-
-/// The operator's names of sites, side files included.
-pub type NamesError = Box<dyn std::error::Error>;
-#[allow(unused_imports)]
-use Folding as _Folding;

@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use memchr::memchr_iter;
 use tollkeeper_parsers::format::{self, Detected, Spec};
-use tollkeeper_parsers::plan::Grade;
 
 use super::{Input, Options, Work};
 use crate::account::day::{self, DayNumber};
@@ -448,16 +447,6 @@ pub fn detect(start: &[u8]) -> Result<(Spec, String), String> {
              paste it from the server's config: --format 'nginx:log_format …', 'apache:LogFormat …' or \
              'lighttpd:accesslog.format = …'"
         )),
-    }
-}
-
-/// What a grade means, in a word.
-#[must_use]
-pub fn grade_word(grade: Grade) -> &'static str {
-    match grade {
-        Grade::Exact => "exact",
-        Grade::OutOnly => "out only",
-        Grade::BodyOnly => "body only",
     }
 }
 

@@ -59,6 +59,12 @@ impl<R: Read> Blocks<R> {
         self.carry.len() as u64
     }
 
+    /// Behind the last block.
+    #[must_use]
+    pub fn into_hasher(self) -> Hasher {
+        self.hasher
+    }
+
     /// Of all blocks so far.
     #[must_use]
     pub fn print(&self) -> Fingerprint {

@@ -13,7 +13,7 @@ use chrono_tz::Tz;
 use crate::account::balance::Balance;
 use crate::source::content::Fingerprint;
 use crate::source::position::{Place, State, Stored};
-use crate::usage::UsageRow;
+use crate::usage::{UsageQuery, UsageRow, UsageTable};
 
 pub mod sqlite;
 
@@ -243,17 +243,6 @@ pub struct KnownNames {
     pub new_names: BTreeMap<(NaiveDate, String), u64>,
 }
 
-/// Which table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Table {
-    /// `bandwidth`
-    Vhosts,
-    /// `bandwidth_user`
-    Users,
-    /// `bandwidth_class`
-    Classes,
-}
-
 /// What all stores do. Calls block; each store is owned by one thread.
 pub trait Store: Send {
     /// The zone whose days the rows are.
@@ -310,17 +299,11 @@ pub trait Store: Send {
     /// # Errors
     /// When the store does not answer.
     fn unparsed(&mut self, position: i64) -> Result<Vec<StoredRange>, StoreError>;
-    /// Rows of a table, days inclusive, of one vhost or all.
+    /// Rows of a table; more than the query wants, perhaps.
     ///
     /// # Errors
     /// When the store does not answer.
-    fn rows(
-        &mut self,
-        table: Table,
-        from: NaiveDate,
-        to: NaiveDate,
-        vhost: Option<&str>,
-    ) -> Result<Vec<UsageRow>, StoreError>;
+    fn rows(&mut self, table: UsageTable, query: &UsageQuery) -> Result<Vec<UsageRow>, StoreError>;
     /// The balance by node, source and day.
     ///
     /// # Errors

@@ -13,13 +13,13 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Row, Tr
 
 use super::{
     Amount, Batch, Checkpoint, Delta, FlushError, Flushed, KnownNames, Moves, Role, Store, StoreError, StoredRange,
-    Table, UnparsedRange, Writer,
+    UnparsedRange, Writer,
 };
 use crate::account::balance::{Balance, Count};
 use crate::account::name;
 use crate::source::content::Fingerprint;
 use crate::source::position::{Place, State, Stored};
-use crate::usage::UsageRow;
+use crate::usage::{UsageQuery, UsageRow, UsageTable};
 
 /// How long a flush waits for another process's.
 pub const BUSY_WAIT: Duration = Duration::from_secs(30);
@@ -251,19 +251,19 @@ impl Store for Sqlite {
         })
     }
 
-    fn rows(
-        &mut self,
-        table: Table,
-        from: NaiveDate,
-        to: NaiveDate,
-        vhost: Option<&str>,
-    ) -> Result<Vec<UsageRow>, StoreError> {
+    fn rows(&mut self, table: UsageTable, query: &UsageQuery) -> Result<Vec<UsageRow>, StoreError> {
         let statement = match table {
-            Table::Vhosts => sql!("rows_vhost"),
-            Table::Users => sql!("rows_user"),
-            Table::Classes => sql!("rows_class"),
+            UsageTable::Vhosts => sql!("rows_vhost"),
+            UsageTable::Users => sql!("rows_user"),
+            UsageTable::Classes => sql!("rows_class"),
         };
-        self.list("reading rows", statement, params![from.to_string(), to.to_string(), vhost], |row| {
+        let from = query.from.unwrap_or(NaiveDate::MIN).max(first_day()).to_string();
+        let to = query.to.unwrap_or(NaiveDate::MAX).min(last_day()).to_string();
+        let vhost = match query.vhosts.as_slice() {
+            [vhost] => Some(vhost),
+            _ => None,
+        };
+        self.list("reading rows", statement, params![from, to, vhost], |row| {
             Ok(UsageRow {
                 day: day(row, 0)?,
                 vhost: row.get(1)?,
@@ -639,6 +639,15 @@ fn day(row: &Row<'_>, column: usize) -> rusqlite::Result<NaiveDate> {
     text.parse().map_err(|cause| {
         rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(cause))
     })
+}
+
+/// Days are compared as text, which is right for years of four digits.
+fn first_day() -> NaiveDate {
+    NaiveDate::from_ymd_opt(0, 1, 1).unwrap_or_default()
+}
+
+fn last_day() -> NaiveDate {
+    NaiveDate::from_ymd_opt(9999, 12, 31).unwrap_or_default()
 }
 
 /// Amounts are never negative; a table that somebody edited may be, and counts as nothing.

@@ -1,5 +1,27 @@
-//! API sketch, to be written whole.
+//! An operator's format string into directives.
+//!
+//! A format is taken as it stands in the web server's config: the bare string or the whole
+//! directive. What comes out says for every directive what it means to the account and which bytes
+//! the server can write for it; the plan is compiled from that alone. Nothing is guessed: what the
+//! server would refuse is refused here, with the place and a remedy.
+
+mod apache;
+mod bytes;
+mod detect;
+mod lighttpd;
+mod nginx;
+mod preset;
+mod quoting;
+
+use std::ops::Range;
+
+pub use bytes::ByteSet;
+pub use detect::{Detected, detect};
+pub use preset::PRESETS;
+
 use crate::error::FormatError;
+use crate::text::Escape;
+use crate::time::Pattern;
 
 /// What the operator wrote for a format.
 #[derive(Debug, Clone)]
@@ -11,28 +33,238 @@ pub enum Spec {
 }
 
 /// Whose conventions a format follows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Server { Nginx, Apache, Lighttpd, /** could be nginx or Apache */ Either }
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Server {
+    /// nginx.
+    Nginx,
+    /// Apache httpd.
+    Apache,
+    /// lighttpd.
+    Lighttpd,
+    /// Could be nginx or Apache.
+    Either,
+}
 
 /// A format string, understood: literals and directives in their order.
 #[derive(Debug, Clone)]
-pub struct Format {}
+pub struct Format {
+    /// Whose format it is.
+    pub server: Server,
+    /// Literals and directives; two literals never stand together.
+    pub pieces: Vec<Piece>,
+    /// The preset's name, if it is one.
+    pub preset: Option<&'static str>,
+    /// Whether the server writes what clients send as it is, newlines included.
+    pub forgeable: bool,
+    /// Where the format string stands in what the operator wrote.
+    pub span: Range<usize>,
+}
+
+/// A piece of a format.
+#[derive(Debug, Clone)]
+pub enum Piece {
+    /// Bytes that stand in every line.
+    Literal(Vec<u8>),
+    /// What the server fills in.
+    Directive(Directive),
+}
+
+/// What the server fills in at one place of a line.
+#[derive(Debug, Clone)]
+pub struct Directive {
+    /// What it says.
+    pub meaning: Meaning,
+    /// Every byte that can stand in the field, escapes as they are written.
+    pub bytes: ByteSet,
+    /// Whether a quote stands in the field behind a backslash only, and a backslash is always the
+    /// first of two bytes.
+    pub escaped: bool,
+    /// How to undo the server's escaping.
+    pub escape: Escape,
+    /// Whether `-` can stand for the whole field, whatever it otherwise holds.
+    pub optional: bool,
+    /// Whether the server writes an empty value as two bare quotes (Apache's `%u`).
+    pub empty_is_quotes: bool,
+    /// Where it stands in what the operator wrote.
+    pub span: Range<usize>,
+    /// The directive, as written.
+    pub written: String,
+}
+
+/// What a directive says about a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Meaning {
+    /// Nothing that accounting needs.
+    Skipped,
+    /// The site. Of several, the one with the lowest rank is taken: the server's own folded or
+    /// configured name (nginx `$host`, `$server_name`; `%v`, `%V`) before what the client sent.
+    Vhost {
+        /// The order of preference.
+        rank: u8,
+    },
+    /// The user.
+    User,
+    /// The client. The lowest rank is taken: an address before a name.
+    Client {
+        /// The order of preference.
+        rank: u8,
+    },
+    /// A time, or a part of one.
+    Time {
+        /// How it is written.
+        form: TimeForm,
+        /// What it is the time of.
+        moment: Moment,
+    },
+    /// A number of bytes.
+    Bytes {
+        /// Which bytes.
+        count: Count,
+        /// Whether `-` says zero, not that there is no number.
+        dash_is_zero: bool,
+    },
+    /// The status; the lowest rank is taken: the final status before the original one.
+    Status {
+        /// The order of preference.
+        rank: u8,
+    },
+    /// How long the request took; of so many units to the second.
+    Duration {
+        /// Units in a second.
+        per_second: u64,
+    },
+    /// The request line.
+    Request,
+    /// The method.
+    Method,
+    /// The path; with rank 0 with its query.
+    Path {
+        /// The order of preference.
+        rank: u8,
+    },
+    /// The query, or a part of it, which may follow a path at once.
+    Query,
+}
+
+/// Which bytes a number counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Count {
+    /// Received, on the wire.
+    In,
+    /// Sent, on the wire.
+    Out,
+    /// Received and sent, on the wire.
+    Both,
+    /// Sent, bodies alone.
+    Body,
+}
+
+/// What a time is the time of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// The request's start.
+    Begin,
+    /// The request's end.
+    End,
+}
+
+/// How a time is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TimeForm {
+    /// `22/Nov/2026:08:23:11 +0000`, in brackets or not.
+    Clf {
+        /// Whether it stands in brackets.
+        brackets: bool,
+    },
+    /// `2026-11-22T08:23:11+00:00`.
+    Iso8601,
+    /// `1795335791.214`.
+    EpochWithFraction,
+    /// A whole number of units since 1970.
+    Epoch {
+        /// Units in a second.
+        per_second: u64,
+    },
+    /// A fraction of a second, of so many digits.
+    Fraction {
+        /// How many digits.
+        digits: usize,
+    },
+    /// strftime's.
+    Pattern(Pattern),
+}
 
 impl Spec {
-    /// `auto`, a preset's name, `nginx:…`, `apache:…`, `lighttpd:…`.
-    pub fn parse(_text: &str) -> Result<Self, FormatError> { Ok(Self::Auto) }
+    /// `auto`, a preset's name, `nginx:…`, `apache:…`, `lighttpd:…`. Behind the colon stands the
+    /// format string, bare or in quotes, or the whole directive as it stands in the config.
+    ///
+    /// # Errors
+    /// With the place in `text` and a remedy.
+    pub fn parse(text: &str) -> Result<Self, FormatError> {
+        let name = text.trim();
+        if name == "auto" {
+            return Ok(Self::Auto);
+        }
+        if let Some(format) = preset::preset(name) {
+            return Ok(Self::Format(format));
+        }
+        let start = text.len() - text.trim_start().len();
+        let servers: [(&str, ServerParser); 3] =
+            [("nginx:", nginx::parse), ("apache:", apache::parse), ("lighttpd:", lighttpd::parse)];
+        for (prefix, parse) in servers {
+            if let Some(written) = name.strip_prefix(prefix) {
+                return parse(written.as_bytes(), start + prefix.len()).map(Self::Format);
+            }
+        }
+        Err(unknown(name, start))
+    }
 }
 
-/// What a sample of lines looks like.
-#[derive(Debug, Clone)]
-pub enum Detected {
-    /// One preset fits.
-    Preset { /** its name */ name: &'static str, /** why, in a sentence */ why: String },
-    /// Several fit and the rows would differ.
-    Ambiguous { /** their names */ names: Vec<&'static str>, /** how to choose */ why: String },
-    /// None fits.
-    Nothing { /** the nearest preset and how far it got */ why: String },
+/// Takes what stands behind the server's name, and its offset in what the operator wrote.
+type ServerParser = fn(&[u8], usize) -> Result<Format, FormatError>;
+
+fn unknown(name: &str, start: usize) -> FormatError {
+    let looks_pasted = name.contains(['%', '$']);
+    let message = match (name.split_once(':'), looks_pasted) {
+        _ if name.is_empty() => "the format is empty".to_owned(),
+        (Some((server, _)), _) if server.chars().all(char::is_alphanumeric) => {
+            format!("unknown server {server:?}")
+        }
+        (_, true) => "a format string needs its server's name before it".to_owned(),
+        _ => format!("unknown format {name:?}"),
+    };
+    quoting::error(
+        start..start + name.len(),
+        message,
+        format!(
+            "write auto, a preset ({}), or nginx:…, apache:… or lighttpd:… with the format as it stands in the server's config",
+            PRESETS.join(", ")
+        ),
+    )
 }
 
-/// Tries the presets on a sample of whole lines.
-pub fn detect(_sample: &[&[u8]]) -> Detected { Detected::Nothing { why: String::new() } }
+impl Format {
+    /// Puts literals that stand together into one, and drops empty ones.
+    fn from_pieces(server: Server, pieces: Vec<Piece>, span: Range<usize>) -> Self {
+        let mut joined: Vec<Piece> = Vec::with_capacity(pieces.len());
+        for piece in pieces {
+            match (joined.last_mut(), piece) {
+                (_, Piece::Literal(bytes)) if bytes.is_empty() => {}
+                (Some(Piece::Literal(before)), Piece::Literal(bytes)) => before.extend(bytes),
+                (_, piece) => joined.push(piece),
+            }
+        }
+        Self { server, pieces: joined, preset: None, forgeable: false, span }
+    }
+
+    /// The directives, in their order.
+    pub fn directives(&self) -> impl Iterator<Item = &Directive> {
+        self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Literal(_) => None,
+            Piece::Directive(directive) => Some(directive),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

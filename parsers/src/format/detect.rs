@@ -1,0 +1,172 @@
+//! Which preset a sample of lines is in.
+//!
+//! The presets' plans match whole lines or not at all, so most formats are told apart by parsing
+//! alone. `combined` and `lighttpd` have the same shape: the second word is the identd name in one
+//! and the vhost in the other. It is chosen only where the sample shows which.
+
+use super::{PRESETS, Spec};
+use crate::plan::Plan;
+use crate::record::Line;
+
+/// What a sample of lines looks like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Detected {
+    /// One preset fits.
+    Preset {
+        /// Its name.
+        name: &'static str,
+        /// Why, in a sentence.
+        why: String,
+    },
+    /// Several fit and the rows would differ.
+    Ambiguous {
+        /// Their names.
+        names: Vec<&'static str>,
+        /// How to choose.
+        why: String,
+    },
+    /// None fits.
+    Nothing {
+        /// The nearest preset and how far it got.
+        why: String,
+    },
+}
+
+/// A line of `vhost_combined` fits `combined` too: its client as the identd name, `- -` as the user.
+/// So of presets that fit equally, the one that asks for more is taken.
+const SPECIFIC_FIRST: [&str; PRESETS.len()] =
+    ["combinedio", "vhost_combined", "combined", "common", "lighttpd"];
+
+/// Tries the presets on a sample of whole lines. Blank lines and comments are left out of account;
+/// the rest may hold some garbage, but more than half must fit.
+#[must_use]
+pub fn detect(sample: &[&[u8]]) -> Detected {
+    let mut plans = Vec::new();
+    for name in SPECIFIC_FIRST {
+        if let Ok(Spec::Format(format)) = Spec::parse(name)
+            && let Ok(plan) = Plan::compile(&format)
+        {
+            plans.push((name, plan));
+        }
+    }
+    let lines: Vec<&[u8]> = sample.iter().copied().filter(|line| !is_ignored(line)).collect();
+    if lines.is_empty() {
+        return Detected::Nothing { why: "there are no lines to judge by".into() };
+    }
+    let share = |count: usize| format!("{count} of {} lines", lines.len());
+    let fits = |plan: &Plan| lines.iter().filter(|line| is_record(plan, line)).count();
+    // `combined` stands before `lighttpd`; which of the two it is, is looked at below.
+    let best = plans.iter().map(|(name, plan)| (*name, plan, fits(plan)));
+    let best = best.reduce(|best, next| if next.2 > best.2 { next } else { best });
+    let Some((name, plan, count)) = best.filter(|(.., count)| *count > 0) else {
+        return Detected::Nothing { why: nearest(&plans, lines[0]) };
+    };
+    if count * 2 <= lines.len() {
+        let why = format!("{name} comes nearest, and fits only {}", share(count));
+        return Detected::Nothing { why };
+    }
+    match name {
+        "combined" | "lighttpd" => {
+            combined_or_lighttpd(lines.iter().copied().filter(|line| is_record(plan, line)), &share(count))
+        }
+        "common" | "vhost_combined" => {
+            let why = format!("{} fit {name}; its byte counts may be bodies alone", share(count));
+            Detected::Preset { name, why }
+        }
+        _ => Detected::Preset { name, why: format!("{} fit {name}", share(count)) },
+    }
+}
+
+fn is_ignored(line: &[u8]) -> bool {
+    line.trim_ascii().is_empty() || line.first() == Some(&b'#')
+}
+
+fn is_record(plan: &Plan, line: &[u8]) -> bool {
+    matches!(plan.read(line), Ok(Line::Record(_) | Line::Ignored(crate::record::Ignored::Http2Connection)))
+}
+
+/// The second word decides: always `-`, or always like a host.
+fn combined_or_lighttpd<'l>(lines: impl Iterator<Item = &'l [u8]>, share: &str) -> Detected {
+    let (mut dashes, mut hosts, mut others) = (0_usize, 0_usize, 0_usize);
+    for line in lines {
+        match line.split(|&byte| byte == b' ').nth(1) {
+            Some(b"-") => dashes += 1,
+            Some(word) if word == b"localhost" || word.iter().any(|byte| matches!(byte, b'.' | b':')) => {
+                hosts += 1;
+            }
+            _ => others += 1,
+        }
+    }
+    if others == 0 && hosts == 0 {
+        let why = format!(
+            "{share} fit combined, and their second word is always -; Debian's Apache logs wire bytes in it, upstream's and nginx bodies alone, so the lower grade is assumed"
+        );
+        return Detected::Preset { name: "combined", why };
+    }
+    // lighttpd writes `-` for a request without a good Host.
+    if others == 0 && hosts > dashes {
+        let why = format!("{share} fit lighttpd: their second word is a host, where combined has an identd name");
+        return Detected::Preset { name: "lighttpd", why };
+    }
+    Detected::Ambiguous {
+        names: vec!["combined", "lighttpd"],
+        why: format!(
+            "{share} fit both combined and lighttpd, and their second word could be a host or an identd name; set format = \"combined\" for nginx or Apache, \"lighttpd\" for lighttpd"
+        ),
+    }
+}
+
+/// The preset that gets furthest into the first line.
+fn nearest(plans: &[(&'static str, Plan)], line: &[u8]) -> String {
+    let furthest = plans.iter().filter_map(|(name, plan)| Some((plan.read(line).err()?, name, plan)));
+    match furthest.max_by_key(|(error, ..)| error.at) {
+        Some((error, name, plan)) => {
+            format!("no preset fits; {name} comes nearest in the first line: {}", plan.describe(&error))
+        }
+        None => "no preset fits".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COMBINED: &[u8] = br#"127.0.0.1 - alice [22/Nov/2026:08:23:11 +0000] "GET / HTTP/1.1" 200 21 "-" "curl""#;
+    const COMMON: &[u8] = br#"127.0.0.1 - - [22/Nov/2026:08:23:11 +0000] "GET / HTTP/1.1" 200 21"#;
+    const IO: &[u8] = br#"127.0.0.1 - - [22/Nov/2026:08:23:11 +0000] "GET / HTTP/1.1" 200 21 "-" "curl" 87 253"#;
+    const VHOST: &[u8] = br#"a.example:80 127.0.0.1 - - [22/Nov/2026:08:23:11 +0000] "GET / HTTP/1.1" 200 21 "-" "curl""#;
+    const LIGHTTPD: &[u8] = br#"127.0.0.1 a.example - [22/Nov/2026:08:23:11 +0000] "GET / HTTP/1.1" 200 21 "-" "curl""#;
+    const IDENT: &[u8] = br#"127.0.0.1 root - [22/Nov/2026:08:23:11 +0000] "GET / HTTP/1.1" 200 21 "-" "curl""#;
+    const H2: &[u8] = br#"127.0.0.1 - - [22/Nov/2026:08:23:11 +0000] "PRI * HTTP/2.0" 100 518 "-" "-""#;
+
+    fn name(sample: &[&[u8]]) -> String {
+        match detect(sample) {
+            Detected::Preset { name, .. } => name.to_owned(),
+            Detected::Ambiguous { names, .. } => names.join("?"),
+            Detected::Nothing { why } => why,
+        }
+    }
+
+    #[test]
+    fn presets_are_told_apart() {
+        let cases: &[(&[&[u8]], &str)] = &[
+            (&[COMBINED], "combined"),
+            (&[COMMON], "common"),
+            (&[IO], "combinedio"),
+            (&[VHOST], "vhost_combined"),
+            (&[LIGHTTPD], "lighttpd"),
+            (&[LIGHTTPD, H2, LIGHTTPD], "lighttpd"),
+            (&[IDENT], "combined?lighttpd"),
+            (&[COMBINED, LIGHTTPD], "combined?lighttpd"),
+            (&[b"", b"# x", COMBINED, COMBINED, b"garbage"], "combined"),
+            (&[COMBINED, b"x", b"y"], "combined comes nearest, and fits only 1 of 3 lines"),
+            (&[], "there are no lines to judge by"),
+            (&[b"", b"#Fields: x"], "there are no lines to judge by"),
+        ];
+        for (sample, expected) in cases {
+            assert_eq!(name(sample), *expected);
+        }
+        let near = name(&[br#"127.0.0.1 - - [22/Nov/2026:08:23:11 +0000] "GET / HTTP/1.1" 2x0 21"#]);
+        assert!(near.starts_with("no preset fits; common comes nearest"), "{near}");
+    }
+}

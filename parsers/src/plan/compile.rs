@@ -1,0 +1,397 @@
+//! Directives into a plan, with the proof that the walk is unambiguous.
+//!
+//! A field F and the literal L behind it: the byte at index j of L is an *anchor* if F cannot hold
+//! it and L has it nowhere before j. From F's start, the first such byte is then L's: an earlier
+//! one would stand in F, or in L before j. Where a quote can stand in F behind a backslash only,
+//! the search skips backslashes with the byte behind them.
+//!
+//! A field without an anchor is *loose*. The nearest later literal with a byte that no field and no
+//! literal from F on can hold is found forward, by the same proof; at the latest that is the end of
+//! the line. From there the walk goes back: each field has a fixed width, or lacks a byte of the
+//! literal before it, whose last occurrence is then the literal's. What remains is F. A second field
+//! that cannot be told so is refused if the account needs it or F, and else left unread.
+
+use super::{Anchor, Behind, End, Note, Plan, Reads, Region, Start, Step, Take, Used};
+use crate::error::FormatError;
+use crate::format::{ByteSet, Directive, Format, Meaning, Piece, Server, TimeForm};
+
+mod choose;
+
+use choose::choose;
+
+/// A directive, or several that are read as one, with the literal behind.
+struct Field {
+    take: Take,
+    first_directive: u16,
+    directive: u16,
+    bytes: ByteSet,
+    escaped: bool,
+    empty_is_quotes: bool,
+    /// The width, if there is but one; a time's shape ends it.
+    width: Option<usize>,
+    /// A time that is read by its shape; what may follow is none of its bytes, if it has no end.
+    ends_itself: Option<bool>,
+    literal: Vec<u8>,
+}
+
+pub(super) fn compile(format: &Format) -> Result<Plan, FormatError> {
+    let directives: Vec<&Directive> = format.directives().collect();
+    let too_many = directives.len() > usize::from(u16::MAX) - 1;
+    if too_many {
+        return Err(whole(format, "the format has too many directives", "leave some out"));
+    }
+    let chosen = choose(format, &directives)?;
+    let (first, mut fields) = fields(format, chosen.takes);
+    let mut notes = chosen.notes;
+    join_adjacent(&mut fields, &directives, &mut notes)?;
+    let mut steps = Vec::new();
+    let mut rest = fields.into_iter().collect::<std::collections::VecDeque<_>>();
+    while !rest.is_empty() {
+        steps.push(step(&mut rest, &directives, &mut notes)?);
+    }
+    let takes = |wanted: fn(&Take) -> bool| any_take(&steps, wanted);
+    let is_request = takes(|take| matches!(take, Take::Request(_) | Take::Method(_)));
+    let reads = Reads {
+        vhost: takes(|take| matches!(take, Take::Vhost(_))),
+        user: takes(|take| matches!(take, Take::User(_))),
+        status: takes(|take| matches!(take, Take::Status)),
+        ..chosen.reads
+    };
+    let tells_http2 = format.server == Server::Lighttpd && is_request && reads.status;
+    if format.server == Server::Lighttpd && !tells_http2 {
+        notes.push(Note::Http2CountedTwice);
+    }
+    Ok(Plan {
+        first: first.into_boxed_slice(),
+        composes_time: chosen.composes_time,
+        tells_http2,
+        reads,
+        notes,
+        steps,
+        format: format.clone(),
+    })
+}
+
+fn any_take(steps: &[Step], wanted: fn(&Take) -> bool) -> bool {
+    steps.iter().any(|step| {
+        let behind = match &step.end {
+            End::Region(region) => region.behind.iter().any(|field| wanted(&field.take)),
+            _ => false,
+        };
+        behind || wanted(&step.take)
+    })
+}
+
+/// An error that is about all of the format.
+fn whole(format: &Format, message: impl Into<String>, help: impl Into<String>) -> FormatError {
+    FormatError { span: format.span.clone(), message: message.into(), help: Some(help.into()) }
+}
+
+/// The literal at the line's start, and the fields with the literals behind them.
+fn fields(format: &Format, takes: Vec<Take>) -> (Vec<u8>, Vec<Field>) {
+    let mut first = Vec::new();
+    let mut fields: Vec<Field> = Vec::new();
+    let mut takes = takes.into_iter();
+    for piece in &format.pieces {
+        match piece {
+            Piece::Literal(bytes) => match fields.last_mut() {
+                Some(field) => field.literal.extend_from_slice(bytes),
+                None => first.extend_from_slice(bytes),
+            },
+            Piece::Directive(directive) => {
+                let index = u16::try_from(fields.len()).unwrap_or(u16::MAX);
+                let (width, ends_itself) = shape(directive);
+                fields.push(Field {
+                    take: takes.next().unwrap_or(Take::Skip),
+                    first_directive: index,
+                    directive: index,
+                    bytes: directive.bytes,
+                    escaped: directive.escaped,
+                    empty_is_quotes: directive.empty_is_quotes,
+                    width,
+                    ends_itself,
+                    literal: Vec::new(),
+                });
+            }
+        }
+    }
+    (first, fields)
+}
+
+/// A time's one width, and whether its shape ends it (`Some(false)`: all but its last part).
+fn shape(directive: &Directive) -> (Option<usize>, Option<bool>) {
+    let Meaning::Time { form, .. } = &directive.meaning else {
+        return (None, None);
+    };
+    let (width, ends_itself) = match form {
+        TimeForm::Clf { brackets } => (Some(if *brackets { 28 } else { 26 }), Some(true)),
+        TimeForm::Iso8601 => (Some(25), Some(true)),
+        TimeForm::EpochWithFraction | TimeForm::Epoch { .. } => (None, None),
+        TimeForm::Fraction { digits } => (Some(*digits), Some(true)),
+        TimeForm::Pattern(pattern) => (pattern.width(), Some(!pattern.is_open_ended())),
+    };
+    (width.filter(|_| !directive.optional), ends_itself)
+}
+
+/// Fields with nothing between them: each must end itself, or at the first byte of the next.
+/// Others are read as one, if the account can do without telling them apart.
+fn join_adjacent(
+    fields: &mut Vec<Field>,
+    directives: &[&Directive],
+    notes: &mut Vec<Note>,
+) -> Result<(), FormatError> {
+    let mut index = 0;
+    while index + 1 < fields.len() {
+        let (left, right) = (&fields[index], &fields[index + 1]);
+        let follows = right.literal.first().copied();
+        let is_told = match left.ends_itself {
+            Some(true) => true,
+            Some(false) => left.bytes.is_disjoint(&right.bytes),
+            None => {
+                left.bytes.is_disjoint(&right.bytes)
+                    && (right.ends_itself.is_some()
+                        || follows.map_or(index + 2 == fields.len(), |byte| !left.bytes.contains(byte)))
+            }
+        };
+        if !left.literal.is_empty() || is_told {
+            index += 1;
+            continue;
+        }
+        let right = fields.remove(index + 1);
+        let left = &mut fields[index];
+        let take = match (&left.take, &right.take) {
+            (Take::Path(escape), Take::Skip) if is_query(directives, &right) => {
+                Some(Take::Path(*escape))
+            }
+            (left, right) if is_dropped(left) && is_dropped(right) => Some(Take::Skip),
+            _ => None,
+        };
+        let Some(take) = take else {
+            let (a, b) = (directives[usize::from(left.directive)], directives[usize::from(right.first_directive)]);
+            return Err(FormatError {
+                span: a.span.start..b.span.end.max(a.span.end),
+                message: format!("where {} ends and {} begins cannot be told", a.written, b.written),
+                help: Some("put something between them that neither can hold: a space, or quotes around each".into()),
+            });
+        };
+        note_dropped(&left.take, &take, left.directive, directives, notes);
+        if !is_query(directives, &right) {
+            note_dropped(&right.take, &take, right.directive, directives, notes);
+        }
+        left.join(right, take);
+    }
+    Ok(())
+}
+
+fn is_query(directives: &[&Directive], field: &Field) -> bool {
+    directives[usize::from(field.first_directive)..=usize::from(field.directive)]
+        .iter()
+        .all(|directive| directive.meaning == Meaning::Query)
+}
+
+/// Whether the account can do without a field.
+fn is_dropped(take: &Take) -> bool {
+    match take {
+        Take::Skip | Take::Method(_) | Take::Path(_) | Take::Duration { .. } | Take::Time { used: Used::No, .. } => true,
+        Take::Vhost(_) | Take::User(_) | Take::Client | Take::Time { .. } | Take::Bytes { .. } | Take::Status | Take::Request(_) => false,
+    }
+}
+
+fn note_dropped(before: &Take, now: &Take, directive: u16, directives: &[&Directive], notes: &mut Vec<Note>) {
+    let was_read = matches!(before, Take::Method(_) | Take::Path(_) | Take::Duration { .. });
+    if was_read && matches!(now, Take::Skip) {
+        notes.push(Note::NotRead(directives[usize::from(directive)].written.clone()));
+    }
+}
+
+impl Field {
+    /// Makes one field of two and of what stands between them.
+    fn join(&mut self, right: Self, take: Take) {
+        let plain = |field: &Self| !field.bytes.contains(b'"') && !field.bytes.contains(b'\\');
+        let between = self.literal.iter().fold(ByteSet::EMPTY, |set, &byte| set.with(byte));
+        let no_quotes_between = !between.contains(b'"') && !between.contains(b'\\');
+        self.escaped = (self.escaped || right.escaped)
+            && (self.escaped || plain(self))
+            && (right.escaped || plain(&right))
+            && no_quotes_between;
+        // Two bare quotes in the middle of a field would not be seen.
+        self.escaped &= !right.empty_is_quotes;
+        self.bytes = self.bytes.union(right.bytes).union(between);
+        self.take = take;
+        self.directive = right.directive;
+        self.width = None;
+        self.ends_itself = None;
+        self.literal = right.literal;
+    }
+
+    /// Whether the byte can stand in the field without a backslash before it. `first`: the search
+    /// starts at this field, and has seen to an empty user's two quotes.
+    fn holds_bare(&self, byte: u8, first: bool) -> bool {
+        let hidden = self.escaped && byte == b'"' && (first || !self.empty_is_quotes);
+        self.bytes.contains(byte) && !hidden
+    }
+}
+
+/// The first field of the rest, or a region of several.
+fn step(
+    rest: &mut std::collections::VecDeque<Field>,
+    directives: &[&Directive],
+    notes: &mut Vec<Note>,
+) -> Result<Step, FormatError> {
+    let fields = rest.make_contiguous();
+    let field = &fields[0];
+    if let Some(closed) = field.ends_itself {
+        if !closed && field.literal.first().is_some_and(|&byte| field.bytes.contains(byte)) {
+            return Err(FormatError {
+                span: directives[usize::from(field.directive)].span.clone(),
+                message: "where the time ends cannot be told".into(),
+                help: Some("put a byte behind it that it cannot hold, such as a space".into()),
+            });
+        }
+        return Ok(pop(rest, End::Time));
+    }
+    if field.literal.is_empty() {
+        // `join_adjacent` has left no other field that is not the last.
+        let end = if fields.len() == 1 { End::LineEnd } else { End::Run(field.bytes) };
+        return Ok(pop(rest, end));
+    }
+    let is_short = field.bytes == ByteSet::COUNT && !field.bytes.contains(field.literal[0]);
+    if is_short {
+        return Ok(pop(rest, End::Run(ByteSet::COUNT)));
+    }
+    let Some((last, anchor)) = nearest_anchor(fields) else {
+        return Err(FormatError {
+            span: directives[usize::from(field.directive)].span.clone(),
+            message: "where this directive ends cannot be told".into(),
+            help: Some("put it in quotes".into()),
+        });
+    };
+    if last == 0 {
+        return Ok(match anchor {
+            Some(anchor) => pop(rest, End::Byte(anchor)),
+            None => pop(rest, End::LineEnd),
+        });
+    }
+    region(rest, last, anchor, directives, notes)
+}
+
+fn pop(rest: &mut std::collections::VecDeque<Field>, end: End) -> Step {
+    let Some(field) = rest.pop_front() else {
+        return Step { take: Take::Skip, directive: 0, empty_is_quotes: false, end, literal: Box::default() };
+    };
+    Step {
+        take: field.take,
+        directive: field.directive,
+        empty_is_quotes: field.empty_is_quotes,
+        end,
+        literal: field.literal.into_boxed_slice(),
+    }
+}
+
+/// The nearest field behind which the literal can be found from the first field's start; no anchor:
+/// the line's end. The end of the line serves any fields.
+fn nearest_anchor(fields: &[Field]) -> Option<(usize, Option<Anchor>)> {
+    for last in 0..fields.len() {
+        let region = &fields[..=last];
+        let literal = &fields[last].literal;
+        let between = || fields[..last].iter().flat_map(|field| &field.literal);
+        let is_free = |byte: u8, index: usize| {
+            let in_field = region.iter().enumerate().any(|(at, field)| field.holds_bare(byte, at == 0));
+            let in_literal = between().chain(&literal[..index]).any(|&other| other == byte);
+            !in_field && !in_literal
+        };
+        // Where backslashes hide bytes, every backslash on the way must be such a one.
+        let backslash_is_clear = |index: usize| {
+            let in_field = region.iter().any(|field| !field.escaped && field.bytes.contains(b'\\'));
+            let in_literal = between().chain(&literal[..=index]).any(|&byte| byte == b'\\');
+            !in_field && !in_literal
+        };
+        let mut best: Option<Anchor> = None;
+        for (index, &byte) in literal.iter().enumerate() {
+            let escaped = region.iter().any(|field| field.escaped && field.bytes.contains(byte));
+            if !is_free(byte, index) || (escaped && !backslash_is_clear(index)) {
+                continue;
+            }
+            // Of several, a quote: it holds even for values that older servers let through.
+            if best.is_none() || byte == b'"' {
+                best = Some(Anchor { byte, index, escaped });
+            }
+        }
+        if best.is_some() {
+            return Some((last, best));
+        }
+    }
+    fields.len().checked_sub(1).map(|last| (last, None))
+}
+
+/// A region from the first field to `last`, told apart from behind.
+fn region(
+    rest: &mut std::collections::VecDeque<Field>,
+    last: usize,
+    anchor: Option<Anchor>,
+    directives: &[&Directive],
+    notes: &mut Vec<Note>,
+) -> Result<Step, FormatError> {
+    let fields = rest.make_contiguous();
+    let starts: Vec<Option<Start>> =
+        (1..=last).map(|index| start(&fields[index], &fields[index - 1].literal)).collect();
+    // The last field that cannot be told from behind; it and all before it are one.
+    if let Some(loose) = (1..=last).rev().find(|&index| starts[index - 1].is_none()) {
+        let is_unneeded = fields[..=loose].iter().all(|field| is_dropped(&field.take));
+        if !is_unneeded {
+            return Err(two_loose(fields, loose, directives));
+        }
+        let Some(mut joined) = rest.pop_front() else { return Ok(pop(rest, End::LineEnd)) };
+        note_dropped(&joined.take, &Take::Skip, joined.directive, directives, notes);
+        for _ in 0..loose {
+            let Some(right) = rest.pop_front() else { break };
+            note_dropped(&right.take, &Take::Skip, right.directive, directives, notes);
+            joined.join(right, Take::Skip);
+        }
+        rest.push_front(joined);
+        return step(rest, directives, notes);
+    }
+    let Some(first) = rest.pop_front() else { return Ok(pop(rest, End::LineEnd)) };
+    let mut before = first.literal;
+    let mut behind = Vec::new();
+    for start in starts.into_iter().flatten() {
+        let Some(field) = rest.pop_front() else { break };
+        behind.push(Behind {
+            take: field.take,
+            directive: field.directive,
+            start,
+            literal: before.into_boxed_slice(),
+        });
+        before = field.literal;
+    }
+    behind.reverse();
+    Ok(Step {
+        take: first.take,
+        directive: first.directive,
+        empty_is_quotes: first.empty_is_quotes,
+        end: End::Region(Box::new(Region { anchor, behind: behind.into_boxed_slice() })),
+        literal: before.into_boxed_slice(),
+    })
+}
+
+/// How a field's start is found from its end, if the literal before it is `literal`.
+fn start(field: &Field, literal: &[u8]) -> Option<Start> {
+    if let Some(width) = field.width {
+        return Some(Start::Width(width));
+    }
+    let index = literal.iter().rposition(|&byte| !field.bytes.contains(byte))?;
+    Some(Start::Byte { byte: literal[index], from_end: literal.len() - index })
+}
+
+fn two_loose(fields: &[Field], loose: usize, directives: &[&Directive]) -> FormatError {
+    let first = directives[usize::from(fields[0].directive)];
+    let second = directives[usize::from(fields[loose].directive)];
+    FormatError {
+        span: first.span.start..second.span.end.max(first.span.end),
+        message: format!("where {} ends and {} begins cannot be told", first.written, second.written),
+        help: Some(format!(
+            "both may contain spaces, and clients choose them; put quotes around each (\"{}\" \"{}\"), or the numbers first",
+            first.written, second.written
+        )),
+    }
+}

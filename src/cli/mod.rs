@@ -1,0 +1,137 @@
+//! The commands: arguments in, an exit code out. No rules of accounting live here.
+//!
+//! Results go to standard output, everything else to standard error. Exit codes: 0 done, 1 the
+//! input or the answer is wrong, 2 usage; `run` uses those of sysexits.
+
+pub mod args;
+pub mod check;
+pub mod report;
+mod settings;
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+pub use self::settings::{DEFAULT_CONFIG, Environment, Settings, system_timezone};
+use crate::config::ConfigError;
+use args::{Args, Command, StoreCommand};
+
+/// Why a command did not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The command line makes no sense.
+    #[error("{0}")]
+    Usage(String),
+    /// The config cannot be used.
+    #[error("{0}")]
+    Config(#[from] ConfigError),
+    /// The input or the answer is wrong.
+    #[error("{0:#}")]
+    Failed(#[from] anyhow::Error),
+    /// As `Failed`, with an exit code of its own.
+    #[error("{error:#}")]
+    Coded {
+        /// The exit code.
+        code: u8,
+        /// What happened.
+        error: anyhow::Error,
+    },
+    /// Whoever read our output has had enough of it: the end, and nothing to say about it.
+    #[error("nobody reads the output")]
+    OutputClosed,
+}
+
+impl Failure {
+    /// `--vhost` was given, but the format names the vhost in every line.
+    #[must_use]
+    pub fn vhost_given_twice(format: &str) -> Self {
+        Self::Usage(format!(
+            "--vhost cannot be used with the format {format:?}, whose lines name the vhost: leave \
+             it out"
+        ))
+    }
+
+    /// What happened when a result was written to standard output.
+    #[must_use]
+    pub fn output(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::OutputClosed,
+            _ => Self::Failed(anyhow::Error::new(error).context("cannot write to standard output")),
+        }
+    }
+
+    /// The exit code; that of the daemon where `daemon` says so.
+    #[must_use]
+    pub fn code(&self, daemon: bool) -> u8 {
+        const EX_CONFIG: u8 = 78;
+        match self {
+            Self::Usage(_) => 2,
+            Self::Config(_) if daemon => EX_CONFIG,
+            Self::Config(_) | Self::Failed(_) => 1,
+            Self::Coded { code, .. } => *code,
+            Self::OutputClosed => 0,
+        }
+    }
+}
+
+/// All of the program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // Help goes to standard output, errors to standard error; nobody may be there to read.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let daemon = matches!(args.command, Command::Run(_));
+    dispatch(&args).unwrap_or_else(|failure| {
+        match &failure {
+            Failure::OutputClosed => {}
+            // As compilers write it, so that editors find the place.
+            Failure::Config(error) => {
+                let _ = writeln!(io::stderr(), "{error}");
+            }
+            failure => complain(&failure.to_string()),
+        }
+        ExitCode::from(failure.code(daemon))
+    })
+}
+
+fn dispatch(args: &Args) -> Result<ExitCode, Failure> {
+    let settings = Settings::resolve(&args.common, &Environment::of_process())?;
+    match &args.command {
+        Command::Run(_) => Err(not_yet("run")),
+        Command::Import(_) => Err(not_yet("import")),
+        Command::Report(args) => report::run(args, &settings, |_, _| Err(missing("report"))),
+        Command::Check(_) => Err(not_yet("check")),
+        Command::Store(StoreCommand::Init) => Err(not_yet("store init")),
+    }
+}
+
+fn missing(command: &str) -> anyhow::Error {
+    anyhow::anyhow!("`{command}` is not in this build")
+}
+
+fn not_yet(command: &str) -> Failure {
+    Failure::Failed(missing(command))
+}
+
+/// Says something that is no result. A closed standard error is no reason to stop.
+pub fn complain(message: &str) {
+    let _ = writeln!(io::stderr(), "tollkeeper: {message}");
+}
+
+/// Writes a result to standard output.
+///
+/// # Errors
+/// [`Failure::OutputClosed`] where nobody reads it, else why it could not be written.
+pub fn print(result: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    stdout
+        .write_all(result.as_bytes())
+        .and_then(|()| stdout.flush())
+        .map_err(Failure::output)
+}

@@ -1,0 +1,197 @@
+//! Follows files until told to stop: order, threads, signals.
+//!
+//! ```text
+//! notify ──────┐ wakes                 ┌── batches ──> flusher (owns the store)
+//! signals ─────┴──> follower (files, lines, ledger) <── how each was settled
+//! ```
+//!
+//! Whatever ends the process, and whenever, the store says how far each file is accounted for: the
+//! next start goes on from there.
+
+use std::path::Path;
+use std::sync::mpsc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::account::Rules;
+use crate::account::class::Classes;
+use crate::account::fold::Folding;
+use crate::account::growth::Growth;
+use crate::config::{Config, ConfigError};
+use crate::store::{Role, Store, StoreError};
+
+pub mod flusher;
+pub mod follower;
+pub mod tracked;
+pub mod watch;
+
+use follower::{Ended, Follower, Message};
+use watch::Watch;
+
+/// Why the daemon did not start, or ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The store does not work.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The config does not.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// It ended.
+    #[error(transparent)]
+    Ended(#[from] Ended),
+    /// Another one runs.
+    #[error("another daemon runs as node {node} (it holds {lock})\nstop it, or give this one a name of its own with --node")]
+    Running {
+        /// Its name.
+        node: String,
+        /// The file that it holds.
+        lock: String,
+    },
+    /// The system refused something.
+    #[error("{doing}: {cause}")]
+    System {
+        /// What was being done.
+        doing: String,
+        /// What the system says.
+        cause: std::io::Error,
+    },
+}
+
+/// The operator's names of sites, side files included.
+///
+/// # Errors
+/// Where a side file cannot be read or understood.
+pub fn folding(config: &Config) -> Result<Folding, ConfigError> {
+    let names = config.vhosts.with_files()?;
+    Ok(Folding::new(names.known, names.aliases, names.fold_www))
+}
+
+/// The rules that a config makes, for a store whose days are a zone's.
+///
+/// # Errors
+/// As [`folding`].
+pub fn rules(config: &Config, store: &dyn Store) -> Result<Rules, ConfigError> {
+    Ok(Rules { zone: store.zone(), folding: folding(config)?, classes: Classes::new(&config.classes) })
+}
+
+/// The caps of a config, over what a store knows.
+///
+/// # Errors
+/// When the store does not answer.
+pub fn growth(config: &Config, store: &mut dyn Store) -> Result<Growth, StoreError> {
+    let known = store.known_names(Growth::since(clock()))?;
+    let configured = config.vhosts.known.iter().chain(config.vhosts.aliases.values()).cloned();
+    let vhosts = &config.vhosts;
+    Ok(Growth::new(known, configured, vhosts.max_new_vhosts_per_day, vhosts.max_new_users_per_day))
+}
+
+/// Seconds since 1970.
+#[must_use]
+pub fn clock() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed())
+}
+
+/// Runs until SIGTERM or SIGINT. `open` opens the store; it is called twice, once for each thread.
+///
+/// # Errors
+/// See [`DaemonError`].
+pub fn run(
+    config: Config,
+    node: String,
+    state_dir: &Path,
+    open: &dyn Fn() -> Result<Box<dyn Store>, StoreError>,
+) -> Result<(), DaemonError> {
+    let _lock = lock(state_dir, &node)?;
+    let (mut store, mut lookups) = (open()?, open()?);
+    let rules = rules(&config, store.as_ref())?;
+    let growth = growth(&config, lookups.as_mut())?;
+    let mut writer = store.register(&node, Role::Daemon, clock())?;
+    raise_file_limit();
+
+    let (wake, messages) = mpsc::channel();
+    let (batches, take_batches) = mpsc::sync_channel(1);
+    let watch = Watch::new(wake.clone());
+    let mut follower = Follower::new(config, rules, growth, lookups, node.clone(), batches, watch);
+    let system = |doing: &str| {
+        let doing = doing.to_owned();
+        move |cause| DaemonError::System { doing, cause }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(system("starting to wait for signals"))?;
+    std::thread::scope(|scope| {
+        let answers = wake.clone();
+        let flusher = scope.spawn(move || flusher::run(store.as_mut(), &mut writer, &node, &take_batches, &answers));
+        let (ended, has_ended) = tokio::sync::oneshot::channel();
+        let following = scope.spawn(move || {
+            let result = follower.run(&messages);
+            // Dropping the follower closes the channel of batches, which ends the flusher.
+            drop(follower);
+            let _ = ended.send(());
+            result
+        });
+        let signalled = runtime.block_on(wait_for_signal(has_ended));
+        if signalled.map_err(system("waiting for signals"))? {
+            let _ = wake.send(Message::Stop);
+        }
+        let result = following.join().unwrap_or(Err(Ended::NoStore));
+        if result.is_ok() {
+            // After a clean stop the flusher signs off; after another it may still be trying.
+            let _ = flusher.join();
+            return Ok(());
+        }
+        result.map_err(DaemonError::from)
+    })
+}
+
+/// `true`: a signal came; `false`: the follower has ended.
+async fn wait_for_signal(ended: tokio::sync::oneshot::Receiver<()>) -> std::io::Result<bool> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::pin!(ended);
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(true),
+            _ = interrupt.recv() => return Ok(true),
+            _ = &mut ended => return Ok(false),
+            _ = hangup.recv() => {
+                tracing::warn!("SIGHUP: this version reads its config at the start alone; restart it for a new one");
+            }
+        }
+    }
+}
+
+/// One daemon a node and state directory; the lock goes with the process, however it ends.
+fn lock(state_dir: &Path, node: &str) -> Result<std::fs::File, DaemonError> {
+    let name: String = node.chars().map(|c| if c.is_ascii_alphanumeric() || ".-".contains(c) { c } else { '_' }).collect();
+    let path = state_dir.join(format!("run-{name}.lock"));
+    let doing = || format!("locking {}", path.display());
+    std::fs::create_dir_all(state_dir).map_err(|cause| DaemonError::System { doing: doing(), cause })?;
+    let file = std::fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(|cause| DaemonError::System { doing: doing(), cause })?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            Err(DaemonError::Running { node: node.to_owned(), lock: path.display().to_string() })
+        }
+        Err(std::fs::TryLockError::Error(cause)) => Err(DaemonError::System { doing: doing(), cause }),
+    }
+}
+
+/// Followed files are held open: as many as the system grants.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!("the limit of open files stays as it is: {error}");
+    }
+}
