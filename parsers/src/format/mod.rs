@@ -56,7 +56,9 @@ pub struct Format {
     pub preset: Option<&'static str>,
     /// Whether the server writes what clients send as it is, newlines included.
     pub forgeable: bool,
-    /// Where the format string stands in what the operator wrote.
+    /// What the operator wrote, or the format string that a preset stands for. All spans are in it.
+    pub text: String,
+    /// Where the format stands in the text.
     pub span: Range<usize>,
 }
 
@@ -209,11 +211,16 @@ impl Spec {
             return Ok(Self::Format(format));
         }
         let start = text.len() - text.trim_start().len();
-        let servers: [(&str, ServerParser); 3] =
-            [("nginx:", nginx::parse), ("apache:", apache::parse), ("lighttpd:", lighttpd::parse)];
+        let servers: [(&str, ServerParser); 3] = [
+            ("nginx:", nginx::parse),
+            ("apache:", apache::parse),
+            ("lighttpd:", lighttpd::parse),
+        ];
         for (prefix, parse) in servers {
             if let Some(written) = name.strip_prefix(prefix) {
-                return parse(written.as_bytes(), start + prefix.len()).map(Self::Format);
+                let mut format = parse(written.as_bytes(), start + prefix.len())?;
+                format.text = text.to_owned();
+                return Ok(Self::Format(format));
             }
         }
         Err(unknown(name, start))
@@ -254,7 +261,14 @@ impl Format {
                 (_, piece) => joined.push(piece),
             }
         }
-        Self { server, pieces: joined, preset: None, forgeable: false, span }
+        Self {
+            server,
+            pieces: joined,
+            preset: None,
+            forgeable: false,
+            text: String::new(),
+            span,
+        }
     }
 
     /// The directives, in their order.
