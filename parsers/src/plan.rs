@@ -137,7 +137,10 @@ struct Step {
 enum Take {
     Skip,
     Vhost(crate::text::Escape),
-    User(crate::text::Escape),
+    User {
+        escape: crate::text::Escape,
+        empty_is_quotes: bool,
+    },
     Client,
     /// A time; one that is not used is checked all the same, since its shape is what ends it.
     Time {

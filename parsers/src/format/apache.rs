@@ -222,11 +222,9 @@ fn directive(text: &Text, at: usize, server: Server) -> Result<(Piece, usize), F
         }
     };
     // Extensions are named by `^` and two more letters.
-    let length = if bytes[letter] == b'^' { 3 } else { 1 };
-    let name = bytes
-        .get(letter..letter + length)
-        .unwrap_or(&bytes[letter..]);
-    let end = letter + name.len();
+    let last = letter + if bytes[letter] == b'^' { 2 } else { 0 };
+    let end = text.end_of_character(last);
+    let name = &bytes[letter..end];
     let span = at..end;
     let unknown = || {
         text.error(

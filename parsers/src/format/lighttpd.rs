@@ -198,7 +198,7 @@ fn directive(text: &Text, at: usize, json: bool) -> Result<(Piece, usize), Forma
         argument = inside;
         index = bytes.len() - rest.len();
     }
-    let end = (index + 1).min(bytes.len());
+    let end = text.end_of_character(index);
     let span = at..end;
     let Some(&letter) = bytes.get(index) else {
         return Err(text.error(

@@ -218,7 +218,8 @@ impl Spec {
         ];
         for (prefix, parse) in servers {
             if let Some(written) = name.strip_prefix(prefix) {
-                let mut format = parse(written.as_bytes(), start + prefix.len())?;
+                let parsed = parse(written.as_bytes(), start + prefix.len());
+                let mut format = parsed.map_err(|error| on_characters(error, text))?;
                 format.text = text.to_owned();
                 return Ok(Self::Format(format));
             }
@@ -229,6 +230,12 @@ impl Spec {
 
 /// Takes what stands behind the server's name, and its offset in what the operator wrote.
 type ServerParser = fn(&[u8], usize) -> Result<Format, FormatError>;
+
+/// Widens an error's span to whole characters.
+fn on_characters(mut error: FormatError, text: &str) -> FormatError {
+    error.span = text.floor_char_boundary(error.span.start)..text.ceil_char_boundary(error.span.end);
+    error
+}
 
 fn unknown(name: &str, start: usize) -> FormatError {
     let looks_pasted = name.contains(['%', '$']);

@@ -197,7 +197,7 @@ fn pieces(text: &Text, mode: Mode) -> Result<Vec<Piece>, FormatError> {
         };
         let end = text.bytes.len() - after.len();
         let (meaning, bytes) = meaning(&name.to_ascii_lowercase());
-        let bytes = bytes.unwrap_or_default_for(mode);
+        let bytes = bytes.written_in(mode);
         let escaped = mode == Mode::Json && bytes.contains(b'"');
         pieces.push(Piece::Directive(Directive {
             meaning,
@@ -236,19 +236,19 @@ fn variable(text: &[u8]) -> IResult<&[u8], &[u8]> {
 enum Bytes {
     /// These, whatever clients send.
     Only(ByteSet),
-    /// No space and no quote, whatever clients send.
+    /// No space and no control byte, whatever clients send.
     Word,
     /// Anything; what the escaping leaves of it.
     Any,
 }
 
 impl Bytes {
-    fn unwrap_or_default_for(self, mode: Mode) -> ByteSet {
+    fn written_in(self, mode: Mode) -> ByteSet {
         match (self, mode) {
             (Self::Only(bytes), _) => bytes,
-            // Letters outside ASCII in names from the config: escaped, or not.
+            // A Host may hold quotes, backslashes and bytes above 0x7e: escaped, or not.
             (Self::Word, Mode::Default) => ByteSet::WORD.without(b'"'),
-            (Self::Word, Mode::Json | Mode::None) => ByteSet::EMPTY.range(b'!', 0xff).without(b'"'),
+            (Self::Word, Mode::Json | Mode::None) => ByteSet::EMPTY.range(b'!', 0xff),
             // Written as \xHH: controls, quotes, backslashes and all above 0x7e.
             (Self::Any, Mode::Default) => ByteSet::PRINTABLE.without(b'"'),
             // Written as in JSON: controls, quotes and backslashes; all else as it is.

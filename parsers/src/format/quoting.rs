@@ -61,6 +61,13 @@ impl Text {
         String::from_utf8_lossy(self.bytes.get(part).unwrap_or_default()).into_owned()
     }
 
+    /// Where the character at `at` ends, so that no error cuts one in two.
+    pub(crate) fn end_of_character(&self, at: usize) -> usize {
+        let rest = self.bytes.get(at + 1..).unwrap_or_default();
+        let continued = rest.iter().take_while(|&&byte| byte & 0xc0 == 0x80).count();
+        (at + 1 + continued).min(self.bytes.len())
+    }
+
     /// An error that points at a part of the text.
     pub(crate) fn error(
         &self,

@@ -55,7 +55,7 @@ fn pasted_formats() {
             "nginx:log_format main escape=xml '$a';",
             "escape=xml: unknown escaping escape=xml",
         ),
-        ("nginx:log_format main;", " main;: the format is empty"),
+        ("nginx:log_format main;", ";: the format is empty"),
         ("nginx:log_format", ": log_format has no name"),
         (
             "nginx:log_format main '$a",

@@ -59,7 +59,7 @@ pub(super) fn compile(format: &Format) -> Result<Plan, FormatError> {
     let is_request = takes(|take| matches!(take, Take::Request(_) | Take::Method(_)));
     let reads = Reads {
         vhost: takes(|take| matches!(take, Take::Vhost(_))),
-        user: takes(|take| matches!(take, Take::User(_))),
+        user: takes(|take| matches!(take, Take::User { .. })),
         status: takes(|take| matches!(take, Take::Status)),
         ..chosen.reads
     };
@@ -212,7 +212,7 @@ fn is_dropped(take: &Take) -> bool {
         | Take::Duration { .. }
         | Take::Time { used: Used::No, .. } => true,
         Take::Vhost(_)
-        | Take::User(_)
+        | Take::User { .. }
         | Take::Client
         | Take::Time { .. }
         | Take::Bytes { .. }

@@ -61,7 +61,7 @@ fn meaning(take: &Take, directive: &Directive) -> &'static str {
     match take {
         Take::Skip | Take::Time { used: Used::No, .. } => "skipped",
         Take::Vhost(_) => "the vhost",
-        Take::User(_) => "the user",
+        Take::User { .. } => "the user",
         Take::Client => "the client",
         Take::Time {
             used: Used::Whole, ..

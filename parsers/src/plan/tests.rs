@@ -568,7 +568,7 @@ fn errors_name_the_literal() {
         ),
         (
             r#"1 - - [22/Nov/2026:08:23:11 +0000] "GET" 200 5x "-" "-""#,
-            "byte 46: expected a number",
+            r#"byte 46: expected " \"" after %b"#,
         ),
         (
             r#"1 - - [22/Foo/2026:08:23:11 +0000] "GET" 200 5 "-" "-""#,

@@ -262,8 +262,9 @@ impl<'l> Reading<'l> {
             }
             Take::Status => self.record.status = status(field, start)?,
             Take::Vhost(escape) => self.record.vhost = logged(field, *escape),
-            Take::User(escape) => {
-                self.record.user = logged(field, *escape).filter(|user| user.bytes != b"\"\"");
+            Take::User { escape, empty_is_quotes } => {
+                let is_empty = *empty_is_quotes && field == b"\"\"";
+                self.record.user = if is_empty { None } else { logged(field, *escape) };
             }
             Take::Client => {
                 self.record.client = Some(field).filter(|field| !matches!(*field, b"" | b"-"));
