@@ -314,7 +314,8 @@ fn check(drawn: &Drawn) -> Result<(), TestCaseError> {
         return Ok(());
     }
     let bare = matches!(drawn.dialect, Dialect::Apache | Dialect::Lighttpd);
-    if bare && (text.starts_with('"') && text.ends_with('"') || text.contains('\\')) {
+    let in_quotes = ['"', '\''].iter().any(|&quote| text.starts_with(quote) && text.ends_with(quote));
+    if bare && (in_quotes || text.contains('\\')) {
         return Ok(());
     }
     if drawn.dialect == Dialect::LighttpdJson && text.contains('\\') {
