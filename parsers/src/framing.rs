@@ -52,14 +52,22 @@ impl<'c> Lines<'c> {
     /// The lines of a chunk that starts where a line starts.
     #[must_use]
     pub fn new(chunk: &'c [u8]) -> Self {
-        Self { chunk, at: 0, in_too_long: false }
+        Self {
+            chunk,
+            at: 0,
+            in_too_long: false,
+        }
     }
 
     /// The lines of a chunk that goes on with a line of which [`Rest::TooLong`] was dropped. The
     /// first item is that line's end, as [`Framed::TooLong`].
     #[must_use]
     pub fn after_too_long(chunk: &'c [u8]) -> Self {
-        Self { chunk, at: 0, in_too_long: true }
+        Self {
+            chunk,
+            at: 0,
+            in_too_long: true,
+        }
     }
 
     /// What stands after the last line that was returned. Once the iterator has ended, that is what
@@ -94,7 +102,10 @@ impl<'c> Iterator for Lines<'c> {
             self.in_too_long = false;
             return Some(Framed::TooLong { length, end });
         }
-        Some(Framed::Line { bytes: &rest[..length], end })
+        Some(Framed::Line {
+            bytes: &rest[..length],
+            end,
+        })
     }
 }
 
@@ -130,7 +141,10 @@ mod tests {
         let mut chunk = long.clone();
         chunk.extend(b"\nb\n");
         let found: Vec<_> = Lines::new(&chunk).collect();
-        let too_long = Framed::TooLong { length: long.len(), end: long.len() + 1 };
+        let too_long = Framed::TooLong {
+            length: long.len(),
+            end: long.len() + 1,
+        };
         assert_eq!(found, [too_long, line(b"b", long.len() + 3)]);
 
         assert_eq!(Lines::new(&long).rest(), Rest::TooLong(long.len()));
@@ -138,7 +152,10 @@ mod tests {
 
         let mut lines = Lines::after_too_long(b"xx\nb\nc");
         let found: Vec<_> = lines.by_ref().collect();
-        assert_eq!(found, [Framed::TooLong { length: 2, end: 3 }, line(b"b", 5)]);
+        assert_eq!(
+            found,
+            [Framed::TooLong { length: 2, end: 3 }, line(b"b", 5)]
+        );
         assert_eq!(lines.rest(), Rest::Partial(b"c"));
         assert_eq!(Lines::after_too_long(b"xx").rest(), Rest::TooLong(2));
     }

@@ -47,7 +47,11 @@ pub fn fold<'b>(logged: &[u8], buffer: &'b mut Vec<u8>) -> Host<'b> {
         return Host::Invalid;
     };
     let name = name.strip_suffix(b".").unwrap_or(name);
-    if name.is_ascii() { fold_ascii(name, buffer) } else { fold_unicode(name, buffer) }
+    if name.is_ascii() {
+        fold_ascii(name, buffer)
+    } else {
+        fold_unicode(name, buffer)
+    }
 }
 
 /// `[::1]`, perhaps with a port.
@@ -70,9 +74,10 @@ fn fold_bracketed<'b>(logged: &[u8], buffer: &'b mut Vec<u8>) -> Host<'b> {
 fn without_port(logged: &[u8]) -> Option<&[u8]> {
     match memchr::memchr(b':', logged) {
         None => Some(logged),
-        Some(colon) => {
-            logged[colon + 1..].iter().all(u8::is_ascii_digit).then_some(&logged[..colon])
-        }
+        Some(colon) => logged[colon + 1..]
+            .iter()
+            .all(u8::is_ascii_digit)
+            .then_some(&logged[..colon]),
     }
 }
 
@@ -116,7 +121,10 @@ fn is_broken_ipv4(name: &[u8]) -> bool {
     let last = memchr::memrchr(b'.', name).map_or(name, |dot| &name[dot + 1..]);
     last.iter().all(u8::is_ascii_digit)
         && memchr::memchr(b'.', name).is_some()
-        && std::str::from_utf8(name).ok().and_then(|text| text.parse::<Ipv4Addr>().ok()).is_none()
+        && std::str::from_utf8(name)
+            .ok()
+            .and_then(|text| text.parse::<Ipv4Addr>().ok())
+            .is_none()
 }
 
 fn fold_unicode<'b>(name: &[u8], buffer: &'b mut Vec<u8>) -> Host<'b> {
@@ -226,7 +234,12 @@ mod tests {
         ];
         let mut buffer = Vec::new();
         for (logged, expected) in cases {
-            assert_eq!(fold(logged, &mut buffer), *expected, "{}", logged.escape_ascii());
+            assert_eq!(
+                fold(logged, &mut buffer),
+                *expected,
+                "{}",
+                logged.escape_ascii()
+            );
         }
     }
 }

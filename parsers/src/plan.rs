@@ -12,7 +12,6 @@ mod explain;
 mod walk;
 
 use std::fmt;
-use std::ops::Range;
 
 pub use explain::Explained;
 
@@ -138,13 +137,25 @@ struct Step {
 enum Take {
     Skip,
     Vhost(crate::text::Escape),
-    User(crate::text::Escape),
+    User {
+        escape: crate::text::Escape,
+        empty_is_quotes: bool,
+    },
     Client,
     /// A time; one that is not used is checked all the same, since its shape is what ends it.
-    Time { form: TimeForm, optional: bool, used: Used },
-    Bytes { count: crate::format::Count, dash_is_zero: bool },
+    Time {
+        form: TimeForm,
+        optional: bool,
+        used: Used,
+    },
+    Bytes {
+        count: crate::format::Count,
+        dash_is_zero: bool,
+    },
     Status,
-    Duration { per_second: u64 },
+    Duration {
+        per_second: u64,
+    },
     Request(crate::text::Escape),
     Method(crate::text::Escape),
     Path(crate::text::Escape),
@@ -208,7 +219,10 @@ struct Behind {
 enum Start {
     Width(usize),
     /// The last such byte; so many bytes of the literal stand from it to the field.
-    Byte { byte: u8, from_end: usize },
+    Byte {
+        byte: u8,
+        from_end: usize,
+    },
 }
 
 impl Plan {
@@ -216,8 +230,7 @@ impl Plan {
     ///
     /// # Errors
     /// When the account cannot do without something that the format lacks, or when clients could
-    /// choose bytes that make a line mean something else. The span is that of
-    /// [`Spec::parse`](crate::format::Spec::parse)'s text.
+    /// choose bytes that make a line mean something else. The span is in the format's text.
     pub fn compile(format: &Format) -> Result<Self, FormatError> {
         compile::compile(format)
     }
@@ -234,7 +247,12 @@ impl Plan {
     /// How exact the numbers can be.
     #[must_use]
     pub fn grade(&self) -> Grade {
-        let Reads { wire_in, wire_out, both, .. } = self.reads;
+        let Reads {
+            wire_in,
+            wire_out,
+            both,
+            ..
+        } = self.reads;
         if self.format.forgeable {
             Grade::Forgeable
         } else if both || (wire_in && wire_out) {
@@ -318,11 +336,20 @@ impl Plan {
             },
         };
         let literal = String::from_utf8_lossy(literal).into_owned();
-        match after.checked_sub(1).and_then(|index| self.format.directives().nth(usize::from(index))) {
+        match after
+            .checked_sub(1)
+            .and_then(|index| self.format.directives().nth(usize::from(index)))
+        {
             Some(directive) => {
-                format!("byte {}: expected {literal:?} after {}", error.at, directive.written)
+                format!(
+                    "byte {}: expected {literal:?} after {}",
+                    error.at, directive.written
+                )
             }
-            None => format!("byte {}: expected {literal:?} at the start of the line", error.at),
+            None => format!(
+                "byte {}: expected {literal:?} at the start of the line",
+                error.at
+            ),
         }
     }
 
@@ -337,17 +364,20 @@ impl Plan {
                         return Some(&*field.literal);
                     }
                 }
-                let last = region.behind.first().map_or(step.directive, |field| field.directive);
+                let last = region
+                    .behind
+                    .first()
+                    .map_or(step.directive, |field| field.directive);
                 return (last == directive).then_some(&*step.literal);
             }
             (step.directive == directive).then_some(&*step.literal)
         })
     }
 
-    /// Where the format string stands in what the operator wrote.
+    /// The format that was compiled.
     #[must_use]
-    pub fn span(&self) -> Range<usize> {
-        self.format.span.clone()
+    pub fn format(&self) -> &Format {
+        &self.format
     }
 }
 

@@ -24,7 +24,10 @@ const SPEED_HELP: &str = "write a number and a unit: 512kbps, 1Mbps, 1.5Gbps (bi
 /// # Errors
 /// With the place in `text`: no number, no unit, an unknown unit, or more than `i64::MAX` bytes.
 pub fn bytes(text: &str) -> Result<u64, FormatError> {
-    let unit = (prefix, opt(byte('B'))).map(|(scale, _)| Scale { times: scale, over: 1 });
+    let unit = (prefix, opt(byte('B'))).map(|(scale, _)| Scale {
+        times: scale,
+        over: 1,
+    });
     let plain = value(Scale { times: 1, over: 1 }, byte('B'));
     read(text, alt((unit, plain)), SIZE_HELP)
 }
@@ -34,9 +37,14 @@ pub fn bytes(text: &str) -> Result<u64, FormatError> {
 /// # Errors
 /// As [`bytes()`].
 pub fn bytes_per_second(text: &str) -> Result<u64, FormatError> {
-    let bits = (opt(prefix), alt((tag("bps"), tag("bit/s"), tag("b/s"))))
-        .map(|(times, _)| Scale { times: times.unwrap_or(1), over: 8 });
-    let whole = (opt(prefix), tag("B/s")).map(|(times, _)| Scale { times: times.unwrap_or(1), over: 1 });
+    let bits = (opt(prefix), alt((tag("bps"), tag("bit/s"), tag("b/s")))).map(|(times, _)| Scale {
+        times: times.unwrap_or(1),
+        over: 8,
+    });
+    let whole = (opt(prefix), tag("B/s")).map(|(times, _)| Scale {
+        times: times.unwrap_or(1),
+        over: 1,
+    });
     read(text, alt((bits, whole)), SPEED_HELP)
 }
 
@@ -56,11 +64,20 @@ fn prefix(text: &str) -> IResult<&str, u64> {
             (found == letter || found == "k").then(|| base.pow(power))
         })
     };
-    let (rest, scale) =
-        alt((scale("K", 1), scale("M", 2), scale("G", 3), scale("T", 4), scale("P", 5))).parse(text)?;
+    let (rest, scale) = alt((
+        scale("K", 1),
+        scale("M", 2),
+        scale("G", 3),
+        scale("T", 4),
+        scale("P", 5),
+    ))
+    .parse(text)?;
     match scale {
         Some(scale) => Ok((rest, scale)),
-        None => Err(nom::Err::Error(Error::new(text, nom::error::ErrorKind::Tag))),
+        None => Err(nom::Err::Error(Error::new(
+            text,
+            nom::error::ErrorKind::Tag,
+        ))),
     }
 }
 
@@ -103,14 +120,20 @@ fn scaled(whole: &str, fraction: &str, scale: Scale) -> Option<u64> {
     let digits = u32::try_from(fraction.len()).ok()?;
     let parts = 10_u128.pow(digits);
     let whole: u64 = whole.parse().ok()?;
-    let fraction: u64 = if fraction.is_empty() { 0 } else { fraction.parse().ok()? };
+    let fraction: u64 = if fraction.is_empty() {
+        0
+    } else {
+        fraction.parse().ok()?
+    };
     let times = u128::from(scale.times);
     let of_whole = u128::from(whole).checked_mul(times)?;
     let of_fraction = u128::from(fraction) * times;
     // Both over the same denominator, so that only the sum is rounded.
     let over = u128::from(scale.over);
     let sum = of_whole / over + ((of_whole % over) * parts + of_fraction) / (over * parts);
-    u64::try_from(sum).ok().filter(|&sum| i64::try_from(sum).is_ok())
+    u64::try_from(sum)
+        .ok()
+        .filter(|&sum| i64::try_from(sum).is_ok())
 }
 
 #[cfg(test)]
@@ -153,7 +176,11 @@ mod tests {
             (".5G", Err(0..3)),
             ("1e9B", Err(1..4)),
         ] {
-            assert_eq!(bytes(text).map_err(|error| error.span), expected, "{text:?}");
+            assert_eq!(
+                bytes(text).map_err(|error| error.span),
+                expected,
+                "{text:?}"
+            );
         }
     }
 
@@ -175,7 +202,11 @@ mod tests {
             ("1", Err(0..1)),
             ("fast", Err(0..4)),
         ] {
-            assert_eq!(bytes_per_second(text).map_err(|error| error.span), expected, "{text:?}");
+            assert_eq!(
+                bytes_per_second(text).map_err(|error| error.span),
+                expected,
+                "{text:?}"
+            );
         }
     }
 }

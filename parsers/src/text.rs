@@ -31,7 +31,11 @@ impl Escape {
         decoded.extend_from_slice(&bytes[..first]);
         let mut rest = &bytes[first..];
         while let Some(&byte) = rest.first() {
-            let used = if byte == b'\\' { self.decode_one(rest, &mut decoded) } else { 0 };
+            let used = if byte == b'\\' {
+                self.decode_one(rest, &mut decoded)
+            } else {
+                0
+            };
             if used == 0 {
                 decoded.push(byte);
                 rest = &rest[1..];
@@ -80,7 +84,10 @@ fn decode_utf16(bytes: &[u8], decoded: &mut Vec<u8>) -> usize {
         return 0;
     };
     let low = || match bytes.get(6..8) {
-        Some(b"\\u") => bytes.get(8..12).and_then(hex).filter(|low| (0xdc00..0xe000).contains(low)),
+        Some(b"\\u") => bytes
+            .get(8..12)
+            .and_then(hex)
+            .filter(|low| (0xdc00..0xe000).contains(low)),
         _ => None,
     };
     let (code, used) = match unit {
@@ -99,7 +106,9 @@ fn decode_utf16(bytes: &[u8], decoded: &mut Vec<u8>) -> usize {
 }
 
 fn hex(digits: &[u8]) -> Option<u32> {
-    digits.iter().try_fold(0, |value, &digit| Some(value * 16 + char::from(digit).to_digit(16)?))
+    digits.iter().try_fold(0, |value, &digit| {
+        Some(value * 16 + char::from(digit).to_digit(16)?)
+    })
 }
 
 /// The stored and printed form of a name: UTF-8 without control characters; bytes outside UTF-8,
@@ -169,23 +178,40 @@ mod tests {
             (Backslash, b"plain", b"plain"),
             (Backslash, b"", b""),
             // nginx, recorded.
-            (Backslash, br"a\x22b\x5Cc \x01\x7F\xFF\xC3\xA9\x09z\x0B\x0C\x07\x08",
-             b"a\"b\\c \x01\x7f\xff\xc3\xa9\tz\x0b\x0c\x07\x08"),
+            (
+                Backslash,
+                br"a\x22b\x5Cc \x01\x7F\xFF\xC3\xA9\x09z\x0B\x0C\x07\x08",
+                b"a\"b\\c \x01\x7f\xff\xc3\xa9\tz\x0b\x0c\x07\x08",
+            ),
             // lighttpd, recorded.
-            (Backslash, br#"a\"b\\c \x01\x7F\xFF\xC3\xA9\tz\v\f\a\b"#,
-             b"a\"b\\c \x01\x7f\xff\xc3\xa9\tz\x0b\x0c\x07\x08"),
+            (
+                Backslash,
+                br#"a\"b\\c \x01\x7F\xFF\xC3\xA9\tz\v\f\a\b"#,
+                b"a\"b\\c \x01\x7f\xff\xc3\xa9\tz\x0b\x0c\x07\x08",
+            ),
             // Apache, recorded.
             (Backslash, br#"GET /a b\"c\\d\xff"#, b"GET /a b\"c\\d\xff"),
             (Backslash, br"\\x22", br"\x22"),
             (Backslash, br"\x2", br"\x2"),
             (Backslash, br"\xg0\q\", br"\xg0\q\"),
             (Backslash, br"\u0041\/", br"\u0041\/"),
-            (Json, br#"a\"b\\c\/ \u0001\n\r\t\b\f"#, b"a\"b\\c/ \x01\n\r\t\x08\x0c"),
+            (
+                Json,
+                br#"a\"b\\c\/ \u0001\n\r\t\b\f"#,
+                b"a\"b\\c/ \x01\n\r\t\x08\x0c",
+            ),
             (Json, br"\u00e9\uD83D\ude00", "é😀".as_bytes()),
-            (Json, br"\ud83d \ude00 \ud83d\u0041 \u12", br"\ud83d \ude00 \ud83dA \u12"),
+            (
+                Json,
+                br"\ud83d \ude00 \ud83d\u0041 \u12",
+                br"\ud83d \ude00 \ud83dA \u12",
+            ),
             // lighttpd's json, recorded.
-            (Json, b"a\\\"b\\\\c \\u0001\x7f\xff\xc3\xa9\\tz\\v\\f\\a\\b",
-             b"a\"b\\c \x01\x7f\xff\xc3\xa9\tz\x0b\x0c\x07\x08"),
+            (
+                Json,
+                b"a\\\"b\\\\c \\u0001\x7f\xff\xc3\xa9\\tz\\v\\f\\a\\b",
+                b"a\"b\\c \x01\x7f\xff\xc3\xa9\tz\x0b\x0c\x07\x08",
+            ),
             (Json, br"\x41", br"\x41"),
         ];
         for &(escape, logged, meant) in cases {
@@ -211,7 +237,10 @@ mod tests {
             (b" \xff ", r"\x20\xff\x20"),
             ("a\u{85}b".as_bytes(), r"a\xc2\x85b"),
             ("a\u{202e}b".as_bytes(), r"a\xe2\x80\xaeb"),
-            ("a\u{2066}\u{feff}\u{200f}".as_bytes(), r"a\xe2\x81\xa6\xef\xbb\xbf\xe2\x80\x8f"),
+            (
+                "a\u{2066}\u{feff}\u{200f}".as_bytes(),
+                r"a\xe2\x81\xa6\xef\xbb\xbf\xe2\x80\x8f",
+            ),
         ];
         for &(bytes, expected) in cases {
             assert_eq!(name(bytes), expected);

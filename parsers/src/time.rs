@@ -29,7 +29,9 @@ const LAST_SECOND: i64 = 253_402_300_799;
 #[must_use]
 pub fn clf(bytes: &[u8]) -> Option<Time> {
     let bytes: &[u8; CLF_BYTES] = bytes.try_into().ok()?;
-    let separators = [bytes[2], bytes[6], bytes[11], bytes[14], bytes[17], bytes[20]];
+    let separators = [
+        bytes[2], bytes[6], bytes[11], bytes[14], bytes[17], bytes[20],
+    ];
     if separators != *b"//::: " {
         return None;
     }
@@ -40,7 +42,9 @@ pub fn clf(bytes: &[u8]) -> Option<Time> {
     let minute = two(bytes[15], bytes[16])?;
     let second = two(bytes[18], bytes[19])?;
     let offset = offset([bytes[21], bytes[22], bytes[23], bytes[24], bytes[25]])?;
-    Some(Time::Instant(days(year, month, day)? * 86_400 + second_of_day(hour, minute, second)? - offset))
+    Some(Time::Instant(
+        days(year, month, day)? * 86_400 + second_of_day(hour, minute, second)? - offset,
+    ))
 }
 
 /// Reads `2026-11-22T08:23:11` followed by `Z`, `+00:00`, `+0000` or nothing (a local time), and
@@ -60,7 +64,10 @@ pub fn iso8601(bytes: &[u8]) -> Option<Time> {
     let second = two(head[17], head[18])?;
     let local = days(year, month, day)? * 86_400 + second_of_day(hour, minute, second)?;
     if let [b'.' | b',', fraction @ ..] = tail {
-        let digits = fraction.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let digits = fraction
+            .iter()
+            .take_while(|byte| byte.is_ascii_digit())
+            .count();
         if digits == 0 {
             return None;
         }
@@ -128,7 +135,9 @@ impl Parts {
     #[must_use]
     pub fn time(&self) -> Option<Time> {
         if let Some(seconds) = self.epoch {
-            return (0..=LAST_SECOND).contains(&seconds).then_some(Time::Instant(seconds));
+            return (0..=LAST_SECOND)
+                .contains(&seconds)
+                .then_some(Time::Instant(seconds));
         }
         let year = match (self.year, self.century, self.year_of_century) {
             (Some(year), ..) => year,
@@ -150,11 +159,13 @@ impl Parts {
         };
         let hour = match (self.hour, self.hour_of_half, self.afternoon) {
             (Some(hour), ..) => hour,
-            (None, Some(hour @ 1..=12), Some(afternoon)) => hour % 12 + if afternoon { 12 } else { 0 },
+            (None, Some(hour @ 1..=12), Some(afternoon)) => {
+                hour % 12 + if afternoon { 12 } else { 0 }
+            }
             _ => return None,
         };
-        let local = day * 86_400
-            + second_of_day(hour, self.minute.unwrap_or(0), self.second.unwrap_or(0))?;
+        let local =
+            day * 86_400 + second_of_day(hour, self.minute.unwrap_or(0), self.second.unwrap_or(0))?;
         Some(match self.offset {
             Some(offset) => Time::Instant(local - offset),
             None => Time::Local(local),
@@ -325,8 +336,14 @@ mod tests {
         ] {
             assert_eq!(epoch(text.as_bytes()), expected, "{text}");
         }
-        assert_eq!(epoch_in_units(b"1795335791214113", 1_000_000), instant(1_795_335_791));
-        assert_eq!(epoch_in_units(b"1795335844824742311", 1_000_000_000), instant(1_795_335_844));
+        assert_eq!(
+            epoch_in_units(b"1795335791214113", 1_000_000),
+            instant(1_795_335_791)
+        );
+        assert_eq!(
+            epoch_in_units(b"1795335844824742311", 1_000_000_000),
+            instant(1_795_335_844)
+        );
         assert_eq!(epoch_in_units(b"9", 0), None);
     }
 }

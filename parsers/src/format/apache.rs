@@ -17,7 +17,10 @@ pub(super) fn parse(written: &[u8], at: usize) -> Result<Format, FormatError> {
     let trimmed = written.trim_ascii();
     let at = at + (written.len() - written.trim_ascii_start().len());
     let span = at..at + trimmed.len();
-    let word = trimmed.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
+    let word = trimmed
+        .iter()
+        .take_while(|byte| byte.is_ascii_alphabetic())
+        .count();
     let is_directive = trimmed.get(word).is_none_or(u8::is_ascii_whitespace);
     let text = if is_directive && trimmed[..word].eq_ignore_ascii_case(b"LogFormat") {
         arguments(trimmed, at, word)?.into_iter().next()
@@ -40,7 +43,11 @@ pub(super) fn parse(written: &[u8], at: usize) -> Result<Format, FormatError> {
     };
     if !text.bytes.contains(&b'%') {
         let name = text.written(0..text.bytes.len());
-        return Err(text.error(0..text.bytes.len(), format!("{name:?} is the name of a format, not a format"), format!("paste the line that defines it: apache:LogFormat \"…\" {name}")));
+        return Err(text.error(
+            0..text.bytes.len(),
+            format!("{name:?} is the name of a format, not a format"),
+            format!("paste the line that defines it: apache:LogFormat \"…\" {name}"),
+        ));
     }
     let pieces = pieces(&text, Server::Apache)?;
     Ok(Format::from_pieces(Server::Apache, pieces, span))
@@ -56,14 +63,24 @@ fn arguments(line: &[u8], at: usize, mut index: usize) -> Result<Vec<Text>, Form
         match line.get(index) {
             None => return Ok(arguments),
             Some(b'\n') => {
-                return Err(quoting::error(at + index + 1..at + line.len(), "something follows the directive", "paste one directive alone; give several formats as a list"));
+                return Err(quoting::error(
+                    at + index + 1..at + line.len(),
+                    "something follows the directive",
+                    "paste one directive alone; give several formats as a list",
+                ));
             }
             Some(&quote @ (b'"' | b'\'')) => {
                 let start = index + 1;
                 index = start;
                 loop {
                     match line.get(index) {
-                        None => return Err(quoting::error(at + start - 1..at + start, format!("the string's closing {} is missing", char::from(quote)), EXAMPLE)),
+                        None => {
+                            return Err(quoting::error(
+                                at + start - 1..at + start,
+                                format!("the string's closing {} is missing", char::from(quote)),
+                                EXAMPLE,
+                            ));
+                        }
                         Some(&byte) if byte == quote => break,
                         Some(b'\\') => index += 2,
                         Some(_) => index += 1,
@@ -73,7 +90,10 @@ fn arguments(line: &[u8], at: usize, mut index: usize) -> Result<Vec<Text>, Form
                 index += 1;
             }
             Some(_) => {
-                let length = line[index..].iter().take_while(|byte| !byte.is_ascii_whitespace()).count();
+                let length = line[index..]
+                    .iter()
+                    .take_while(|byte| !byte.is_ascii_whitespace())
+                    .count();
                 arguments.push(unquote(&line[index..index + length], 0, at + index));
                 index += length;
             }
@@ -103,7 +123,9 @@ fn unquote(inside: &[u8], quote: u8, at: usize) -> Text {
             continue;
         }
         let hides = byte == b'\\'
-            && inside.get(index + 1).is_some_and(|&next| next == b'\\' || (next == quote && quote != 0));
+            && inside
+                .get(index + 1)
+                .is_some_and(|&next| next == b'\\' || (next == quote && quote != 0));
         let from = index + usize::from(hides);
         text.push(inside[from], at + from);
         index = from + 1;
@@ -161,7 +183,11 @@ fn directive(text: &Text, at: usize, server: Server) -> Result<(Piece, usize), F
     let mut index = at + 1;
     let letter = loop {
         let Some(&byte) = bytes.get(index) else {
-            return Err(text.error(at..end, format!("the directive {} has no letter", text.written(at..end)), "for a literal percent sign write %%"));
+            return Err(text.error(
+                at..end,
+                format!("the directive {} has no letter", text.written(at..end)),
+                "for a literal percent sign write %%",
+            ));
         };
         match byte {
             b'!' | b',' => index += 1,
@@ -179,7 +205,11 @@ fn directive(text: &Text, at: usize, server: Server) -> Result<(Piece, usize), F
             }
             b'{' => {
                 let Ok((rest, argument)) = braces(&bytes[index..]) else {
-                    return Err(text.error(index..end, "the closing } is missing", "write %{NAME} and the directive's letter"));
+                    return Err(text.error(
+                        index..end,
+                        "the closing } is missing",
+                        "write %{NAME} and the directive's letter",
+                    ));
                 };
                 modifiers.argument = argument;
                 modifiers.argument_at = index + 1;
@@ -192,14 +222,19 @@ fn directive(text: &Text, at: usize, server: Server) -> Result<(Piece, usize), F
         }
     };
     // Extensions are named by `^` and two more letters.
-    let length = if bytes[letter] == b'^' { 3 } else { 1 };
-    let name = bytes.get(letter..letter + length).unwrap_or(&bytes[letter..]);
-    let end = letter + name.len();
+    let last = letter + if bytes[letter] == b'^' { 2 } else { 0 };
+    let end = text.end_of_character(last);
+    let name = &bytes[letter..end];
     let span = at..end;
     let unknown = || {
-        text.error(span.clone(), format!("unknown directive {}", text.written(span.clone())), "for a literal percent sign write %%; all directives: README, \"Log formats\"")
+        text.error(
+            span.clone(),
+            format!("unknown directive {}", text.written(span.clone())),
+            "for a literal percent sign write %%; all directives: README, \"Log formats\"",
+        )
     };
-    let (meaning, mut bytes) = meaning(text, name, &modifiers, span.clone())?.ok_or_else(unknown)?;
+    let (meaning, mut bytes) =
+        meaning(text, name, &modifiers, span.clone())?.ok_or_else(unknown)?;
     let optional = modifiers.conditional;
     if optional {
         bytes = bytes.with(b'-');
@@ -237,8 +272,14 @@ fn meaning(
     let any = ByteSet::PRINTABLE;
     let word = ByteSet::WORD;
     let plain_word = ByteSet::WORD.without(b'"').without(b'\\');
-    let count = |count| Meaning::Bytes { count, dash_is_zero: false };
-    let body = Meaning::Bytes { count: Count::Body, dash_is_zero: true };
+    let count = |count| Meaning::Bytes {
+        count,
+        dash_is_zero: false,
+    };
+    let body = Meaning::Bytes {
+        count: Count::Body,
+        dash_is_zero: true,
+    };
     Ok(Some(match name {
         b"a" if argument == b"c" => (Meaning::Client { rank: 1 }, plain_word),
         b"a" => (Meaning::Client { rank: 0 }, plain_word),
@@ -260,14 +301,29 @@ fn meaning(
             let rank = u8::from(modifiers.original != Some(false));
             (Meaning::Status { rank }, ByteSet::COUNT)
         }
-        b"D" => (Meaning::Duration { per_second: 1_000_000 }, ByteSet::COUNT),
+        b"D" => (
+            Meaning::Duration {
+                per_second: 1_000_000,
+            },
+            ByteSet::COUNT,
+        ),
         b"T" => {
             let per_second = match argument {
                 b"" | b"s" => 1,
                 b"ms" => 1000,
                 b"us" => 1_000_000,
                 _ => {
-                    return Err(text.error(span, format!("unknown unit in {}", text.written(modifiers.argument_at - 2..modifiers.argument_at + argument.len() + 2)), "%{…}T takes s, ms or us"));
+                    return Err(text.error(
+                        span,
+                        format!(
+                            "unknown unit in {}",
+                            text.written(
+                                modifiers.argument_at - 2
+                                    ..modifiers.argument_at + argument.len() + 2
+                            )
+                        ),
+                        "%{…}T takes s, ms or us",
+                    ));
                 }
             };
             (Meaning::Duration { per_second }, ByteSet::COUNT)
@@ -306,7 +362,11 @@ fn time(text: &Text, modifiers: &Modifiers<'_>) -> Result<(Meaning, ByteSet), Fo
 }
 
 /// What stands in `%{…}t`, behind `begin:` or `end:`.
-pub(super) fn time_form(text: &Text, format: &[u8], at: usize) -> Result<(TimeForm, ByteSet), FormatError> {
+pub(super) fn time_form(
+    text: &Text,
+    format: &[u8],
+    at: usize,
+) -> Result<(TimeForm, ByteSet), FormatError> {
     let epoch = |per_second| (TimeForm::Epoch { per_second }, ByteSet::DIGITS);
     let fraction = |digits| (TimeForm::Fraction { digits }, ByteSet::DIGITS);
     Ok(match format {
@@ -319,7 +379,11 @@ pub(super) fn time_form(text: &Text, format: &[u8], at: usize) -> Result<(TimeFo
         _ => {
             let pattern = Pattern::parse(format).map_err(|error| {
                 let at = at + error.at;
-                text.error(at..at + error.length, error.message, "use strftime's conversions, such as %Y-%m-%dT%H:%M:%S%z")
+                text.error(
+                    at..at + error.length,
+                    error.message,
+                    "use strftime's conversions, such as %Y-%m-%dT%H:%M:%S%z",
+                )
             })?;
             let bytes = (0..=u8::MAX).filter(|&byte| pattern.can_hold(byte));
             let bytes = bytes.fold(ByteSet::EMPTY, ByteSet::with);

@@ -30,7 +30,11 @@ pub(super) fn parse(written: &[u8], at: usize) -> Result<Format, FormatError> {
     if text.bytes.is_empty() {
         return Err(quoting::error(span, "the format is empty", EXAMPLE));
     }
-    Ok(Format::from_pieces(Server::Lighttpd, pieces(&text, json)?, span))
+    Ok(Format::from_pieces(
+        Server::Lighttpd,
+        pieces(&text, json)?,
+        span,
+    ))
 }
 
 /// `accesslog.format = "…"` and `accesslog.escaping = "…"`, in any order, one to a line.
@@ -46,19 +50,34 @@ fn settings(lines: &[u8], at: usize) -> Result<(Text, bool), FormatError> {
             return Ok((format.ok_or_else(missing)?, json));
         }
         let start = end - rest.len();
-        let key = rest.iter().take_while(|&&byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')).count();
+        let key = rest
+            .iter()
+            .take_while(|&&byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
+            .count();
         let (name, after) = rest.split_at(key);
         let after = after.trim_ascii_start();
-        let after = after.strip_prefix(b":=").or_else(|| after.strip_prefix(b"="));
+        let after = after
+            .strip_prefix(b":=")
+            .or_else(|| after.strip_prefix(b"="));
         let Some(after) = after.filter(|_| !name.is_empty()) else {
-            return Err(quoting::error(start..start + key.max(1), "not a setting of lighttpd.conf", EXAMPLE));
+            return Err(quoting::error(
+                start..start + key.max(1),
+                "not a setting of lighttpd.conf",
+                EXAMPLE,
+            ));
         };
         let (value, after) = string(after, end)?;
         match name {
             b"accesslog.format" => format = Some(value),
             b"accesslog.escaping" => json = value.bytes == b"json",
             b"accesslog.filename" | b"accesslog.use-syslog" | b"accesslog.syslog-level" => {}
-            _ => return Err(quoting::error(start..start + key, "not a setting of the access log", EXAMPLE)),
+            _ => {
+                return Err(quoting::error(
+                    start..start + key,
+                    "not a setting of the access log",
+                    EXAMPLE,
+                ));
+            }
         }
         rest = after;
     }
@@ -82,12 +101,22 @@ fn string(text: &[u8], end: usize) -> Result<(Text, &[u8]), FormatError> {
     loop {
         let start = end - rest.len();
         if rest.first() != Some(&b'"') {
-            return Err(quoting::error(start..(start + 1).min(end), "a string in double quotes belongs here", EXAMPLE));
+            return Err(quoting::error(
+                start..(start + 1).min(end),
+                "a string in double quotes belongs here",
+                EXAMPLE,
+            ));
         }
         let mut index = 1;
         loop {
             match rest.get(index) {
-                None => return Err(quoting::error(start..start + 1, "the string's closing \" is missing", EXAMPLE)),
+                None => {
+                    return Err(quoting::error(
+                        start..start + 1,
+                        "the string's closing \" is missing",
+                        EXAMPLE,
+                    ));
+                }
                 Some(b'"') => break,
                 Some(b'\\') if rest.get(index + 1) == Some(&b'"') => index += 2,
                 Some(_) => index += 1,
@@ -126,14 +155,20 @@ fn pieces(text: &Text, json: bool) -> Result<Vec<Piece>, FormatError> {
             pieces.push(piece);
             at += length;
         } else if byte == b'\\' && at + 1 < text.bytes.len() {
-            // mod_accesslog undoes these two, and drops a backslash before any other byte.
+            // mod_accesslog undoes C's escapes, and drops a backslash before any other byte.
             let meant = match text.bytes[at + 1] {
-                b't' => b'\t',
-                b'n' => b'\n',
-                other => other,
+                b'%' => None,
+                b'a' => Some(0x07),
+                b'b' => Some(0x08),
+                b't' => Some(b'\t'),
+                b'n' => Some(b'\n'),
+                b'v' => Some(0x0b),
+                b'f' => Some(0x0c),
+                b'r' => Some(b'\r'),
+                other => Some(other),
             };
-            pieces.push(Piece::Literal(vec![meant]));
-            at += 2;
+            at += 1 + usize::from(meant.is_some());
+            pieces.push(Piece::Literal(meant.into_iter().collect()));
         } else {
             pieces.push(Piece::Literal(vec![byte]));
             at += 1;
@@ -154,15 +189,23 @@ fn directive(text: &Text, at: usize, json: bool) -> Result<(Piece, usize), Forma
     let argument_at = index + 1;
     if bytes.get(index) == Some(&b'{') {
         let Ok((rest, inside)) = braces(&bytes[index..]) else {
-            return Err(text.error(index..bytes.len(), "the closing } is missing", "write %{NAME} and the directive's letter"));
+            return Err(text.error(
+                index..bytes.len(),
+                "the closing } is missing",
+                "write %{NAME} and the directive's letter",
+            ));
         };
         argument = inside;
         index = bytes.len() - rest.len();
     }
-    let end = (index + 1).min(bytes.len());
+    let end = text.end_of_character(index);
     let span = at..end;
     let Some(&letter) = bytes.get(index) else {
-        return Err(text.error(span.clone(), format!("the directive {} has no letter", text.written(span)), "for a literal percent sign write %%"));
+        return Err(text.error(
+            span.clone(),
+            format!("the directive {} has no letter", text.written(span)),
+            "for a literal percent sign write %%",
+        ));
     };
     if letter == b'%' {
         return Ok((Piece::Literal(vec![b'%']), end - at));
@@ -170,10 +213,18 @@ fn directive(text: &Text, at: usize, json: bool) -> Result<(Piece, usize), Forma
     let meaning = match letter {
         b't' => time(text, argument, argument_at)?,
         b'T' if !matches!(argument, b"" | b"s" | b"sec" | b"ms" | b"us") => {
-            return Err(text.error(span.clone(), format!("unknown unit in {}", text.written(span)), "%{…}T takes s, ms or us"));
+            return Err(text.error(
+                span.clone(),
+                format!("unknown unit in {}", text.written(span)),
+                "%{…}T takes s, ms or us",
+            ));
         }
         _ => meaning(letter, argument, json).ok_or_else(|| {
-            text.error(span.clone(), format!("unknown directive {}", text.written(span.clone())), "for a literal percent sign write %%; all directives: README, \"Log formats\"")
+            text.error(
+                span.clone(),
+                format!("unknown directive {}", text.written(span.clone())),
+                "for a literal percent sign write %%; all directives: README, \"Log formats\"",
+            )
         })?,
     };
     let (meaning, bytes) = meaning;
@@ -181,7 +232,11 @@ fn directive(text: &Text, at: usize, json: bool) -> Result<(Piece, usize), Forma
         meaning,
         bytes,
         escaped: bytes.contains(b'"'),
-        escape: if json { Escape::Json } else { Escape::Backslash },
+        escape: if json {
+            Escape::Json
+        } else {
+            Escape::Backslash
+        },
         optional: false,
         empty_is_quotes: false,
         span: text.span(span.clone()),
@@ -197,13 +252,25 @@ fn braces(text: &[u8]) -> IResult<&[u8], &[u8]> {
 /// What a directive means and which bytes it can hold; `None`: there is no such directive.
 fn meaning(letter: u8, argument: &[u8], json: bool) -> Option<(Meaning, ByteSet)> {
     // Controls, quotes and backslashes are escaped; bytes above 0x7e too, but not in json.
-    let any = if json { ByteSet::ABOVE_CONTROLS } else { ByteSet::PRINTABLE };
+    let any = if json {
+        ByteSet::ABOVE_CONTROLS
+    } else {
+        ByteSet::PRINTABLE
+    };
     let word = any.without(b' ');
     let plain_word = ByteSet::WORD.without(b'"').without(b'\\');
     // It writes `-` for a count of zero, and for that alone.
-    let count = |count| Meaning::Bytes { count, dash_is_zero: true };
+    let count = |count| Meaning::Bytes {
+        count,
+        dash_is_zero: true,
+    };
     Some(match letter {
-        b'a' | b'h' => (Meaning::Client { rank: u8::from(letter == b'h') }, plain_word),
+        b'a' | b'h' => (
+            Meaning::Client {
+                rank: u8::from(letter == b'h'),
+            },
+            plain_word,
+        ),
         b'A' | b'k' | b'l' | b'p' | b'X' => (Meaning::Skipped, plain_word),
         // Without server.name set it is the Host, as %V. By default (host-strict) a Host with
         // spaces or quotes is a 400, logged as `-`.
@@ -215,7 +282,12 @@ fn meaning(letter: u8, argument: &[u8], json: bool) -> Option<(Meaning, ByteSet)
         b'O' => (count(Count::Out), ByteSet::COUNT),
         b'b' | b'B' => (count(Count::Body), ByteSet::COUNT),
         b's' => (Meaning::Status { rank: 0 }, ByteSet::COUNT),
-        b'D' => (Meaning::Duration { per_second: 1_000_000 }, ByteSet::COUNT),
+        b'D' => (
+            Meaning::Duration {
+                per_second: 1_000_000,
+            },
+            ByteSet::COUNT,
+        ),
         b'T' => {
             let per_second = match argument {
                 b"ms" => 1000,
@@ -244,7 +316,12 @@ fn time(text: &Text, argument: &[u8], at: usize) -> Result<(Meaning, ByteSet), F
         argument => (Moment::End, argument, 0),
     };
     let (form, bytes) = match format {
-        b"nsec" => (TimeForm::Epoch { per_second: 1_000_000_000 }, ByteSet::DIGITS),
+        b"nsec" => (
+            TimeForm::Epoch {
+                per_second: 1_000_000_000,
+            },
+            ByteSet::DIGITS,
+        ),
         b"nsec_frac" => (TimeForm::Fraction { digits: 9 }, ByteSet::DIGITS),
         _ => time_form(text, format, at + skipped)?,
     };

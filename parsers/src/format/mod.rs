@@ -56,7 +56,9 @@ pub struct Format {
     pub preset: Option<&'static str>,
     /// Whether the server writes what clients send as it is, newlines included.
     pub forgeable: bool,
-    /// Where the format string stands in what the operator wrote.
+    /// What the operator wrote, or the format string that a preset stands for. All spans are in it.
+    pub text: String,
+    /// Where the format stands in the text.
     pub span: Range<usize>,
 }
 
@@ -209,11 +211,17 @@ impl Spec {
             return Ok(Self::Format(format));
         }
         let start = text.len() - text.trim_start().len();
-        let servers: [(&str, ServerParser); 3] =
-            [("nginx:", nginx::parse), ("apache:", apache::parse), ("lighttpd:", lighttpd::parse)];
+        let servers: [(&str, ServerParser); 3] = [
+            ("nginx:", nginx::parse),
+            ("apache:", apache::parse),
+            ("lighttpd:", lighttpd::parse),
+        ];
         for (prefix, parse) in servers {
             if let Some(written) = name.strip_prefix(prefix) {
-                return parse(written.as_bytes(), start + prefix.len()).map(Self::Format);
+                let parsed = parse(written.as_bytes(), start + prefix.len());
+                let mut format = parsed.map_err(|error| on_characters(error, text))?;
+                format.text = text.to_owned();
+                return Ok(Self::Format(format));
             }
         }
         Err(unknown(name, start))
@@ -222,6 +230,12 @@ impl Spec {
 
 /// Takes what stands behind the server's name, and its offset in what the operator wrote.
 type ServerParser = fn(&[u8], usize) -> Result<Format, FormatError>;
+
+/// Widens an error's span to whole characters.
+fn on_characters(mut error: FormatError, text: &str) -> FormatError {
+    error.span = text.floor_char_boundary(error.span.start)..text.ceil_char_boundary(error.span.end);
+    error
+}
 
 fn unknown(name: &str, start: usize) -> FormatError {
     let looks_pasted = name.contains(['%', '$']);
@@ -254,7 +268,14 @@ impl Format {
                 (_, piece) => joined.push(piece),
             }
         }
-        Self { server, pieces: joined, preset: None, forgeable: false, span }
+        Self {
+            server,
+            pieces: joined,
+            preset: None,
+            forgeable: false,
+            text: String::new(),
+            span,
+        }
     }
 
     /// The directives, in their order.

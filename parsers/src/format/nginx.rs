@@ -30,20 +30,28 @@ pub(super) fn parse(written: &[u8], at: usize) -> Result<Format, FormatError> {
             read_directive(rest, at + b"log_format".len())?
         }
         _ if trimmed.starts_with(b"escape=") => read_strings(trimmed, at)?,
-        _ => match read_strings(trimmed, at) {
-            Ok(read) if starts_quoted(trimmed) => read,
-            _ => (Text::verbatim(trimmed, at), Mode::Default),
-        },
+        _ if is_all_quoted(trimmed) => read_strings(trimmed, at)?,
+        _ => (Text::verbatim(trimmed, at), Mode::Default),
     };
-    let mut format = Format::from_pieces(Server::Nginx, pieces(&text, mode)?, at..at + trimmed.len());
+    let mut format =
+        Format::from_pieces(Server::Nginx, pieces(&text, mode)?, at..at + trimmed.len());
     format.forgeable = mode == Mode::None;
     Ok(format)
 }
 
-/// Whether nothing but quoted strings (and a final `;`) can be meant.
-fn starts_quoted(text: &[u8]) -> bool {
-    let text = text.strip_suffix(b";").unwrap_or(text).trim_ascii_end();
-    matches!((text.first(), text.last()), (Some(b'\''), Some(b'\'')) | (Some(b'"'), Some(b'"')))
+/// Whether the text is quoted strings and nothing else (but a final `;`).
+fn is_all_quoted(mut text: &[u8]) -> bool {
+    loop {
+        text = skip_space(text);
+        match text.first() {
+            Some(b'\'' | b'"') => {}
+            first => return matches!(first, None | Some(b';')),
+        }
+        match token(text, 0) {
+            Ok(Some((_, rest))) => text = rest,
+            _ => return false,
+        }
+    }
 }
 
 /// What follows the word `log_format`: a name, perhaps `escape=`, strings.
@@ -51,7 +59,11 @@ fn read_directive(text: &[u8], at: usize) -> Result<(Text, Mode), FormatError> {
     let start = skip_space(text);
     let name = token(start, at + text.len() - start.len())?;
     let Some((_, rest)) = name else {
-        return Err(quoting::error(at..at + text.len(), "log_format has no name", EXAMPLE));
+        return Err(quoting::error(
+            at..at + text.len(),
+            "log_format has no name",
+            EXAMPLE,
+        ));
     };
     read_strings(rest, at + text.len() - rest.len())
 }
@@ -69,17 +81,29 @@ fn read_strings(text: &[u8], at: usize) -> Result<(Text, Mode), FormatError> {
         if rest.first() == Some(&b';') {
             let after = skip_space(&rest[1..]);
             if !after.is_empty() {
-                return Err(quoting::error(end - after.len()..end, "something follows the log_format directive", "paste one directive alone; give several formats as a list"));
+                return Err(quoting::error(
+                    end - after.len()..end,
+                    "something follows the log_format directive",
+                    "paste one directive alone; give several formats as a list",
+                ));
             }
             break;
         }
-        let Some((token, after)) = token(rest, start)? else { break };
+        let Some((token, after)) = token(rest, start)? else {
+            break;
+        };
         if count == 0 && token.bytes.starts_with(b"escape=") {
             mode = match &token.bytes[b"escape=".len()..] {
                 b"default" => Mode::Default,
                 b"json" => Mode::Json,
                 b"none" => Mode::None,
-                _ => return Err(token.error(0..token.bytes.len(), format!("unknown escaping {}", token.written(0..token.bytes.len())), "nginx knows escape=default, escape=json and escape=none")),
+                _ => {
+                    return Err(token.error(
+                        0..token.bytes.len(),
+                        format!("unknown escaping {}", token.written(0..token.bytes.len())),
+                        "nginx knows escape=default, escape=json and escape=none",
+                    ));
+                }
             };
         } else {
             joined.append(&token);
@@ -106,7 +130,9 @@ fn skip_space(mut text: &[u8]) -> &[u8] {
 
 /// One token of nginx.conf, quoted or not; `None` where the text ends.
 fn token(text: &[u8], at: usize) -> Result<Option<(Text, &[u8])>, FormatError> {
-    let Some(&first) = text.first() else { return Ok(None) };
+    let Some(&first) = text.first() else {
+        return Ok(None);
+    };
     if first == b';' {
         return Ok(None);
     }
@@ -121,8 +147,15 @@ fn token(text: &[u8], at: usize) -> Result<Option<(Text, &[u8])>, FormatError> {
         if ends {
             let end = index + usize::from(quote.is_some());
             let after = &text[end..];
-            if after.first().is_some_and(|&byte| !byte.is_ascii_whitespace() && byte != b';') {
-                return Err(quoting::error(at + end..at + end + 1, "a string must be followed by white space or a semicolon", "nginx refuses this too; see where the string's quotes end"));
+            if after
+                .first()
+                .is_some_and(|&byte| !byte.is_ascii_whitespace() && byte != b';')
+            {
+                return Err(quoting::error(
+                    at + end..at + end + 1,
+                    "a string must be followed by white space or a semicolon",
+                    "nginx refuses this too; see where the string's quotes end",
+                ));
             }
             return Ok(Some((read, after)));
         }
@@ -139,7 +172,11 @@ fn token(text: &[u8], at: usize) -> Result<Option<(Text, &[u8])>, FormatError> {
     }
     match quote {
         None => Ok(Some((read, &[]))),
-        Some(quote) => Err(quoting::error(at..at + 1, format!("the string's closing {} is missing", char::from(quote)), EXAMPLE)),
+        Some(quote) => Err(quoting::error(
+            at..at + 1,
+            format!("the string's closing {} is missing", char::from(quote)),
+            EXAMPLE,
+        )),
     }
 }
 
@@ -160,7 +197,7 @@ fn pieces(text: &Text, mode: Mode) -> Result<Vec<Piece>, FormatError> {
         };
         let end = text.bytes.len() - after.len();
         let (meaning, bytes) = meaning(&name.to_ascii_lowercase());
-        let bytes = bytes.unwrap_or_default_for(mode);
+        let bytes = bytes.written_in(mode);
         let escaped = mode == Mode::Json && bytes.contains(b'"');
         pieces.push(Piece::Directive(Directive {
             meaning,
@@ -188,28 +225,30 @@ fn literal(text: &[u8]) -> IResult<&[u8], &[u8]> {
 /// `$name` or `${name}`.
 fn variable(text: &[u8]) -> IResult<&[u8], &[u8]> {
     let name = || take_while1(|byte: u8| byte.is_ascii_alphanumeric() || byte == b'_');
-    preceded(byte('$'), alt((delimited(byte('{'), name(), byte('}')), name()))).parse(text)
+    preceded(
+        byte('$'),
+        alt((delimited(byte('{'), name(), byte('}')), name())),
+    )
+    .parse(text)
 }
 
 /// Which bytes nginx writes for a variable.
 enum Bytes {
     /// These, whatever clients send.
     Only(ByteSet),
-    /// No space and no quote, whatever clients send.
+    /// No space and no control byte, whatever clients send.
     Word,
     /// Anything; what the escaping leaves of it.
     Any,
 }
 
 impl Bytes {
-    fn unwrap_or_default_for(self, mode: Mode) -> ByteSet {
+    fn written_in(self, mode: Mode) -> ByteSet {
         match (self, mode) {
             (Self::Only(bytes), _) => bytes,
-            // Letters outside ASCII in names from the config: escaped, or not.
+            // A Host may hold quotes, backslashes and bytes above 0x7e: escaped, or not.
             (Self::Word, Mode::Default) => ByteSet::WORD.without(b'"'),
-            (Self::Word, Mode::Json | Mode::None) => {
-                ByteSet::EMPTY.range(b'!', 0xff).without(b'"')
-            }
+            (Self::Word, Mode::Json | Mode::None) => ByteSet::EMPTY.range(b'!', 0xff),
             // Written as \xHH: controls, quotes, backslashes and all above 0x7e.
             (Self::Any, Mode::Default) => ByteSet::PRINTABLE.without(b'"'),
             // Written as in JSON: controls, quotes and backslashes; all else as it is.
@@ -225,7 +264,13 @@ fn meaning(name: &[u8]) -> (Meaning, Bytes) {
     let end = Moment::End;
     let count = |count| {
         // These four are written by the log module itself and are always numbers.
-        (Meaning::Bytes { count, dash_is_zero: false }, Bytes::Only(ByteSet::COUNT))
+        (
+            Meaning::Bytes {
+                count,
+                dash_is_zero: false,
+            },
+            Bytes::Only(ByteSet::COUNT),
+        )
     };
     match name {
         // Lower case, no port; nginx refuses a Host with spaces or control bytes with a 400 and
@@ -240,10 +285,31 @@ fn meaning(name: &[u8]) -> (Meaning, Bytes) {
         b"bytes_sent" => count(Count::Out),
         b"body_bytes_sent" => count(Count::Body),
         b"status" => (Meaning::Status { rank: 0 }, Bytes::Only(ByteSet::COUNT)),
-        b"request_time" => (Meaning::Duration { per_second: 1 }, Bytes::Only(ByteSet::DECIMAL)),
-        b"msec" => (Meaning::Time { form: TimeForm::EpochWithFraction, moment: end }, Bytes::Only(ByteSet::DIGITS.with(b'.'))),
-        b"time_iso8601" => (Meaning::Time { form: TimeForm::Iso8601, moment: end }, Bytes::Any),
-        b"time_local" => (Meaning::Time { form: TimeForm::Clf { brackets: false }, moment: end }, Bytes::Any),
+        b"request_time" => (
+            Meaning::Duration { per_second: 1 },
+            Bytes::Only(ByteSet::DECIMAL),
+        ),
+        b"msec" => (
+            Meaning::Time {
+                form: TimeForm::EpochWithFraction,
+                moment: end,
+            },
+            Bytes::Only(ByteSet::DIGITS.with(b'.')),
+        ),
+        b"time_iso8601" => (
+            Meaning::Time {
+                form: TimeForm::Iso8601,
+                moment: end,
+            },
+            Bytes::Any,
+        ),
+        b"time_local" => (
+            Meaning::Time {
+                form: TimeForm::Clf { brackets: false },
+                moment: end,
+            },
+            Bytes::Any,
+        ),
         b"request" => (Meaning::Request, Bytes::Any),
         // Capital letters, `_` and `-`; other methods are a 400 and log none.
         b"request_method" => (Meaning::Method, Bytes::Word),
@@ -257,18 +323,42 @@ fn meaning(name: &[u8]) -> (Meaning, Bytes) {
 fn skipped(name: &[u8]) -> Bytes {
     const LIST: ByteSet = ByteSet::DECIMAL.with(b' ').with(b',').with(b':');
     match name {
-        b"connection" | b"connection_requests" | b"pid" | b"server_port" | b"remote_port"
-        | b"proxy_protocol_port" | b"nginx_version" | b"gzip_ratio" | b"connection_time" => {
-            Bytes::Only(ByteSet::DECIMAL)
-        }
+        b"connection"
+        | b"connection_requests"
+        | b"pid"
+        | b"server_port"
+        | b"remote_port"
+        | b"proxy_protocol_port"
+        | b"nginx_version"
+        | b"gzip_ratio"
+        | b"connection_time" => Bytes::Only(ByteSet::DECIMAL),
         // One number for each upstream asked, with `, ` and ` : ` between them.
-        b"upstream_response_time" | b"upstream_connect_time" | b"upstream_header_time"
-        | b"upstream_response_length" | b"upstream_bytes_received" | b"upstream_bytes_sent"
-        | b"upstream_status" | b"upstream_queue_time" => Bytes::Only(LIST),
-        b"scheme" | b"https" | b"pipe" | b"request_id" | b"request_completion" | b"server_addr"
-        | b"hostname" | b"ssl_protocol" | b"ssl_cipher" | b"ssl_session_reused"
-        | b"ssl_session_id" | b"server_protocol" | b"http2" | b"http3" | b"realip_remote_addr"
-        | b"realip_remote_port" | b"proxy_protocol_addr" | b"upstream_cache_status" => Bytes::Word,
+        b"upstream_response_time"
+        | b"upstream_connect_time"
+        | b"upstream_header_time"
+        | b"upstream_response_length"
+        | b"upstream_bytes_received"
+        | b"upstream_bytes_sent"
+        | b"upstream_status"
+        | b"upstream_queue_time" => Bytes::Only(LIST),
+        b"scheme"
+        | b"https"
+        | b"pipe"
+        | b"request_id"
+        | b"request_completion"
+        | b"server_addr"
+        | b"hostname"
+        | b"ssl_protocol"
+        | b"ssl_cipher"
+        | b"ssl_session_reused"
+        | b"ssl_session_id"
+        | b"server_protocol"
+        | b"http2"
+        | b"http3"
+        | b"realip_remote_addr"
+        | b"realip_remote_port"
+        | b"proxy_protocol_addr"
+        | b"upstream_cache_status" => Bytes::Word,
         _ => Bytes::Any,
     }
 }

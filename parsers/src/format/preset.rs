@@ -4,7 +4,13 @@ use super::quoting::Text;
 use super::{Format, Server, apache, lighttpd};
 
 /// The presets' names.
-pub const PRESETS: [&str; 5] = ["common", "combined", "vhost_combined", "combinedio", "lighttpd"];
+pub const PRESETS: [&str; 5] = [
+    "common",
+    "combined",
+    "vhost_combined",
+    "combinedio",
+    "lighttpd",
+];
 
 /// A preset by its name.
 ///
@@ -42,6 +48,7 @@ pub(super) fn preset(name: &str) -> Option<Format> {
         Format::from_pieces(server, pieces, 0..format.len())
     };
     parsed.preset = Some(name);
+    parsed.text = format.to_owned();
     Some(parsed)
 }
 

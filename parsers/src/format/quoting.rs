@@ -16,13 +16,20 @@ pub(crate) struct Text {
 impl Text {
     /// Text that starts at `end` and holds nothing yet.
     pub(crate) fn at(end: usize) -> Self {
-        Self { end, ..Self::default() }
+        Self {
+            end,
+            ..Self::default()
+        }
     }
 
     /// Text that stands as it is, `at` bytes into what the operator wrote.
     pub(crate) fn verbatim(bytes: &[u8], at: usize) -> Self {
         let end = at + bytes.len();
-        Self { bytes: bytes.to_vec(), origins: (at..end).collect(), end }
+        Self {
+            bytes: bytes.to_vec(),
+            origins: (at..end).collect(),
+            end,
+        }
     }
 
     /// Adds a byte that was written at `origin`.
@@ -43,7 +50,10 @@ impl Text {
     pub(crate) fn span(&self, part: Range<usize>) -> Range<usize> {
         let start = self.origins.get(part.start).copied().unwrap_or(self.end);
         let last = part.end.checked_sub(1).filter(|&last| last >= part.start);
-        start..last.and_then(|last| self.origins.get(last)).map_or(start, |origin| origin + 1)
+        start
+            ..last
+                .and_then(|last| self.origins.get(last))
+                .map_or(start, |origin| origin + 1)
     }
 
     /// A part of the text as a string.
@@ -51,15 +61,39 @@ impl Text {
         String::from_utf8_lossy(self.bytes.get(part).unwrap_or_default()).into_owned()
     }
 
+    /// Where the character at `at` ends, so that no error cuts one in two.
+    pub(crate) fn end_of_character(&self, at: usize) -> usize {
+        let rest = self.bytes.get(at + 1..).unwrap_or_default();
+        let continued = rest.iter().take_while(|&&byte| byte & 0xc0 == 0x80).count();
+        (at + 1 + continued).min(self.bytes.len())
+    }
+
     /// An error that points at a part of the text.
-    pub(crate) fn error(&self, part: Range<usize>, message: impl Into<String>, help: impl Into<String>) -> FormatError {
-        FormatError { span: self.span(part), message: message.into(), help: Some(help.into()) }
+    pub(crate) fn error(
+        &self,
+        part: Range<usize>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> FormatError {
+        FormatError {
+            span: self.span(part),
+            message: message.into(),
+            help: Some(help.into()),
+        }
     }
 }
 
 /// An error at `span`.
-pub(crate) fn error(span: Range<usize>, message: impl Into<String>, help: impl Into<String>) -> FormatError {
-    FormatError { span, message: message.into(), help: Some(help.into()) }
+pub(crate) fn error(
+    span: Range<usize>,
+    message: impl Into<String>,
+    help: impl Into<String>,
+) -> FormatError {
+    FormatError {
+        span,
+        message: message.into(),
+        help: Some(help.into()),
+    }
 }
 
 /// If the whole of `text` is one string in double quotes, its inside; a backslash hides a quote.

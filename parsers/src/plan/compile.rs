@@ -11,6 +11,8 @@
 //! literal before it, whose last occurrence is then the literal's. What remains is F. A second field
 //! that cannot be told so is refused if the account needs it or F, and else left unread.
 
+use std::collections::VecDeque;
+
 use super::{Anchor, Behind, End, Note, Plan, Reads, Region, Start, Step, Take, Used};
 use crate::error::FormatError;
 use crate::format::{ByteSet, Directive, Format, Meaning, Piece, Server, TimeForm};
@@ -38,22 +40,26 @@ pub(super) fn compile(format: &Format) -> Result<Plan, FormatError> {
     let directives: Vec<&Directive> = format.directives().collect();
     let too_many = directives.len() > usize::from(u16::MAX) - 1;
     if too_many {
-        return Err(whole(format, "the format has too many directives", "leave some out"));
+        return Err(whole(
+            format,
+            "the format has too many directives",
+            "leave some out",
+        ));
     }
     let chosen = choose(format, &directives)?;
     let (first, mut fields) = fields(format, chosen.takes);
     let mut notes = chosen.notes;
     join_adjacent(&mut fields, &directives, &mut notes)?;
     let mut steps = Vec::new();
-    let mut rest = fields.into_iter().collect::<std::collections::VecDeque<_>>();
-    while !rest.is_empty() {
-        steps.push(step(&mut rest, &directives, &mut notes)?);
+    let mut rest = VecDeque::from(fields);
+    while let Some(field) = rest.pop_front() {
+        steps.push(step(field, &mut rest, &directives, &mut notes)?);
     }
     let takes = |wanted: fn(&Take) -> bool| any_take(&steps, wanted);
     let is_request = takes(|take| matches!(take, Take::Request(_) | Take::Method(_)));
     let reads = Reads {
         vhost: takes(|take| matches!(take, Take::Vhost(_))),
-        user: takes(|take| matches!(take, Take::User(_))),
+        user: takes(|take| matches!(take, Take::User { .. })),
         status: takes(|take| matches!(take, Take::Status)),
         ..chosen.reads
     };
@@ -84,7 +90,11 @@ fn any_take(steps: &[Step], wanted: fn(&Take) -> bool) -> bool {
 
 /// An error that is about all of the format.
 fn whole(format: &Format, message: impl Into<String>, help: impl Into<String>) -> FormatError {
-    FormatError { span: format.span.clone(), message: message.into(), help: Some(help.into()) }
+    FormatError {
+        span: format.span.clone(),
+        message: message.into(),
+        help: Some(help.into()),
+    }
 }
 
 /// The literal at the line's start, and the fields with the literals behind them.
@@ -150,7 +160,8 @@ fn join_adjacent(
             None => {
                 left.bytes.is_disjoint(&right.bytes)
                     && (right.ends_itself.is_some()
-                        || follows.map_or(index + 2 == fields.len(), |byte| !left.bytes.contains(byte)))
+                        || follows
+                            .map_or(index + 2 == fields.len(), |byte| !left.bytes.contains(byte)))
             }
         };
         if !left.literal.is_empty() || is_told {
@@ -167,7 +178,10 @@ fn join_adjacent(
             _ => None,
         };
         let Some(take) = take else {
-            let (a, b) = (directives[usize::from(left.directive)], directives[usize::from(right.first_directive)]);
+            let (a, b) = (
+                directives[usize::from(left.directive)],
+                directives[usize::from(right.first_directive)],
+            );
             return Err(FormatError {
                 span: a.span.start..b.span.end.max(a.span.end),
                 message: format!("where {} ends and {} begins cannot be told", a.written, b.written),
@@ -192,15 +206,36 @@ fn is_query(directives: &[&Directive], field: &Field) -> bool {
 /// Whether the account can do without a field.
 fn is_dropped(take: &Take) -> bool {
     match take {
-        Take::Skip | Take::Method(_) | Take::Path(_) | Take::Duration { .. } | Take::Time { used: Used::No, .. } => true,
-        Take::Vhost(_) | Take::User(_) | Take::Client | Take::Time { .. } | Take::Bytes { .. } | Take::Status | Take::Request(_) => false,
+        Take::Skip
+        | Take::Method(_)
+        | Take::Path(_)
+        | Take::Duration { .. }
+        | Take::Time { used: Used::No, .. } => true,
+        Take::Vhost(_)
+        | Take::User { .. }
+        | Take::Client
+        | Take::Time { .. }
+        | Take::Bytes { .. }
+        | Take::Status
+        | Take::Request(_) => false,
     }
 }
 
-fn note_dropped(before: &Take, now: &Take, directive: u16, directives: &[&Directive], notes: &mut Vec<Note>) {
-    let was_read = matches!(before, Take::Method(_) | Take::Path(_) | Take::Duration { .. });
+fn note_dropped(
+    before: &Take,
+    now: &Take,
+    directive: u16,
+    directives: &[&Directive],
+    notes: &mut Vec<Note>,
+) {
+    let was_read = matches!(
+        before,
+        Take::Method(_) | Take::Path(_) | Take::Duration { .. }
+    );
     if was_read && matches!(now, Take::Skip) {
-        notes.push(Note::NotRead(directives[usize::from(directive)].written.clone()));
+        notes.push(Note::NotRead(
+            directives[usize::from(directive)].written.clone(),
+        ));
     }
 }
 
@@ -208,7 +243,10 @@ impl Field {
     /// Makes one field of two and of what stands between them.
     fn join(&mut self, right: Self, take: Take) {
         let plain = |field: &Self| !field.bytes.contains(b'"') && !field.bytes.contains(b'\\');
-        let between = self.literal.iter().fold(ByteSet::EMPTY, |set, &byte| set.with(byte));
+        let between = self
+            .literal
+            .iter()
+            .fold(ByteSet::EMPTY, |set, &byte| set.with(byte));
         let no_quotes_between = !between.contains(b'"') && !between.contains(b'\\');
         self.escaped = (self.escaped || right.escaped)
             && (self.escaped || plain(self))
@@ -232,146 +270,169 @@ impl Field {
     }
 }
 
-/// The first field of the rest, or a region of several.
+/// The step that reads `field`, with as many of `rest` as it takes to tell it from them.
 fn step(
-    rest: &mut std::collections::VecDeque<Field>,
+    mut field: Field,
+    rest: &mut VecDeque<Field>,
     directives: &[&Directive],
     notes: &mut Vec<Note>,
 ) -> Result<Step, FormatError> {
-    let fields = rest.make_contiguous();
-    let field = &fields[0];
     if let Some(closed) = field.ends_itself {
-        if !closed && field.literal.first().is_some_and(|&byte| field.bytes.contains(byte)) {
+        if !closed
+            && field
+                .literal
+                .first()
+                .is_some_and(|&byte| field.bytes.contains(byte))
+        {
             return Err(FormatError {
                 span: directives[usize::from(field.directive)].span.clone(),
                 message: "where the time ends cannot be told".into(),
                 help: Some("put a byte behind it that it cannot hold, such as a space".into()),
             });
         }
-        return Ok(pop(rest, End::Time));
+        return Ok(field.ends(End::Time));
     }
     if field.literal.is_empty() {
-        // `join_adjacent` has left no other field that is not the last.
-        let end = if fields.len() == 1 { End::LineEnd } else { End::Run(field.bytes) };
-        return Ok(pop(rest, end));
+        // `join_adjacent` has seen to it that a run of its bytes ends where the next field starts.
+        let end = if rest.is_empty() {
+            End::LineEnd
+        } else {
+            End::Run(field.bytes)
+        };
+        return Ok(field.ends(end));
     }
-    let is_short = field.bytes == ByteSet::COUNT && !field.bytes.contains(field.literal[0]);
-    if is_short {
-        return Ok(pop(rest, End::Run(ByteSet::COUNT)));
+    let is_count = field.bytes == ByteSet::COUNT && !field.bytes.contains(field.literal[0]);
+    if is_count {
+        return Ok(field.ends(End::Run(ByteSet::COUNT)));
     }
-    let Some((last, anchor)) = nearest_anchor(fields) else {
-        return Err(FormatError {
-            span: directives[usize::from(field.directive)].span.clone(),
-            message: "where this directive ends cannot be told".into(),
-            help: Some("put it in quotes".into()),
-        });
-    };
-    if last == 0 {
-        return Ok(match anchor {
-            Some(anchor) => pop(rest, End::Byte(anchor)),
-            None => pop(rest, End::LineEnd),
-        });
+    loop {
+        let (behind, anchor) = nearest_anchor(&field, rest);
+        if behind == 0 {
+            return Ok(field.ends(anchor.map_or(End::LineEnd, End::Byte)));
+        }
+        let fields = || std::iter::once(&field).chain(rest.iter());
+        let starts: Vec<Option<Start>> = fields()
+            .zip(rest.iter().take(behind))
+            .map(|(before, field)| start(field, &before.literal))
+            .collect();
+        // The last field that cannot be told from behind; it and all before it are one.
+        let Some(loose) = starts.iter().rposition(Option::is_none) else {
+            return Ok(region(
+                field,
+                rest.drain(..behind).zip(starts.into_iter().flatten()),
+                anchor,
+            ));
+        };
+        let is_unneeded = fields()
+            .take(loose + 2)
+            .all(|field| is_dropped(&field.take));
+        if !is_unneeded {
+            return Err(two_loose(&field, &rest[loose], directives));
+        }
+        note_dropped(&field.take, &Take::Skip, field.directive, directives, notes);
+        for right in rest.drain(..=loose) {
+            note_dropped(&right.take, &Take::Skip, right.directive, directives, notes);
+            field.join(right, Take::Skip);
+        }
     }
-    region(rest, last, anchor, directives, notes)
 }
 
-fn pop(rest: &mut std::collections::VecDeque<Field>, end: End) -> Step {
-    let Some(field) = rest.pop_front() else {
-        return Step { take: Take::Skip, directive: 0, empty_is_quotes: false, end, literal: Box::default() };
-    };
-    Step {
-        take: field.take,
-        directive: field.directive,
-        empty_is_quotes: field.empty_is_quotes,
-        end,
-        literal: field.literal.into_boxed_slice(),
+impl Field {
+    fn ends(self, end: End) -> Step {
+        Step {
+            take: self.take,
+            directive: self.directive,
+            empty_is_quotes: self.empty_is_quotes,
+            end,
+            literal: self.literal.into_boxed_slice(),
+        }
     }
 }
 
-/// The nearest field behind which the literal can be found from the first field's start; no anchor:
-/// the line's end. The end of the line serves any fields.
-fn nearest_anchor(fields: &[Field]) -> Option<(usize, Option<Anchor>)> {
-    for last in 0..fields.len() {
-        let region = &fields[..=last];
-        let literal = &fields[last].literal;
-        let between = || fields[..last].iter().flat_map(|field| &field.literal);
+/// The nearest field behind which the literal can be found from the first field's start: how many
+/// fields after the first it is, and the anchor; none: the line's end, which serves any fields.
+fn nearest_anchor(first: &Field, rest: &VecDeque<Field>) -> (usize, Option<Anchor>) {
+    let mut region: Vec<&Field> = Vec::with_capacity(rest.len() + 1);
+    for (behind, last) in std::iter::once(first).chain(rest).enumerate() {
+        let between: Vec<u8> = region
+            .iter()
+            .flat_map(|field| &field.literal)
+            .copied()
+            .collect();
+        region.push(last);
         let is_free = |byte: u8, index: usize| {
-            let in_field = region.iter().enumerate().any(|(at, field)| field.holds_bare(byte, at == 0));
-            let in_literal = between().chain(&literal[..index]).any(|&other| other == byte);
-            !in_field && !in_literal
+            let in_field = region
+                .iter()
+                .enumerate()
+                .any(|(at, field)| field.holds_bare(byte, at == 0));
+            !in_field && !between.contains(&byte) && !last.literal[..index].contains(&byte)
         };
         // Where backslashes hide bytes, every backslash on the way must be such a one.
         let backslash_is_clear = |index: usize| {
-            let in_field = region.iter().any(|field| !field.escaped && field.bytes.contains(b'\\'));
-            let in_literal = between().chain(&literal[..=index]).any(|&byte| byte == b'\\');
-            !in_field && !in_literal
+            let in_field = region
+                .iter()
+                .any(|field| !field.escaped && field.bytes.contains(b'\\'));
+            !in_field && !between.contains(&b'\\') && !last.literal[..=index].contains(&b'\\')
         };
         let mut best: Option<Anchor> = None;
-        for (index, &byte) in literal.iter().enumerate() {
-            let escaped = region.iter().any(|field| field.escaped && field.bytes.contains(byte));
+        for (index, &byte) in last.literal.iter().enumerate() {
+            let escaped = region
+                .iter()
+                .any(|field| field.escaped && field.bytes.contains(byte));
             if !is_free(byte, index) || (escaped && !backslash_is_clear(index)) {
                 continue;
             }
             // Of several, a quote: it holds even for values that older servers let through.
             if best.is_none() || byte == b'"' {
-                best = Some(Anchor { byte, index, escaped });
+                best = Some(Anchor {
+                    byte,
+                    index,
+                    escaped,
+                });
             }
         }
         if best.is_some() {
-            return Some((last, best));
+            return (behind, best);
         }
     }
-    fields.len().checked_sub(1).map(|last| (last, None))
+    (rest.len(), None)
 }
 
-/// A region from the first field to `last`, told apart from behind.
+/// `first` and the fields behind it that are found from the region's end.
 fn region(
-    rest: &mut std::collections::VecDeque<Field>,
-    last: usize,
+    first: Field,
+    others: impl Iterator<Item = (Field, Start)>,
     anchor: Option<Anchor>,
-    directives: &[&Directive],
-    notes: &mut Vec<Note>,
-) -> Result<Step, FormatError> {
-    let fields = rest.make_contiguous();
-    let starts: Vec<Option<Start>> =
-        (1..=last).map(|index| start(&fields[index], &fields[index - 1].literal)).collect();
-    // The last field that cannot be told from behind; it and all before it are one.
-    if let Some(loose) = (1..=last).rev().find(|&index| starts[index - 1].is_none()) {
-        let is_unneeded = fields[..=loose].iter().all(|field| is_dropped(&field.take));
-        if !is_unneeded {
-            return Err(two_loose(fields, loose, directives));
-        }
-        let Some(mut joined) = rest.pop_front() else { return Ok(pop(rest, End::LineEnd)) };
-        note_dropped(&joined.take, &Take::Skip, joined.directive, directives, notes);
-        for _ in 0..loose {
-            let Some(right) = rest.pop_front() else { break };
-            note_dropped(&right.take, &Take::Skip, right.directive, directives, notes);
-            joined.join(right, Take::Skip);
-        }
-        rest.push_front(joined);
-        return step(rest, directives, notes);
-    }
-    let Some(first) = rest.pop_front() else { return Ok(pop(rest, End::LineEnd)) };
-    let mut before = first.literal;
+) -> Step {
+    let Field {
+        take,
+        directive,
+        empty_is_quotes,
+        mut literal,
+        ..
+    } = first;
     let mut behind = Vec::new();
-    for start in starts.into_iter().flatten() {
-        let Some(field) = rest.pop_front() else { break };
+    for (field, start) in others {
+        let before = std::mem::replace(&mut literal, field.literal);
         behind.push(Behind {
             take: field.take,
             directive: field.directive,
             start,
             literal: before.into_boxed_slice(),
         });
-        before = field.literal;
     }
     behind.reverse();
-    Ok(Step {
-        take: first.take,
-        directive: first.directive,
-        empty_is_quotes: first.empty_is_quotes,
-        end: End::Region(Box::new(Region { anchor, behind: behind.into_boxed_slice() })),
-        literal: before.into_boxed_slice(),
-    })
+    let end = End::Region(Box::new(Region {
+        anchor,
+        behind: behind.into_boxed_slice(),
+    }));
+    Step {
+        take,
+        directive,
+        empty_is_quotes,
+        end,
+        literal: literal.into_boxed_slice(),
+    }
 }
 
 /// How a field's start is found from its end, if the literal before it is `literal`.
@@ -379,16 +440,24 @@ fn start(field: &Field, literal: &[u8]) -> Option<Start> {
     if let Some(width) = field.width {
         return Some(Start::Width(width));
     }
-    let index = literal.iter().rposition(|&byte| !field.bytes.contains(byte))?;
-    Some(Start::Byte { byte: literal[index], from_end: literal.len() - index })
+    let index = literal
+        .iter()
+        .rposition(|&byte| !field.bytes.contains(byte))?;
+    Some(Start::Byte {
+        byte: literal[index],
+        from_end: literal.len() - index,
+    })
 }
 
-fn two_loose(fields: &[Field], loose: usize, directives: &[&Directive]) -> FormatError {
-    let first = directives[usize::from(fields[0].directive)];
-    let second = directives[usize::from(fields[loose].directive)];
+fn two_loose(first: &Field, second: &Field, directives: &[&Directive]) -> FormatError {
+    let first = directives[usize::from(first.directive)];
+    let second = directives[usize::from(second.directive)];
     FormatError {
         span: first.span.start..second.span.end.max(first.span.end),
-        message: format!("where {} ends and {} begins cannot be told", first.written, second.written),
+        message: format!(
+            "where {} ends and {} begins cannot be told",
+            first.written, second.written
+        ),
         help: Some(format!(
             "both may contain spaces, and clients choose them; put quotes around each (\"{}\" \"{}\"), or the numbers first",
             first.written, second.written

@@ -20,17 +20,24 @@ pub struct Explained {
 
 pub(super) fn explain(plan: &Plan) -> Vec<Explained> {
     let directives = plan.format.directives().enumerate();
-    directives.map(|(index, directive)| {
-        let take = u16::try_from(index).ok().and_then(|index| take_of(plan, index));
-        let meaning = take.map_or("skipped", |take| meaning(take, directive));
-        Explained {
-            written: directive.written.clone(),
-            span: directive.span.clone(),
-            meaning,
-            footnote: if meaning == "skipped" { None } else { footnote(plan.format.server, directive) },
-        }
-    })
-    .collect()
+    directives
+        .map(|(index, directive)| {
+            let take = u16::try_from(index)
+                .ok()
+                .and_then(|index| take_of(plan, index));
+            let meaning = take.map_or("skipped", |take| meaning(take, directive));
+            Explained {
+                written: directive.written.clone(),
+                span: directive.span.clone(),
+                meaning,
+                footnote: if meaning == "skipped" {
+                    None
+                } else {
+                    footnote(plan.format.server, directive)
+                },
+            }
+        })
+        .collect()
 }
 
 /// What is done with a directive.
@@ -39,8 +46,14 @@ fn take_of(plan: &Plan, index: u16) -> Option<&Take> {
         if step.directive == index {
             return Some(&step.take);
         }
-        let End::Region(region) = &step.end else { return None };
-        region.behind.iter().find(|field| field.directive == index).map(|field| &field.take)
+        let End::Region(region) = &step.end else {
+            return None;
+        };
+        region
+            .behind
+            .iter()
+            .find(|field| field.directive == index)
+            .map(|field| &field.take)
     })
 }
 
@@ -48,14 +61,26 @@ fn meaning(take: &Take, directive: &Directive) -> &'static str {
     match take {
         Take::Skip | Take::Time { used: Used::No, .. } => "skipped",
         Take::Vhost(_) => "the vhost",
-        Take::User(_) => "the user",
+        Take::User { .. } => "the user",
         Take::Client => "the client",
-        Take::Time { used: Used::Whole, .. } => "the time",
-        Take::Time { used: Used::Part, .. } => "a part of the time",
-        Take::Bytes { count: Count::In, .. } => "bytes received, on the wire",
-        Take::Bytes { count: Count::Out, .. } => "bytes sent, on the wire",
-        Take::Bytes { count: Count::Both, .. } => "bytes received and sent, on the wire",
-        Take::Bytes { count: Count::Body, .. } => "bytes sent, bodies alone",
+        Take::Time {
+            used: Used::Whole, ..
+        } => "the time",
+        Take::Time {
+            used: Used::Part, ..
+        } => "a part of the time",
+        Take::Bytes {
+            count: Count::In, ..
+        } => "bytes received, on the wire",
+        Take::Bytes {
+            count: Count::Out, ..
+        } => "bytes sent, on the wire",
+        Take::Bytes {
+            count: Count::Both, ..
+        } => "bytes received and sent, on the wire",
+        Take::Bytes {
+            count: Count::Body, ..
+        } => "bytes sent, bodies alone",
         Take::Status => "the status",
         Take::Duration { .. } => "the duration",
         Take::Request(_) => "the method and the path",
@@ -68,40 +93,77 @@ fn meaning(take: &Take, directive: &Directive) -> &'static str {
 /// What was measured on real servers.
 fn footnote(server: Server, directive: &Directive) -> Option<&'static str> {
     Some(match (server, &directive.meaning) {
-        (Server::Apache, Meaning::Bytes { count: Count::In | Count::Both, .. }) => {
+        (
+            Server::Apache,
+            Meaning::Bytes {
+                count: Count::In | Count::Both,
+                ..
+            },
+        ) => {
             "one or two bytes too many on later requests of a connection, 24 on the first where Protocols h2c is on; includes the TLS handshake"
         }
-        (Server::Apache, Meaning::Bytes { count: Count::Out, .. }) => {
-            "equals the wire; includes the TLS handshake"
+        (
+            Server::Apache,
+            Meaning::Bytes {
+                count: Count::Out, ..
+            },
+        ) => "equals the wire; includes the TLS handshake",
+        (
+            Server::Apache | Server::Either,
+            Meaning::Bytes {
+                count: Count::Body, ..
+            },
+        ) => "leaves out the heads, and counts what was never sent of an aborted download",
+        (
+            Server::Nginx,
+            Meaning::Bytes {
+                count: Count::In, ..
+            },
+        ) => "equals the wire, but for discarded bodies (401, 405, 413); 0 for a bad request line",
+        (
+            Server::Nginx,
+            Meaning::Bytes {
+                count: Count::Out, ..
+            },
+        ) => "equals the wire; an aborted download counts what the kernel had taken to send",
+        (
+            Server::Lighttpd,
+            Meaning::Bytes {
+                count: Count::In, ..
+            },
+        ) => "equals the wire, but for discarded bodies; an aborted upload has no line",
+        (
+            Server::Lighttpd,
+            Meaning::Bytes {
+                count: Count::Out, ..
+            },
+        ) => "equals the wire; an aborted download counts what the kernel had taken to send",
+        (
+            _,
+            Meaning::Bytes {
+                count: Count::Body, ..
+            },
+        ) => "leaves out the heads",
+        (Server::Nginx, Meaning::User) => {
+            "whatever the client sent: nginx logs it with the password unchecked"
         }
-        (Server::Apache | Server::Either, Meaning::Bytes { count: Count::Body, .. }) => {
-            "leaves out the heads, and counts what was never sent of an aborted download"
+        (Server::Either, Meaning::User) => {
+            "nginx logs whatever the client sent, with the password unchecked"
         }
-        (Server::Nginx, Meaning::Bytes { count: Count::In, .. }) => {
-            "equals the wire, but for discarded bodies (401, 405, 413); 0 for a bad request line"
-        }
-        (Server::Nginx, Meaning::Bytes { count: Count::Out, .. }) => {
-            "equals the wire; an aborted download counts what the kernel had taken to send"
-        }
-        (Server::Lighttpd, Meaning::Bytes { count: Count::In, .. }) => {
-            "equals the wire, but for discarded bodies; an aborted upload has no line"
-        }
-        (Server::Lighttpd, Meaning::Bytes { count: Count::Out, .. }) => {
-            "equals the wire; an aborted download counts what the kernel had taken to send"
-        }
-        (_, Meaning::Bytes { count: Count::Body, .. }) => "leaves out the heads",
-        (Server::Nginx, Meaning::User) => "whatever the client sent: nginx logs it with the password unchecked",
-        (Server::Either, Meaning::User) => "nginx logs whatever the client sent, with the password unchecked",
         (Server::Apache, Meaning::User) => "on a 401 it is whatever the client sent",
         (Server::Nginx, Meaning::Vhost { rank: 2 }) => {
             "as the client sent it; $host is folded by nginx and cannot hold spaces"
         }
-        (Server::Nginx, Meaning::Vhost { rank: 0 }) => "of a request without a good Host, the server_name",
+        (Server::Nginx, Meaning::Vhost { rank: 0 }) => {
+            "of a request without a good Host, the server_name"
+        }
         (Server::Apache, Meaning::Vhost { rank: 1 }) => {
             "with HttpProtocolOptions Unsafe clients can put spaces into it: quote it"
         }
         (Server::Apache | Server::Lighttpd, Meaning::Vhost { rank: 2 }) => "as the client sent it",
-        (Server::Apache, Meaning::Time { .. }) => "of the request's start, unless end: says otherwise",
+        (Server::Apache, Meaning::Time { .. }) => {
+            "of the request's start, unless end: says otherwise"
+        }
         _ => return None,
     })
 }

@@ -61,10 +61,16 @@ fn walk<'l>(plan: &Plan, line: &'l [u8]) -> Result<Line<'l>, LineError> {
         at = step.walk(line, at, &mut reading)?;
     }
     if at != line.len() {
-        return Err(LineError { at, expected: Expected::End });
+        return Err(LineError {
+            at,
+            expected: Expected::End,
+        });
     }
     if plan.composes_time && !reading.lacks_time {
-        let wrong = LineError { at: reading.time_at, expected: Expected::Time };
+        let wrong = LineError {
+            at: reading.time_at,
+            expected: Expected::Time,
+        };
         reading.record.time = Some(reading.parts.time().ok_or(wrong)?);
     }
     if plan.reads.both {
@@ -85,7 +91,10 @@ fn literal(line: &[u8], at: usize, literal: &[u8], after: u16) -> Result<usize, 
         _ => {
             let rest = line.get(at..).unwrap_or_default();
             let common = rest.iter().zip(literal).take_while(|(a, b)| a == b).count();
-            Err(LineError { at: at + common, expected: Expected::Literal(after) })
+            Err(LineError {
+                at: at + common,
+                expected: Expected::Literal(after),
+            })
         }
     }
 }
@@ -110,14 +119,22 @@ fn find(line: &[u8], from: usize, anchor: Anchor) -> Option<usize> {
 impl Step {
     /// Reads the field at `at` and what stands behind it; where that ends.
     #[inline]
-    fn walk<'l>(&self, line: &'l [u8], at: usize, reading: &mut Reading<'l>) -> Result<usize, LineError> {
-        let is_quotes = self.empty_is_quotes
-            && line.get(at..).is_some_and(|rest| rest.starts_with(b"\"\""));
+    fn walk<'l>(
+        &self,
+        line: &'l [u8],
+        at: usize,
+        reading: &mut Reading<'l>,
+    ) -> Result<usize, LineError> {
+        let is_quotes =
+            self.empty_is_quotes && line.get(at..).is_some_and(|rest| rest.starts_with(b"\"\""));
         let from = if is_quotes { at + 2 } else { at };
         let end = match &self.end {
             End::Byte(anchor) => self.find_end(line, from, *anchor)?,
             End::Run(bytes) => {
-                from + line[from..].iter().take_while(|&&byte| bytes.contains(byte)).count()
+                from + line[from..]
+                    .iter()
+                    .take_while(|&&byte| bytes.contains(byte))
+                    .count()
             }
             End::LineEnd => self.line_end(line, from)?,
             End::Time => {
@@ -134,16 +151,31 @@ impl Step {
     #[inline]
     fn find_end(&self, line: &[u8], from: usize, anchor: Anchor) -> Result<usize, LineError> {
         let expected = Expected::Literal(self.directive + 1);
-        let found = find(line, from, anchor).ok_or(LineError { at: line.len(), expected })?;
+        let found = find(line, from, anchor).ok_or(LineError {
+            at: line.len(),
+            expected,
+        })?;
         // Too near for the literal's own bytes before the anchor: it is not the literal's.
-        found.checked_sub(anchor.index).filter(|&end| end >= from).ok_or(LineError { at: found, expected })
+        found
+            .checked_sub(anchor.index)
+            .filter(|&end| end >= from)
+            .ok_or(LineError {
+                at: found,
+                expected,
+            })
     }
 
     /// Where the literal at the line's end starts.
     fn line_end(&self, line: &[u8], from: usize) -> Result<usize, LineError> {
-        let end = line.len().checked_sub(self.literal.len()).filter(|&end| end >= from);
+        let end = line
+            .len()
+            .checked_sub(self.literal.len())
+            .filter(|&end| end >= from);
         let expected = Expected::Literal(self.directive + 1);
-        end.ok_or(LineError { at: line.len(), expected })
+        end.ok_or(LineError {
+            at: line.len(),
+            expected,
+        })
     }
 
     fn walk_region<'l>(
@@ -165,7 +197,10 @@ impl Step {
             end = start - field.literal.len();
         }
         reading.take(&self.take, line, at, end)?;
-        let last = region.behind.first().map_or(self.directive, |field| field.directive);
+        let last = region
+            .behind
+            .first()
+            .map_or(self.directive, |field| field.directive);
         literal(line, region_end, &self.literal, last + 1)
     }
 }
@@ -173,15 +208,22 @@ impl Step {
 impl Behind {
     /// Where the field that ends at `end` starts; its literal stands before that.
     fn start(&self, line: &[u8], from: usize, end: usize) -> Result<usize, LineError> {
-        let error = |at| LineError { at, expected: Expected::Literal(self.directive) };
+        let error = |at| LineError {
+            at,
+            expected: Expected::Literal(self.directive),
+        };
         let start = match self.start {
             Start::Width(width) => end.checked_sub(width),
-            Start::Byte { byte, from_end } => memrchr(byte, line.get(from..end).unwrap_or_default())
-                .map(|index| from + index + from_end)
-                .filter(|&start| start <= end),
+            Start::Byte { byte, from_end } => {
+                memrchr(byte, line.get(from..end).unwrap_or_default())
+                    .map(|index| from + index + from_end)
+                    .filter(|&start| start <= end)
+            }
         };
         let start = start.ok_or(error(end))?;
-        let before = start.checked_sub(self.literal.len()).filter(|&before| before >= from);
+        let before = start
+            .checked_sub(self.literal.len())
+            .filter(|&before| before >= from);
         match before {
             Some(before) if line[before..start] == *self.literal => Ok(start),
             Some(before) => Err(error(before)),
@@ -193,11 +235,20 @@ impl Behind {
 impl<'l> Reading<'l> {
     /// Takes the field `line[start..end]`.
     #[inline]
-    fn take(&mut self, take: &Take, line: &'l [u8], start: usize, end: usize) -> Result<(), LineError> {
+    fn take(
+        &mut self,
+        take: &Take,
+        line: &'l [u8],
+        start: usize,
+        end: usize,
+    ) -> Result<(), LineError> {
         let field = &line[start..end];
         match take {
             Take::Skip => {}
-            Take::Bytes { count, dash_is_zero } => {
+            Take::Bytes {
+                count,
+                dash_is_zero,
+            } => {
                 let number = match field {
                     b"-" if *dash_is_zero => Some(0),
                     b"-" | b"" => None,
@@ -211,8 +262,9 @@ impl<'l> Reading<'l> {
             }
             Take::Status => self.record.status = status(field, start)?,
             Take::Vhost(escape) => self.record.vhost = logged(field, *escape),
-            Take::User(escape) => {
-                self.record.user = logged(field, *escape).filter(|user| user.bytes != b"\"\"");
+            Take::User { escape, empty_is_quotes } => {
+                let is_empty = *empty_is_quotes && field == b"\"\"";
+                self.record.user = if is_empty { None } else { logged(field, *escape) };
             }
             Take::Client => {
                 self.record.client = Some(field).filter(|field| !matches!(*field, b"" | b"-"));
@@ -231,7 +283,10 @@ impl<'l> Reading<'l> {
             Take::Time { .. } => {
                 let length = self.open_time(take, &line[..end], start)?;
                 if start + length != end {
-                    return Err(LineError { at: start + length, expected: Expected::Time });
+                    return Err(LineError {
+                        at: start + length,
+                        expected: Expected::Time,
+                    });
                 }
             }
         }
@@ -241,7 +296,12 @@ impl<'l> Reading<'l> {
     /// Takes a time that ends where its shape does; its length.
     #[inline]
     fn open_time(&mut self, take: &Take, line: &[u8], at: usize) -> Result<usize, LineError> {
-        let Take::Time { form, optional, used } = take else {
+        let Take::Time {
+            form,
+            optional,
+            used,
+        } = take
+        else {
             return Ok(0);
         };
         let rest = &line[at..];
@@ -249,7 +309,10 @@ impl<'l> Reading<'l> {
             self.lacks_time |= *used != Used::No;
             return Ok(1);
         }
-        let wrong = LineError { at, expected: Expected::Time };
+        let wrong = LineError {
+            at,
+            expected: Expected::Time,
+        };
         let (time, length) = match form {
             TimeForm::Clf { brackets } => {
                 let length = time::CLF_BYTES + if *brackets { 2 } else { 0 };
@@ -261,17 +324,26 @@ impl<'l> Reading<'l> {
                 };
                 (time::clf(text), length)
             }
-            TimeForm::Iso8601 => (time::iso8601(rest.get(..ISO_BYTES).ok_or(wrong)?), ISO_BYTES),
+            TimeForm::Iso8601 => (
+                time::iso8601(rest.get(..ISO_BYTES).ok_or(wrong)?),
+                ISO_BYTES,
+            ),
             TimeForm::EpochWithFraction => (time::epoch(rest), rest.len()),
             TimeForm::Epoch { per_second } => (time::epoch_in_units(rest, *per_second), rest.len()),
             TimeForm::Fraction { digits } => {
-                let text = rest.get(..*digits).filter(|text| text.iter().all(u8::is_ascii_digit));
+                let text = rest
+                    .get(..*digits)
+                    .filter(|text| text.iter().all(u8::is_ascii_digit));
                 text.ok_or(wrong)?;
                 return Ok(*digits);
             }
             TimeForm::Pattern(pattern) => {
                 let mut unused = Parts::default();
-                let parts = if *used == Used::No { &mut unused } else { &mut self.parts };
+                let parts = if *used == Used::No {
+                    &mut unused
+                } else {
+                    &mut self.parts
+                };
                 self.time_at = at;
                 return pattern.read(rest, parts).ok_or(wrong);
             }
@@ -299,7 +371,10 @@ impl<'l> Reading<'l> {
     fn is_http2_connection(&self) -> bool {
         let is_preface = match self.request {
             Some(request) => request == b"PRI * HTTP/2.0",
-            None => self.record.method.is_some_and(|method| method.bytes == b"PRI"),
+            None => self
+                .record
+                .method
+                .is_some_and(|method| method.bytes == b"PRI"),
         };
         is_preface && self.record.status == Some(100)
     }
@@ -321,7 +396,10 @@ fn number(field: &[u8], start: usize) -> Result<u64, LineError> {
     for (index, &byte) in field.iter().enumerate() {
         let digit = byte.wrapping_sub(b'0');
         if digit > 9 {
-            return Err(LineError { at: start + index, expected: Expected::Number });
+            return Err(LineError {
+                at: start + index,
+                expected: Expected::Number,
+            });
         }
         // Once at the largest, further digits leave it there.
         value = match value.checked_mul(10) {
@@ -336,12 +414,15 @@ fn number(field: &[u8], start: usize) -> Result<u64, LineError> {
 #[inline]
 fn status(field: &[u8], start: usize) -> Result<Option<u16>, LineError> {
     match *field {
-        [a @ b'0'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9'] => {
-            Ok(Some(u16::from(a - b'0') * 100 + u16::from(b - b'0') * 10 + u16::from(c - b'0')))
-        }
+        [a @ b'0'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9'] => Ok(Some(
+            u16::from(a - b'0') * 100 + u16::from(b - b'0') * 10 + u16::from(c - b'0'),
+        )),
         [b'0'] => Ok(Some(0)),
         [] | [b'-'] => Ok(None),
-        _ => Err(LineError { at: start, expected: Expected::Status }),
+        _ => Err(LineError {
+            at: start,
+            expected: Expected::Status,
+        }),
     }
 }
 
@@ -358,13 +439,15 @@ fn duration(field: &[u8], per_second: u64, start: usize) -> Result<Option<u64>, 
         micros += u128::from(number(&[byte], start + index)?) * unit;
         unit /= 10;
     }
-    Ok(Some(u64::try_from(micros / u128::from(per_second.max(1))).unwrap_or(u64::MAX)))
+    Ok(Some(
+        u64::try_from(micros / u128::from(per_second.max(1))).unwrap_or(u64::MAX),
+    ))
 }
 
 /// Method and path of a request line; neither where it is no request (a TLS hello, say).
 #[inline]
 fn split_request(request: &[u8]) -> (Option<&[u8]>, Option<&[u8]>) {
-    let Some(space) = memchr(b' ', request) else {
+    let Some(space) = memchr(b' ', request).filter(|&space| space > 0) else {
         return (None, None);
     };
     let (method, target) = (&request[..space], &request[space + 1..]);

@@ -36,7 +36,11 @@ impl std::error::Error for PatternError {}
 enum Item {
     Byte(u8),
     /// So many digits; strftime pads with zeros, or with spaces where `blanks` is set.
-    Number { part: Part, width: u8, blanks: bool },
+    Number {
+        part: Part,
+        width: u8,
+        blanks: bool,
+    },
     MonthShort,
     MonthLong,
     DayShort,
@@ -67,11 +71,28 @@ enum Part {
 }
 
 const MONTHS: [&[u8]; 12] = [
-    b"January", b"February", b"March", b"April", b"May", b"June", b"July", b"August", b"September",
-    b"October", b"November", b"December",
+    b"January",
+    b"February",
+    b"March",
+    b"April",
+    b"May",
+    b"June",
+    b"July",
+    b"August",
+    b"September",
+    b"October",
+    b"November",
+    b"December",
 ];
-const DAYS: [&[u8]; 7] =
-    [b"Monday", b"Tuesday", b"Wednesday", b"Thursday", b"Friday", b"Saturday", b"Sunday"];
+const DAYS: [&[u8]; 7] = [
+    b"Monday",
+    b"Tuesday",
+    b"Wednesday",
+    b"Thursday",
+    b"Friday",
+    b"Saturday",
+    b"Sunday",
+];
 
 impl Pattern {
     /// Compiles a strftime format.
@@ -91,22 +112,40 @@ impl Pattern {
             let modified = matches!(format.get(at + 1), Some(b'E' | b'O'));
             let length = if modified { 3 } else { 2 };
             let Some(&conversion) = format.get(at + length - 1) else {
-                return Err(PatternError { at, length: format.len() - at, message: "a % stands at the end of the time format".into() });
+                return Err(PatternError {
+                    at,
+                    length: format.len() - at,
+                    message: "a % stands at the end of the time format".into(),
+                });
             };
             let before = items.len();
             if !push(&mut items, conversion) {
                 let written = String::from_utf8_lossy(&format[at..at + length]).into_owned();
-                return Err(PatternError { at, length, message: format!("unknown time conversion {written}") });
+                return Err(PatternError {
+                    at,
+                    length,
+                    message: format!("unknown time conversion {written}"),
+                });
             }
             if before > 0 && runs_into(items[before - 1], items[before]) {
-                return Err(PatternError { at, length, message: "cannot be told from the number or zone name before it".into() });
+                return Err(PatternError {
+                    at,
+                    length,
+                    message: "cannot be told from the number or zone name before it".into(),
+                });
             }
             at += length;
         }
         // The check above sees conversions; this one sees plain bytes after them.
         for pair in items.windows(2) {
             if runs_into(pair[0], pair[1]) {
-                return Err(PatternError { at: 0, length: format.len(), message: "a number of no fixed length, or a zone name, runs into what follows it".into() });
+                return Err(PatternError {
+                    at: 0,
+                    length: format.len(),
+                    message:
+                        "a number of no fixed length, or a zone name, runs into what follows it"
+                            .into(),
+                });
             }
         }
         Ok(Self { items })
@@ -183,8 +222,16 @@ fn is_zone_byte(byte: u8) -> bool {
 
 /// Appends what a conversion stands for; false if it is unknown.
 fn push(items: &mut Vec<Item>, conversion: u8) -> bool {
-    let number = |part, width| Item::Number { part, width, blanks: false };
-    let blank = |part| Item::Number { part, width: 2, blanks: true };
+    let number = |part, width| Item::Number {
+        part,
+        width,
+        blanks: false,
+    };
+    let blank = |part| Item::Number {
+        part,
+        width: 2,
+        blanks: true,
+    };
     let several: &[u8] = match conversion {
         b'D' | b'x' => b"m/d/y",
         b'F' => b"Y-m-d",
@@ -241,7 +288,11 @@ impl Item {
     fn read(self, bytes: &[u8], parts: &mut Parts) -> Option<usize> {
         match self {
             Self::Byte(byte) => (bytes.first() == Some(&byte)).then_some(1),
-            Self::Number { part, width, blanks } => {
+            Self::Number {
+                part,
+                width,
+                blanks,
+            } => {
                 let width = usize::from(width);
                 let mut value = 0;
                 for (index, &byte) in bytes.get(..width)?.iter().enumerate() {
@@ -256,7 +307,9 @@ impl Item {
                 Some(3)
             }
             Self::MonthLong => {
-                let (number, name) = (1..).zip(MONTHS).find(|(_, name)| bytes.starts_with(name))?;
+                let (number, name) = (1..)
+                    .zip(MONTHS)
+                    .find(|(_, name)| bytes.starts_with(name))?;
                 parts.month = Some(number);
                 Some(name.len())
             }
@@ -286,7 +339,10 @@ impl Item {
                 (length > 0).then_some(length)
             }
             Self::Epoch => {
-                let length = bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
+                let length = bytes
+                    .iter()
+                    .take_while(|byte| byte.is_ascii_digit())
+                    .count();
                 parts.set(super::epoch_in_units(&bytes[..length], 1)?);
                 Some(length)
             }
@@ -342,7 +398,11 @@ mod tests {
         let mut parts = Parts::default();
         let length = pattern.read(text.as_bytes(), &mut parts)?;
         assert!(pattern.width().is_none_or(|width| width == length));
-        assert!(text.as_bytes()[..length].iter().all(|&byte| pattern.can_hold(byte)));
+        assert!(
+            text.as_bytes()[..length]
+                .iter()
+                .all(|&byte| pattern.can_hold(byte))
+        );
         (length == text.len()).then(|| parts.time())?
     }
 
@@ -358,14 +418,22 @@ mod tests {
             ("%F %T%z %Z", "2026-11-22 08:23:11+0000 UTC", instant),
             ("%F %T %Z", "2026-11-22 08:23:11 UTC", instant),
             ("%d/%b/%Y:%H:%M:%S", "22/Nov/2026:08:23:11", local),
-            ("%A, %e %B %Y %r", "Sunday, 22 November 2026 08:23:11 AM", local),
+            (
+                "%A, %e %B %Y %r",
+                "Sunday, 22 November 2026 08:23:11 AM",
+                local,
+            ),
             ("%c", "Sun Nov 22 08:23:11 2026", local),
             ("%D %X", "11/22/26 08:23:11", local),
             ("%C%y-%j %R:%S", "2026-326 08:23:11", local),
             ("%s", "1795335791", instant),
             ("%Ey%%%Om%d%t%k.%M.%S", "26%1122\t 8.23.11", local),
             ("%l:%M:%S %P %F", " 8:23:11 am 2026-11-22", local),
-            ("%l:%M:%S %p %F", "12:00:00 AM 1970-01-02", Some(Time::Local(86_400))),
+            (
+                "%l:%M:%S %p %F",
+                "12:00:00 AM 1970-01-02",
+                Some(Time::Local(86_400)),
+            ),
             ("%F %H", "1970-01-01 01", Some(Time::Local(3600))),
             ("%F %T", "2026-02-29 08:23:11", None),
             ("%F %T", "2026-2-29 08:23:11", None),
@@ -381,7 +449,15 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_refused() {
-        for (format, at) in [("%Y-%Q", 3), ("%", 0), ("a%E", 1), ("%-d", 0), ("%s%H", 2), ("%s5", 0), ("%Z%p", 2)] {
+        for (format, at) in [
+            ("%Y-%Q", 3),
+            ("%", 0),
+            ("a%E", 1),
+            ("%-d", 0),
+            ("%s%H", 2),
+            ("%s5", 0),
+            ("%Z%p", 2),
+        ] {
             let error = Pattern::parse(format.as_bytes()).expect_err(format);
             assert_eq!(error.at, at, "{format}: {error}");
         }

@@ -17,15 +17,20 @@ pub(super) struct Chosen {
 pub(super) fn choose(format: &Format, directives: &[&Directive]) -> Result<Chosen, FormatError> {
     let time = choose_time(format, directives)?;
     let first = |wanted: &dyn Fn(&Meaning) -> Option<u8>| {
-        let ranked = directives.iter().enumerate().filter_map(|(index, directive)| {
-            // What is there under a condition only serves where there is nothing else.
-            let rank = wanted(&directive.meaning)? + if directive.optional { 100 } else { 0 };
-            Some((rank, index))
-        });
+        let ranked = directives
+            .iter()
+            .enumerate()
+            .filter_map(|(index, directive)| {
+                // What is there under a condition only serves where there is nothing else.
+                let rank = wanted(&directive.meaning)? + if directive.optional { 100 } else { 0 };
+                Some((rank, index))
+            });
         ranked.min().map(|(_, index)| index)
     };
     let count = |wanted: Count| {
-        first(&|meaning| matches!(meaning, Meaning::Bytes { count, .. } if *count == wanted).then_some(0))
+        first(&|meaning| {
+            matches!(meaning, Meaning::Bytes { count, .. } if *count == wanted).then_some(0)
+        })
     };
     let (bytes_in, wire_out, both) = (count(Count::In), count(Count::Out), count(Count::Both));
     let body = count(Count::Body);
@@ -77,9 +82,17 @@ pub(super) fn choose(format: &Format, directives: &[&Directive]) -> Result<Chose
     let takes = directives.iter().enumerate().map(|(index, directive)| {
         if let Meaning::Time { form, .. } = &directive.meaning {
             let used = time.used(index);
-            return Take::Time { form: form.clone(), optional: directive.optional, used };
+            return Take::Time {
+                form: form.clone(),
+                optional: directive.optional,
+                used,
+            };
         }
-        if picked.contains(&Some(index)) { take(directive) } else { Take::Skip }
+        if picked.contains(&Some(index)) {
+            take(directive)
+        } else {
+            Take::Skip
+        }
     });
     let mut notes = Vec::new();
     if format.forgeable {
@@ -88,7 +101,10 @@ pub(super) fn choose(format: &Format, directives: &[&Directive]) -> Result<Chose
     if time.is_local {
         notes.push(Note::NoZone);
     }
-    if matches!(format.preset, Some("common" | "combined" | "vhost_combined")) {
+    if matches!(
+        format.preset,
+        Some("common" | "combined" | "vhost_combined")
+    ) {
         notes.push(Note::LesserGrade);
     }
     Ok(Chosen {
@@ -109,9 +125,15 @@ fn take(directive: &Directive) -> Take {
     let escape = directive.escape;
     match directive.meaning {
         Meaning::Vhost { .. } => Take::Vhost(escape),
-        Meaning::User => Take::User(escape),
+        Meaning::User => Take::User { escape, empty_is_quotes: directive.empty_is_quotes },
         Meaning::Client { .. } => Take::Client,
-        Meaning::Bytes { count, dash_is_zero } => Take::Bytes { count, dash_is_zero },
+        Meaning::Bytes {
+            count,
+            dash_is_zero,
+        } => Take::Bytes {
+            count,
+            dash_is_zero,
+        },
         Meaning::Status { .. } => Take::Status,
         Meaning::Duration { per_second } => Take::Duration { per_second },
         Meaning::Request => Take::Request(escape),
@@ -145,24 +167,36 @@ impl ChosenTime {
 /// belong to the start together, if they make a time; else all that belong to the end.
 fn choose_time(format: &Format, directives: &[&Directive]) -> Result<ChosenTime, FormatError> {
     let of = |moment: Moment| {
-        directives.iter().enumerate().filter_map(move |(index, directive)| match &directive.meaning {
-            Meaning::Time { form, moment: of } if *of == moment => Some((index, form, directive.optional)),
-            _ => None,
-        })
+        directives
+            .iter()
+            .enumerate()
+            .filter_map(move |(index, directive)| match &directive.meaning {
+                Meaning::Time { form, moment: of } if *of == moment => {
+                    Some((index, form, directive.optional))
+                }
+                _ => None,
+            })
     };
     let mut local = None;
     for moment in [Moment::Begin, Moment::End] {
-        let whole = of(moment).filter(|(.., optional)| !optional).filter_map(|(index, form, _)| {
-            let rank = match form {
-                TimeForm::EpochWithFraction | TimeForm::Epoch { .. } => 0,
-                TimeForm::Iso8601 => 1,
-                TimeForm::Clf { .. } => 2,
-                TimeForm::Fraction { .. } | TimeForm::Pattern(_) => return None,
-            };
-            Some((rank, index))
-        });
+        let whole = of(moment)
+            .filter(|(.., optional)| !optional)
+            .filter_map(|(index, form, _)| {
+                let rank = match form {
+                    TimeForm::EpochWithFraction | TimeForm::Epoch { .. } => 0,
+                    TimeForm::Iso8601 => 1,
+                    TimeForm::Clf { .. } => 2,
+                    TimeForm::Fraction { .. } | TimeForm::Pattern(_) => return None,
+                };
+                Some((rank, index))
+            });
         if let Some((_, index)) = whole.min() {
-            return Ok(ChosenTime { whole: Some(index), parts: Vec::new(), is_composed: false, is_local: false });
+            return Ok(ChosenTime {
+                whole: Some(index),
+                parts: Vec::new(),
+                is_composed: false,
+                is_local: false,
+            });
         }
         let mut all = Parts::default();
         let mut parts = Vec::new();
@@ -174,17 +208,30 @@ fn choose_time(format: &Format, directives: &[&Directive]) -> Result<ChosenTime,
                     pattern.mark(&mut all);
                 }
                 TimeForm::Fraction { .. } => {}
-                TimeForm::Clf { .. } | TimeForm::Iso8601 | TimeForm::Epoch { .. } | TimeForm::EpochWithFraction => {
+                TimeForm::Clf { .. }
+                | TimeForm::Iso8601
+                | TimeForm::Epoch { .. }
+                | TimeForm::EpochWithFraction => {
                     own.set(Time::Instant(0));
                     all.set(Time::Instant(0));
                 }
             }
             if matches!(own.time(), Some(Time::Instant(_))) {
-                return Ok(ChosenTime { whole: None, parts: vec![index], is_composed: true, is_local: false });
+                return Ok(ChosenTime {
+                    whole: None,
+                    parts: vec![index],
+                    is_composed: true,
+                    is_local: false,
+                });
             }
             parts.push(index);
         }
-        let composed = |is_local| ChosenTime { whole: None, parts, is_composed: true, is_local };
+        let composed = |is_local| ChosenTime {
+            whole: None,
+            parts,
+            is_composed: true,
+            is_local,
+        };
         match all.time() {
             Some(Time::Instant(_)) => return Ok(composed(false)),
             Some(Time::Local(_)) => local = local.or(Some(composed(true))),
@@ -192,7 +239,9 @@ fn choose_time(format: &Format, directives: &[&Directive]) -> Result<ChosenTime,
         }
     }
     local.ok_or_else(|| {
-        let has_some = directives.iter().any(|directive| matches!(directive.meaning, Meaning::Time { .. }));
+        let has_some = directives
+            .iter()
+            .any(|directive| matches!(directive.meaning, Meaning::Time { .. }));
         let message = if has_some {
             "the format's time is not whole: it needs a date with an hour, or seconds since 1970"
         } else {
@@ -203,19 +252,32 @@ fn choose_time(format: &Format, directives: &[&Directive]) -> Result<ChosenTime,
             Server::Apache | Server::Either => "add %t",
             Server::Lighttpd => "add %t",
         };
-        whole(format, message, format!("{add}; or log:\n{}", explain::recommended(format.server)))
+        whole(
+            format,
+            message,
+            format!("{add}; or log:\n{}", explain::recommended(format.server)),
+        )
     })
 }
 
 fn without_bytes(format: &Format, directives: &[&Directive]) -> FormatError {
     let both = directives.iter().find(|directive| {
-        matches!(directive.meaning, Meaning::Bytes { count: Count::Both, .. })
+        matches!(
+            directive.meaning,
+            Meaning::Bytes {
+                count: Count::Both,
+                ..
+            }
+        )
     });
     let help = format!("log:\n{}", explain::recommended(format.server));
     match both {
         Some(both) => FormatError {
             span: both.span.clone(),
-            message: format!("{} alone does not say which bytes were sent and which received", both.written),
+            message: format!(
+                "{} alone does not say which bytes were sent and which received",
+                both.written
+            ),
             help: Some(help),
         },
         None => whole(format, "the format has no number of bytes sent", help),

@@ -1,0 +1,29 @@
+//! A format string is read or refused with a span and a remedy; one that is read explains itself.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tollkeeper_parsers::format::Spec;
+use tollkeeper_parsers::plan::Plan;
+
+fuzz_target!(|text: &str| {
+    let compiled = match Spec::parse(text) {
+        Ok(Spec::Auto) => return,
+        Ok(Spec::Format(format)) => Plan::compile(&format),
+        Err(error) => Err(error),
+    };
+    match compiled {
+        Ok(plan) => {
+            for explained in plan.explain() {
+                assert_eq!(plan.format().text.get(explained.span), Some(&*explained.written));
+            }
+            if let Err(error) = plan.read(text.as_bytes()) {
+                assert!(error.at <= text.len());
+                plan.describe(&error);
+            }
+        }
+        Err(error) => {
+            assert!(text.get(error.span.clone()).is_some(), "{error:?}");
+            assert!(error.help.is_some());
+        }
+    }
+});

@@ -1,0 +1,223 @@
+//! Nothing that anyone can send makes the parsers fail: no panic, and every span inside its line.
+
+use std::net::Ipv6Addr;
+
+use proptest::prelude::*;
+use tollkeeper_parsers::format::{PRESETS, Spec, detect};
+use tollkeeper_parsers::framing::{Framed, Lines, Rest};
+use tollkeeper_parsers::host::{self, Host};
+use tollkeeper_parsers::plan::Plan;
+use tollkeeper_parsers::record::Line;
+use tollkeeper_parsers::text::{self, Escape};
+use tollkeeper_parsers::time::{self, Parts, Pattern, Time};
+use tollkeeper_parsers::size;
+
+const FORMATS: &[&str] = &[
+    "common", "combined", "vhost_combined", "combinedio", "lighttpd",
+    r#"nginx:escape=json '{"t":"$time_iso8601","h":"$host","u":"$remote_user","o":$bytes_sent}'"#,
+    "nginx:escape=none '$msec $bytes_sent $remote_user'",
+    "nginx:$msec $bytes_sent $upstream_addr $http_cookie $uri $upstream_response_time $status",
+    r#"apache:[%{%A %d/%B/%Y:%H:%M:%S}t.%{msec_frac}t %{%z %Z}t] %S %I %{ms}T %!200u %v:%p "%{Host}i" %U"#,
+    "apache:%u %t %b",
+    "lighttpd:%{begin:usec}t %{nsec_frac}t%b %V %u",
+];
+
+fn plans() -> Vec<Plan> {
+    FORMATS.iter().map(|format| match Spec::parse(format) {
+        Ok(Spec::Format(parsed)) => Plan::compile(&parsed).unwrap_or_else(|error| panic!("{format}: {error}")),
+        other => panic!("{format}: {other:?}"),
+    }).collect()
+}
+
+/// Lines that are nearly right, and bytes that are not.
+fn line() -> impl Strategy<Value = Vec<u8>> {
+    let part = prop::sample::select(vec![
+        &b"127.0.0.1"[..], b" ", b" ", b"-", b"[22/Nov/2026:08:23:11 +0000]", b"\"", b"\"\"", b"\\", b"GET / HTTP/1.1",
+        b"200", b"5", b"a.example:80", b"{\"t\":\"", b"2026-11-22T08:23:11+00:00", b"\",\"h\":\"", b"1795335791.215", b"#",
+        b"[Sunday 22/November/2026:08:23:11.214 +0000 UTC]", b"99999999999999999999999", b"\xff", b"\0", b"\r",
+    ]).prop_map(<[u8]>::to_vec);
+    prop_oneof![
+        3 => prop::collection::vec(part, 0..30).prop_map(|parts| parts.concat()),
+        1 => prop::collection::vec(any::<u8>(), 0..200),
+    ]
+}
+
+fn is_inside(line: &[u8], span: &[u8]) -> bool {
+    let (line, span) = (line.as_ptr_range(), span.as_ptr_range());
+    line.start <= span.start && span.end <= line.end
+}
+
+#[test]
+fn spans_lie_in_their_line() {
+    let plans = plans();
+    proptest!(|(line in line())| {
+        for plan in &plans {
+            match plan.read(&line) {
+                Ok(Line::Record(record)) => {
+                    for logged in [record.vhost, record.user, record.method, record.path].into_iter().flatten() {
+                        prop_assert!(is_inside(&line, logged.bytes));
+                        let _ = logged.decode();
+                    }
+                    prop_assert!(record.client.is_none_or(|client| is_inside(&line, client)));
+                }
+                Ok(Line::Ignored(_)) => {}
+                Err(error) => {
+                    prop_assert!(error.at <= line.len());
+                    let _ = plan.describe(&error);
+                }
+            }
+        }
+        let _ = detect(&[&line, &line]);
+    });
+}
+
+proptest! {
+    #[test]
+    fn any_format_string_is_read_or_refused_with_a_span(
+        server in prop::sample::select(vec!["", "nginx:", "apache:", "lighttpd:", "nginx:log_format x ", "apache:LogFormat ", "lighttpd:accesslog.format = "]),
+        parts in prop::collection::vec(prop_oneof![
+            4 => prop::sample::select(vec![
+                "%", "$", "{", "}", "\"", "'", "\\", " ", ";", "#", "\n", "%t", "%b", "%u", "%{x}i", "$host", "$msec", "$bytes_sent",
+                "${", "%{%Y-%m-%d %H}t", "%{begin:", "msec}t", "%^", "%>", "%!2", "+", "escape=json ", "ż", "-", "%Z", "%r",
+            ]).prop_map(str::to_owned),
+            1 => any::<String>(),
+        ], 0..12),
+    ) {
+        let text = format!("{server}{}", parts.concat());
+        let compiled = match Spec::parse(&text) {
+            Ok(Spec::Auto) => return Ok(()),
+            Ok(Spec::Format(format)) => Plan::compile(&format),
+            Err(error) => Err(error),
+        };
+        match compiled {
+            Ok(plan) => {
+                for explained in plan.explain() {
+                    prop_assert_eq!(plan.format().text.get(explained.span), Some(&*explained.written));
+                }
+                let _ = (plan.better(), plan.notes(), plan.read(b"x"));
+            }
+            Err(error) => {
+                prop_assert!(text.get(error.span.clone()).is_some(), "{} {:?}", text, error);
+                prop_assert!(error.help.is_some());
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_injective(a in any::<Vec<u8>>(), b in any::<Vec<u8>>()) {
+        // What was meant comes back from the stored form, so no two names have the same.
+        for name in [&a, &b] {
+            let stored = text::name(name);
+            prop_assert_eq!(&*Escape::Backslash.decode(stored.as_bytes()), &**name);
+            prop_assert!(!stored.chars().any(char::is_control));
+            prop_assert!(!stored.starts_with(' ') && !stored.ends_with(' '));
+        }
+        prop_assert_eq!(text::name(&a) == text::name(&b), a == b);
+    }
+
+    #[test]
+    fn hosts_fold_to_what_folds_to_itself(logged in prop_oneof!["[a-zA-Z0-9._:*\\[\\]ąŻ-]{0,20}".prop_map(String::into_bytes), any::<Vec<u8>>()]) {
+        let (mut buffer, mut again) = (Vec::new(), Vec::new());
+        match host::fold(&logged, &mut buffer) {
+            Host::Folded(folded) => {
+                prop_assert!(folded.len() <= 253 && folded.is_ascii() && !folded.starts_with('_') || folded.contains('.'));
+                prop_assert_eq!(host::fold(folded.as_bytes(), &mut again), Host::Folded(folded));
+            }
+            Host::Unicode(folded) => prop_assert!(!folded.is_ascii()),
+            Host::Missing | Host::Invalid => {}
+        }
+    }
+
+    #[test]
+    fn ipv6_hosts_have_one_spelling(bits in any::<u128>(), port in any::<u16>()) {
+        let address = Ipv6Addr::from(bits);
+        let long = address.segments().map(|segment| format!("{segment:04X}")).join(":");
+        let canonical = address.to_string();
+        for spelling in [format!("[{long}]:{port}"), format!("[{canonical}]"), long.clone(), canonical.clone()] {
+            let mut buffer = Vec::new();
+            prop_assert_eq!(host::fold(spelling.as_bytes(), &mut buffer), Host::Folded(&canonical));
+        }
+    }
+
+    #[test]
+    fn lines_are_every_byte_once(chunk in prop::collection::vec(prop::sample::select(vec![b'a', b'\n', b'\r', 0]), 0..50)) {
+        let mut lines = Lines::new(&chunk);
+        let mut seen = Vec::new();
+        for framed in lines.by_ref() {
+            let Framed::Line { bytes, end } = framed else { panic!("{framed:?}") };
+            seen.extend_from_slice(bytes);
+            seen.push(b'\n');
+            prop_assert_eq!(end, seen.len());
+        }
+        let Rest::Partial(rest) = lines.rest() else { panic!("{:?}", lines.rest()) };
+        seen.extend_from_slice(rest);
+        prop_assert_eq!(seen, chunk);
+    }
+
+    #[test]
+    fn sizes_are_whole_and_fit(text in "\\PC{0,20}|[0-9]{1,25}(\\.[0-9]{0,25})? ?[kKMGTP]?i?(B|bps|B/s)?") {
+        for read in [size::bytes(&text), size::bytes_per_second(&text)] {
+            match read {
+                Ok(size) => prop_assert!(i64::try_from(size).is_ok()),
+                Err(error) => prop_assert!(text.get(error.span).is_some()),
+            }
+        }
+    }
+
+    #[test]
+    fn clocks_agree(day in 0_i64..2_932_897, second in 0_i64..86_400, offset in -1439_i64..1440) {
+        let (year, month, date) = civil(day);
+        let name = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"][month - 1];
+        let (hour, minute, seconds) = (second / 3600, second / 60 % 60, second % 60);
+        let zone = format!("{}{:02}{:02}", if offset < 0 { '-' } else { '+' }, offset.abs() / 60, offset.abs() % 60);
+        let clock = format!("{hour:02}:{minute:02}:{seconds:02}");
+        let local = day * 86_400 + second;
+        let expected = Some(Time::Instant(local - offset * 60));
+        prop_assert_eq!(time::clf(format!("{date:02}/{name}/{year:04}:{clock} {zone}").as_bytes()), expected);
+        let iso = format!("{year:04}-{month:02}-{date:02}T{clock}");
+        prop_assert_eq!(time::iso8601(format!("{iso}{zone}").as_bytes()), expected);
+        prop_assert_eq!(time::iso8601(iso.as_bytes()), Some(Time::Local(local)));
+        let read = |format: &[u8], text: String| {
+            let mut parts = Parts::default();
+            Pattern::parse(format).expect("a good pattern").read(text.as_bytes(), &mut parts).and_then(|_| parts.time())
+        };
+        prop_assert_eq!(read(b"%d %b %Y %T%z", format!("{date:02} {name} {year:04} {clock}{zone}")), expected);
+        let first = (0..=day).rev().find(|&day| civil(day).1 == 1 && civil(day).2 == 1).expect("a new year's day");
+        prop_assert_eq!(read(b"%Y-%j %T", format!("{year:04}-{:03} {clock}", day - first + 1)), Some(Time::Local(local)));
+        if local >= 0 {
+            prop_assert_eq!(time::epoch(format!("{local}.5").as_bytes()), Some(Time::Instant(local)));
+        }
+    }
+
+    #[test]
+    fn times_of_any_bytes(bytes in any::<Vec<u8>>(), format in any::<Vec<u8>>()) {
+        let _ = (time::clf(&bytes), time::iso8601(&bytes), time::epoch(&bytes));
+        if let Ok(pattern) = Pattern::parse(&format) {
+            let mut parts = Parts::default();
+            let length = pattern.read(&bytes, &mut parts);
+            prop_assert!(length.is_none_or(|length| length <= bytes.len()));
+            let _ = parts.time();
+        }
+    }
+}
+
+/// Year, month and day, counted out year by year and month by month.
+fn civil(mut day: i64) -> (i64, usize, i64) {
+    let is_leap = |year: i64| year % 4 == 0 && year % 100 != 0 || year % 400 == 0;
+    let mut year = 1970;
+    loop {
+        let length = if is_leap(year) { 366 } else { 365 };
+        if day < length {
+            break;
+        }
+        day -= length;
+        year += 1;
+    }
+    for (month, length) in (1..).zip([31, 28 + i64::from(is_leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]) {
+        if day < length {
+            return (year, month, day + 1);
+        }
+        day -= length;
+    }
+    unreachable!("a year has twelve months")
+}

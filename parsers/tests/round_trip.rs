@@ -1,0 +1,380 @@
+//! The proof of the walk: for any format that compiles, and whatever clients send, the fields that
+//! come out are those that the server put in.
+//!
+//! Formats are drawn at random from directives and literals; values are hostile; they are escaped as
+//! each server does it (written here once more, from what the servers were seen to do), and the line
+//! is read back. Formats that are refused prove nothing and are drawn again; a last test sees to it
+//! that enough of them compile.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use proptest::prelude::*;
+use tollkeeper_parsers::format::{Format, Spec};
+use tollkeeper_parsers::plan::Plan;
+use tollkeeper_parsers::record::{Line, Logged};
+use tollkeeper_parsers::time::Time;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dialect {
+    Nginx,
+    NginxJson,
+    NginxNone,
+    Apache,
+    Lighttpd,
+    LighttpdJson,
+}
+
+/// What a directive is filled with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Vhost,
+    User,
+    Request,
+    Header,
+    Address,
+    In,
+    Out,
+    Status,
+    Time,
+    Port,
+    Word,
+}
+
+const NGINX: &[(&str, Kind)] = &[
+    ("$host", Kind::Vhost),
+    ("$remote_user", Kind::User),
+    ("$request", Kind::Request),
+    ("$http_referer", Kind::Header),
+    ("$remote_addr", Kind::Address),
+    ("$request_length", Kind::In),
+    ("$bytes_sent", Kind::Out),
+    ("$status", Kind::Status),
+    ("$time_local", Kind::Time),
+    ("$server_port", Kind::Port),
+    ("$scheme", Kind::Word),
+];
+
+const APACHE: &[(&str, Kind)] = &[
+    ("%v", Kind::Vhost),
+    ("%u", Kind::User),
+    ("%r", Kind::Request),
+    ("%{Referer}i", Kind::Header),
+    ("%a", Kind::Address),
+    ("%I", Kind::In),
+    ("%O", Kind::Out),
+    ("%>s", Kind::Status),
+    ("%t", Kind::Time),
+    ("%p", Kind::Port),
+    ("%X", Kind::Word),
+];
+
+const LIGHTTPD: &[(&str, Kind)] = &[
+    ("%V", Kind::Vhost),
+    ("%u", Kind::User),
+    ("%r", Kind::Request),
+    ("%{Referer}i", Kind::Header),
+    ("%h", Kind::Address),
+    ("%I", Kind::In),
+    ("%O", Kind::Out),
+    ("%s", Kind::Status),
+    ("%t", Kind::Time),
+    ("%p", Kind::Port),
+    ("%X", Kind::Word),
+];
+
+impl Dialect {
+    fn directives(self) -> &'static [(&'static str, Kind)] {
+        match self {
+            Self::Nginx | Self::NginxJson | Self::NginxNone => NGINX,
+            Self::Apache => APACHE,
+            Self::Lighttpd | Self::LighttpdJson => LIGHTTPD,
+        }
+    }
+
+    /// As the server writes what a client sent.
+    fn escape(self, value: &[u8]) -> Vec<u8> {
+        let mut written = Vec::new();
+        for &byte in value {
+            let c_escape = match byte {
+                7 => Some('a'),
+                8 => Some('b'),
+                9 => Some('t'),
+                10 => Some('n'),
+                11 => Some('v'),
+                12 => Some('f'),
+                13 => Some('r'),
+                b'"' | b'\\' => Some(char::from(byte)),
+                _ => None,
+            };
+            let is_printable = (0x20..0x7f).contains(&byte);
+            let is_special = matches!(byte, b'"' | b'\\');
+            let escaped = match self {
+                Self::NginxNone => None,
+                Self::Nginx if is_special || !is_printable => Some(format!("\\x{byte:02X}")),
+                Self::Nginx => None,
+                Self::NginxJson => match (byte, c_escape) {
+                    (7 | 11, _) => Some(format!("\\u{byte:04X}")),
+                    (_, Some(escape)) => Some(format!("\\{escape}")),
+                    (0..0x20, _) => Some(format!("\\u{byte:04X}")),
+                    _ => None,
+                },
+                Self::Apache => match (byte, c_escape) {
+                    (7 | 12, _) => Some(format!("\\x{byte:02x}")),
+                    (_, Some(escape)) => Some(format!("\\{escape}")),
+                    _ if !is_printable => Some(format!("\\x{byte:02x}")),
+                    _ => None,
+                },
+                Self::Lighttpd => match c_escape {
+                    Some(escape) => Some(format!("\\{escape}")),
+                    None if !is_printable => Some(format!("\\x{byte:02X}")),
+                    None => None,
+                },
+                Self::LighttpdJson => match (byte, c_escape) {
+                    (_, Some(escape)) => Some(format!("\\{escape}")),
+                    (0..0x20, _) => Some(format!("\\u{byte:04X}")),
+                    _ => None,
+                },
+            };
+            match escaped {
+                Some(escaped) => written.extend(escaped.bytes()),
+                None => written.push(byte),
+            }
+        }
+        written
+    }
+
+    /// What stands for a value that the client did not send.
+    fn absent(self, kind: Kind) -> &'static str {
+        match self {
+            Self::NginxJson | Self::NginxNone => "",
+            Self::Apache if kind == Kind::User => "\"\"",
+            _ => "-",
+        }
+    }
+
+    fn format(self, text: &str) -> Option<Format> {
+        let quoted = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\'', "\\'");
+        let spec = match self {
+            Self::Nginx => format!("nginx:log_format x '{quoted}';"),
+            Self::NginxJson => format!("nginx:log_format x escape=json '{quoted}';"),
+            Self::NginxNone => format!("nginx:log_format x escape=none '{quoted}';"),
+            Self::Apache => format!("apache:{text}"),
+            Self::Lighttpd => format!("lighttpd:{text}"),
+            Self::LighttpdJson => {
+                let quoted = text.replace('"', "\\\"");
+                format!("lighttpd:accesslog.format = \"{quoted}\"\naccesslog.escaping = \"json\"")
+            }
+        };
+        match Spec::parse(&spec) {
+            Ok(Spec::Format(format)) => Some(format),
+            other => panic!("{spec}: {other:?}"),
+        }
+    }
+}
+
+fn dialect() -> impl Strategy<Value = Dialect> {
+    prop_oneof![
+        Just(Dialect::Nginx),
+        Just(Dialect::NginxJson),
+        Just(Dialect::NginxNone),
+        Just(Dialect::Apache),
+        Just(Dialect::Lighttpd),
+        Just(Dialect::LighttpdJson),
+    ]
+}
+
+/// Bytes that a client would choose to break a line, and any others.
+fn hostile() -> impl Strategy<Value = Vec<u8>> {
+    let part = prop_oneof![
+        4 => prop::sample::select(vec![
+            &b" "[..], b"\"", b"\\", b"] ", b" [", b"\" \"", b"\\\"", b"-", b"\"\"", b"|", b"\t", b"\n",
+            b"\x7f", b"\xff", b"\xc3\xa9", b"\0", b",\"o\":", b"200 5", b":80", b"'",
+            b"[22/Nov/2026:08:23:11 +0000]", b"22/Nov/2026:08:23:11 +0000", b"{", b"}", b"x", b"22",
+        ]).prop_map(<[u8]>::to_vec),
+        1 => prop::collection::vec(any::<u8>(), 1..3),
+    ];
+    prop::collection::vec(part, 1..7).prop_map(|parts| parts.concat())
+}
+
+/// What a server takes for a host: nothing at or below the space.
+fn host() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        Just(b"a.example".to_vec()),
+        Just(b"::1".to_vec()),
+        Just(b"[::1]".to_vec()),
+        hostile().prop_map(|bytes| {
+            let kept: Vec<u8> = bytes.into_iter().filter(|&byte| byte > b' ' && byte != 0x7f).collect();
+            if kept.is_empty() { b"h".to_vec() } else { kept }
+        }),
+    ]
+}
+
+fn literal() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
+        " ", " ", " ", "\" \"", " \"", "\" ", "\"", "|", "\t", " [", "] ", ",\"o\":", "\",\"u\":\"", ":", " - ", "x", "-",
+        "'", "{", "\\ ", "", "22", " \" ",
+    ])
+}
+
+#[derive(Debug, Clone)]
+struct Drawn {
+    dialect: Dialect,
+    pieces: Vec<(&'static str, &'static str, Kind)>,
+    last: &'static str,
+    vhost: Vec<u8>,
+    user: Option<Vec<u8>>,
+    request: Option<Vec<u8>>,
+    header: Option<Vec<u8>>,
+    numbers: (Option<u64>, Option<u64>, u16),
+}
+
+fn drawn() -> impl Strategy<Value = Drawn> {
+    (dialect(), 0_usize..4).prop_flat_map(|(dialect, dropped)| {
+        let directives = dialect.directives().to_vec();
+        let kept = directives.len() - dropped * 2;
+        let order = Just(directives).prop_shuffle();
+        let literals = prop::collection::vec(literal(), 12);
+        // Most formats put quotes around what clients choose.
+        let quoted = prop::collection::vec(prop::bool::weighted(0.7), 12);
+        (order, literals, quoted).prop_flat_map(move |(mut order, literals, quoted)| {
+            order.sort_by_key(|(_, kind)| u8::from(!matches!(kind, Kind::Out | Kind::Time)));
+            order.truncate(kept.max(3));
+            // Put the two that no format can do without somewhere else.
+            let length = order.len();
+            order.rotate_left(literals[0].len() % length);
+            let pieces: Vec<_> = order
+                .iter()
+                .enumerate()
+                .map(|(index, &(written, kind))| {
+                    let is_text = matches!(kind, Kind::User | Kind::Request | Kind::Header);
+                    let before_is_text = index > 0
+                        && matches!(order[index - 1].1, Kind::User | Kind::Request | Kind::Header);
+                    let literal = match (before_is_text, is_text) {
+                        _ if !quoted[index] => literals[index],
+                        (true, true) => "\" \"",
+                        (true, false) => "\" ",
+                        (false, true) => " \"",
+                        (false, false) => " ",
+                    };
+                    (literal, written, kind)
+                })
+                .collect();
+            (
+                (Just(dialect), Just(pieces), literal()),
+                host(),
+                (prop::option::of(hostile()), prop::option::of(hostile()), prop::option::of(hostile())),
+                (prop::option::of(any::<u64>()), prop::option::of(any::<u64>()), 0_u16..1000),
+            )
+                .prop_map(|((dialect, pieces, last), vhost, (user, request, header), numbers)| Drawn {
+                    dialect, pieces, last, vhost, user, request, header, numbers,
+                })
+        })
+    })
+}
+
+/// The line that the server would write.
+fn render(drawn: &Drawn) -> Vec<u8> {
+    let dialect = drawn.dialect;
+    let mut line = Vec::new();
+    for (literal, _, kind) in &drawn.pieces {
+        line.extend_from_slice(literal.as_bytes());
+        let client = |value: &Option<Vec<u8>>| match value {
+            Some(value) => dialect.escape(value),
+            None => dialect.absent(*kind).into(),
+        };
+        let number = |number: Option<u64>| number.map_or("-".to_owned(), |number| number.to_string());
+        let value = match kind {
+            Kind::Vhost => dialect.escape(&drawn.vhost),
+            Kind::User => client(&drawn.user),
+            Kind::Request => client(&drawn.request),
+            Kind::Header => client(&drawn.header),
+            Kind::Address => b"2001:db8::1".to_vec(),
+            Kind::In => number(drawn.numbers.0).into(),
+            Kind::Out => number(drawn.numbers.1).into(),
+            Kind::Status => format!("{:03}", drawn.numbers.2).into(),
+            Kind::Time if dialect.directives() == NGINX => b"22/Nov/2026:08:23:11 +0000".to_vec(),
+            Kind::Time => b"[22/Nov/2026:08:23:11 +0000]".to_vec(),
+            Kind::Port => b"443".to_vec(),
+            Kind::Word => b"+".to_vec(),
+        };
+        line.extend(value);
+    }
+    line.extend_from_slice(drawn.last.as_bytes());
+    line
+}
+
+static READ: AtomicUsize = AtomicUsize::new(0);
+static REFUSED: AtomicUsize = AtomicUsize::new(0);
+
+fn check(drawn: &Drawn) -> Result<(), TestCaseError> {
+    let mut text: String = drawn.pieces.iter().flat_map(|(literal, written, _)| [*literal, *written]).collect();
+    text.push_str(drawn.last);
+    // What a bare format would be read as something else by.
+    if drawn.dialect != Dialect::NginxNone && text.trim() != text || text.contains("\\\"") {
+        return Ok(());
+    }
+    let bare = matches!(drawn.dialect, Dialect::Apache | Dialect::Lighttpd);
+    let in_quotes = ['"', '\''].iter().any(|&quote| text.starts_with(quote) && text.ends_with(quote));
+    if bare && (in_quotes || text.contains('\\')) {
+        return Ok(());
+    }
+    if drawn.dialect == Dialect::LighttpdJson && text.contains('\\') {
+        return Ok(());
+    }
+    // A variable's name would go on with what follows it.
+    let runs_on = drawn.pieces.iter().skip(1).map(|(literal, ..)| *literal).chain([drawn.last]);
+    if drawn.dialect.directives() == NGINX && runs_on.clone().any(|literal| literal.starts_with(['x', '2'])) {
+        return Ok(());
+    }
+    let Some(format) = drawn.dialect.format(&text) else { return Ok(()) };
+    let Ok(plan) = Plan::compile(&format) else {
+        REFUSED.fetch_add(1, Ordering::Relaxed);
+        return Ok(());
+    };
+    READ.fetch_add(1, Ordering::Relaxed);
+    let mut line = render(drawn);
+    // A CR at the end is taken for the line's.
+    if line.ends_with(b"\r") {
+        line.push(b'\r');
+    }
+    let record = match plan.read(&line) {
+        Ok(Line::Record(record)) => record,
+        other => return Err(TestCaseError::fail(format!("{text}\n{}\n{other:?}", line.escape_ascii()))),
+    };
+    let has = |wanted: Kind| drawn.pieces.iter().any(|(.., kind)| *kind == wanted);
+    let decoded = |logged: Option<Logged<'_>>| logged.map(|logged| logged.decode().into_owned());
+    // A client cannot make a name of a dash: the server writes the same for none.
+    let sent = |value: &[u8]| (value != b"-").then(|| value.to_vec());
+    let shown = || format!("{text}\n{}", line.escape_ascii());
+    prop_assert_eq!(decoded(record.vhost), sent(&drawn.vhost).filter(|_| has(Kind::Vhost)), "{}", shown());
+    let user = drawn.user.as_deref().and_then(sent).filter(|_| has(Kind::User));
+    prop_assert_eq!(decoded(record.user), user, "{}", shown());
+    let dash = if drawn.dialect.directives() == LIGHTTPD { Some(0) } else { None };
+    let bytes_in = if has(Kind::In) { drawn.numbers.0.or(dash) } else { Some(0) };
+    prop_assert_eq!(record.bytes_in, bytes_in, "{}", shown());
+    prop_assert_eq!(record.bytes_out, drawn.numbers.1.or(dash), "{}", shown());
+    prop_assert_eq!(record.status, Some(drawn.numbers.2).filter(|_| has(Kind::Status)), "{}", shown());
+    prop_assert_eq!(record.time, Some(Time::Instant(1_795_335_791)), "{}", shown());
+    if has(Kind::Request) {
+        let request = drawn.request.clone().and_then(|request| request.split(|&byte| byte == b' ').next().map(<[u8]>::to_vec));
+        if let Some(method) = decoded(record.method) {
+            prop_assert_eq!(Some(method), request, "{}", shown());
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn what_servers_write_is_what_is_read() {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(6000);
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
+        cases,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    });
+    if let Err(error) = runner.run(&drawn(), |drawn| check(&drawn)) {
+        panic!("{error}");
+    }
+    let (read, refused) = (READ.load(Ordering::Relaxed), REFUSED.load(Ordering::Relaxed));
+    assert!(read * 20 > refused, "only {read} formats compiled, {refused} were refused");
+}
