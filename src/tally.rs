@@ -59,12 +59,14 @@ pub struct Unparsed {
 pub struct Failure {
     /// Where in the file the line begins.
     pub offset: u64,
+    /// Lines of the chunk before it.
+    pub line: u64,
     /// Which format of the list came furthest, and how far.
     pub format: usize,
     /// What it wanted there.
     pub error: LineError,
     /// The line, or its first bytes.
-    pub line: Vec<u8>,
+    pub text: Vec<u8>,
 }
 
 /// What became of a chunk.
@@ -182,6 +184,7 @@ impl Tally {
             source,
             progress,
             now,
+            lines: 0,
             outcome: Outcome::default(),
         };
         let mut at = 0;
@@ -192,6 +195,7 @@ impl Tally {
             };
             let run_too_long = walk.line(line, base + at as u64, (end - at) as u64);
             at = end;
+            walk.lines += 1;
             if run_too_long {
                 let start = walk.outcome.held.take().map_or(base, |held| held.start);
                 walk.outcome.does_not_fit = Some(start);
@@ -222,6 +226,7 @@ struct Walk<'w> {
     progress: &'w mut Progress,
     site: NameId,
     now: i64,
+    lines: u64,
     outcome: Outcome,
 }
 
@@ -240,7 +245,8 @@ impl Walk<'_> {
             match plan.read(line) {
                 Ok(Line::Record(record)) => {
                     self.parsed();
-                    self.charge(&record, offset, bytes);
+                    let site = if plan.has_vhost() { self.tally.none } else { self.site };
+                    self.charge(&record, site, offset, bytes);
                     return false;
                 }
                 Ok(Line::Ignored(_)) => {
@@ -264,7 +270,7 @@ impl Walk<'_> {
         self.progress.run += 1;
         self.book_unparsed(offset, bytes, true);
         let most = if self.progress.fits { MAX_UNPARSED_IN_A_ROW } else { MAX_UNPARSED_AT_START };
-        self.progress.run >= most
+        self.source.gives_up && self.progress.run >= most
     }
 
     /// A line parsed: the format is right, and what was held was the clients' doing.
@@ -280,7 +286,7 @@ impl Walk<'_> {
         }
     }
 
-    fn charge(&mut self, record: &Record<'_>, offset: u64, bytes: u64) {
+    fn charge(&mut self, record: &Record<'_>, site: NameId, offset: u64, bytes: u64) {
         let (day, bytes_in, bytes_out) = match measure(record, &mut self.tally.days, self.now) {
             Ok(measured) => measured,
             Err(reason) => {
@@ -296,7 +302,7 @@ impl Walk<'_> {
         let amount = Amount { bytes_in, bytes_out, requests: 1 };
         let vhost = match &record.vhost {
             Some(logged) => self.vhost(logged),
-            None => self.site,
+            None => site,
         };
         let user = match &record.user {
             Some(logged) if self.source.credit_users && credits_user(record.status) => self.user(logged),
@@ -324,7 +330,7 @@ impl Walk<'_> {
     fn fail(&mut self, line: &[u8], offset: u64, format: usize, error: LineError) {
         if self.outcome.failures.len() < MAX_FAILURES {
             let shown = line[..line.len().min(4_096)].to_vec();
-            self.outcome.failures.push(Failure { offset, format, error, line: shown });
+            self.outcome.failures.push(Failure { offset, line: self.lines, format, error, text: shown });
         }
     }
 

@@ -45,6 +45,8 @@ pub struct SourceRules {
     pub credit_users: bool,
     /// The site of lines whose format names none, folded; else `_none`.
     pub vhost: Option<String>,
+    /// Whether a long run of lines that do not parse means that the format is wrong.
+    pub gives_up: bool,
 }
 
 impl SourceRules {
@@ -65,7 +67,7 @@ impl SourceRules {
             }
         }
         let credit_users = users != Some(Users::None);
-        Ok(Self { plans, credit_users, vhost: vhost.map(|vhost| folding.site(vhost.as_bytes())) })
+        Ok(Self { plans, credit_users, vhost: vhost.map(|vhost| folding.site(vhost.as_bytes())), gives_up: true })
     }
 }
 

@@ -5,13 +5,19 @@
 
 pub mod args;
 pub mod check;
+mod import;
+mod inspect;
+mod open;
 pub mod report;
+mod run;
 mod settings;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use tollkeeper_parsers::format::Spec;
+use tollkeeper_parsers::plan::Plan;
 
 pub use self::settings::{DEFAULT_CONFIG, Environment, Settings, system_timezone};
 use crate::config::ConfigError;
@@ -103,20 +109,35 @@ pub fn main() -> ExitCode {
 fn dispatch(args: &Args) -> Result<ExitCode, Failure> {
     let settings = Settings::resolve(&args.common, &Environment::of_process())?;
     match &args.command {
-        Command::Run(_) => Err(not_yet("run")),
-        Command::Import(_) => Err(not_yet("import")),
-        Command::Report(args) => report::run(args, &settings, |_, _| Err(missing("report"))),
-        Command::Check(_) => Err(not_yet("check")),
-        Command::Store(StoreCommand::Init) => Err(not_yet("store init")),
+        Command::Run(args) => run::run(args, settings),
+        Command::Import(args) => import::run(args, &settings),
+        Command::Report(args) => {
+            let mut store = open::existing_store(&settings).map_err(anyhow::Error::new)?;
+            report::run(args, &settings, |table, query| match &mut store {
+                Some(store) => Ok(store.rows(table, query)?),
+                None => Ok(Vec::new()),
+            })
+        }
+        Command::Check(args) => inspect::run(args, &settings),
+        Command::Store(StoreCommand::Init) => {
+            let store = open::store(&settings).map_err(anyhow::Error::new)?;
+            let (name, zone) = (open::store_name(&settings), store.zone());
+            print(&format!("{name} is ready; its days are those of {zone}\n"))?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 
-fn missing(command: &str) -> anyhow::Error {
-    anyhow::anyhow!("`{command}` is not in this build")
-}
-
-fn not_yet(command: &str) -> Failure {
-    Failure::Failed(missing(command))
+/// `--vhost` makes no sense where the lines name the vhost.
+fn refuse_vhost_twice(lines: &args::LineOptions) -> Result<(), Failure> {
+    for format in &lines.formats {
+        if let Spec::Format(parsed) = &format.spec
+            && Plan::compile(parsed).is_ok_and(|plan| plan.has_vhost())
+        {
+            return Err(Failure::vhost_given_twice(&format.text));
+        }
+    }
+    Ok(())
 }
 
 /// Says something that is no result. A closed standard error is no reason to stop.

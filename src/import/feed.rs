@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use memchr::memchr_iter;
 use tollkeeper_parsers::format::{self, Detected, Spec};
+use tollkeeper_parsers::plan::Plan;
 
 use super::{Input, Options, Work};
 use crate::account::day::{self, DayNumber};
@@ -24,6 +25,10 @@ use crate::tally::Progress;
 
 /// Lines of a file that detection looks at.
 const SAMPLE_LINES: usize = 200;
+
+/// What is said where all lines of a file go to the row of those that name no site.
+pub const NO_VHOST: &str = "its format names no site, so all of it goes to the row _none; name the site with --vhost \
+     NAME (vhost = \"NAME\" in the config), or log it in the format";
 
 /// What the feed hands on.
 pub enum Fed {
@@ -340,6 +345,14 @@ impl<'f> Feed<'f> {
         }
         let source = SourceRules::new(&formats, input.users, input.vhost.as_deref(), &self.rules.folding)
             .map_err(|(_, error)| NotRead::Error(format!("its format cannot be used: {error}")))?;
+        let names_site = source.plans.iter().any(Plan::has_vhost);
+        if source.vhost.is_some() && names_site && input.vhost_given {
+            let why = "its format names the site in each line, so --vhost cannot be used with it";
+            return Err(NotRead::Error(why.to_owned()));
+        }
+        if source.vhost.is_none() && !names_site && !source.plans.is_empty() {
+            notes.push(NO_VHOST.to_owned());
+        }
         let source = Arc::new(source);
         let stop = Arc::new(AtomicBool::new(false));
         self.current = Some(Current {

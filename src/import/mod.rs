@@ -38,6 +38,8 @@ pub struct Input {
     pub users: Option<Users>,
     /// The site, given on the command line or taken from the file's name.
     pub vhost: Option<String>,
+    /// Whether it was given on the command line: it is then wrong for a format that names the site.
+    pub vhost_given: bool,
 }
 
 /// How to import.

@@ -1,0 +1,252 @@
+//! `tollkeeper check`: tries formats on a log, and gathers what there is to say about both.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use tollkeeper_parsers::format::{Format, Piece, Server, Spec};
+use tollkeeper_parsers::plan::Plan;
+use tollkeeper_parsers::record::{Line, Record};
+use tollkeeper_parsers::time::Time;
+
+use super::args::CheckArgs;
+use super::check::{CheckReport, DirectiveReport, FailedLine, FormatReport, Sample};
+use super::{Failure, Settings, open, refuse_vhost_twice};
+use crate::account::{Rules, SourceRules, credits_user, name};
+use crate::config::Users;
+use crate::config::glob::glob_captures;
+use crate::daemon::clock;
+use crate::import::feed;
+use crate::source::blocks::{Blocks, LastLine};
+use crate::source::content::Hasher;
+use crate::source::open as files;
+use crate::tally::{Progress, Tally};
+
+/// Lines shown as understood.
+const SAMPLES: usize = 5;
+/// Lines shown that do not parse.
+const FAILURES: usize = 5;
+
+/// Runs the command.
+///
+/// # Errors
+/// When config, format or log cannot be used.
+pub fn run(args: &CheckArgs, settings: &Settings) -> Result<ExitCode, Failure> {
+    if args.lines.vhost.is_some() {
+        refuse_vhost_twice(&args.lines)?;
+    }
+    let rules = open::rules_without_store(settings)?;
+    let mut report = CheckReport {
+        config: settings.config_path.as_ref().map(|path| path.display().to_string()),
+        ..CheckReport::default()
+    };
+    report.notes.push(format!(
+        "days of {}, from the time zone database {}",
+        rules.zone,
+        chrono_tz::IANA_TZDB_VERSION
+    ));
+    match &args.log {
+        Some(log) => check_log(&mut report, log, args, settings, &rules)?,
+        None => check_formats(&mut report, args, settings)?,
+    }
+    report.print(args.output)
+}
+
+/// Without a log: what each format means.
+fn check_formats(report: &mut CheckReport, args: &CheckArgs, settings: &Settings) -> Result<(), Failure> {
+    let mut specs = Vec::new();
+    if args.lines.formats.is_empty() {
+        specs.extend(settings.config.file_sources.iter().flat_map(|source| source.formats.clone()));
+    } else {
+        specs = args.lines.specs();
+    }
+    if specs.is_empty() && settings.config_path.is_none() {
+        return Err(Failure::Usage(
+            "there is nothing to check: name a log, a format with --format, or a config with -c".to_owned(),
+        ));
+    }
+    describe(report, &specs);
+    Ok(())
+}
+
+fn check_log(
+    report: &mut CheckReport,
+    log: &Path,
+    args: &CheckArgs,
+    settings: &Settings,
+    rules: &Rules,
+) -> Result<(), Failure> {
+    let shown = log.display().to_string();
+    report.log = Some(shown.clone());
+    let wrong = |error: &dyn std::fmt::Display| Failure::Failed(anyhow::anyhow!("{shown}: {error}"));
+    let stream: Box<dyn std::io::Read + Send> = if log.as_os_str() == "-" {
+        Box::new(std::io::stdin())
+    } else {
+        let (file, _) = files::regular(log).map_err(|error| wrong(&error))?;
+        let packing = files::packing(&file).map_err(|error| wrong(&error))?;
+        files::content(file, packing, 0, Arc::default()).map_err(|error| wrong(&error))?
+    };
+    let source = settings.config.file_sources.iter().find(|source| {
+        let absolute = std::path::absolute(log).unwrap_or_default();
+        source.paths.iter().any(|path| glob_captures(path, &absolute.to_string_lossy()).is_some())
+    });
+    let mut specs = match source {
+        Some(source) if args.lines.formats.is_empty() => source.formats.clone(),
+        _ => args.lines.specs(),
+    };
+    let users = args.lines.users.or(source.and_then(|source| source.users));
+
+    let mut blocks = Blocks::new(stream, Hasher::new(0), LastLine::Counts);
+    let mut block = blocks.next(Vec::new()).map_err(|error| wrong(&error))?;
+    if let Some(first) = &block {
+        for spec in specs.iter_mut().filter(|spec| matches!(spec, Spec::Auto)) {
+            let (detected, why) = feed::detect(&first.bytes).map_err(|why| wrong(&why))?;
+            report.notes.push(why);
+            *spec = detected;
+        }
+    }
+    describe(report, &specs);
+    let mut how = SourceRules::new(&specs, users, args.lines.vhost.as_deref(), &rules.folding)
+        .map_err(|(_, error)| wrong(&error))?;
+    how.gives_up = false;
+
+    let mut tally = Tally::new(rules);
+    let mut progress = Progress::default();
+    let mut lines = 0;
+    while let Some(read) = block.take() {
+        sample(report, &read.bytes, lines, &how, users, rules);
+        let mut outcome = if read.bytes.is_empty() {
+            Tally::pass_over(&progress, read.base, read.covers)
+        } else {
+            tally.read(rules, &how, &mut progress, &read.bytes, read.base, clock())
+        };
+        outcome.accept_held(progress.last_day);
+        for failure in &outcome.failures {
+            if let Some(plan) = how.plans.get(failure.format).filter(|_| report.failures.len() < FAILURES) {
+                let number = lines + failure.line + 1;
+                report.failures.push(FailedLine::new(number, &failure.text, &failure.error, plan));
+            }
+        }
+        if let Some((offset, why)) = outcome.unattributed
+            && report.unattributed == 0
+        {
+            report.notes.push(format!("the line at byte {offset} is charged to nobody: {}", why.reason()));
+        }
+        for (_, balance) in &outcome.balance {
+            report.counted += balance.counted.lines;
+            report.unparsed += balance.unparsed.lines;
+            report.ignored += balance.ignored.lines;
+            report.unattributed += balance.unattributed.lines;
+        }
+        lines = report.counted + report.unparsed + report.ignored + report.unattributed;
+        block = blocks.next(read.bytes).map_err(|error| wrong(&error))?;
+    }
+    report.lines = lines;
+    if lines == 0 {
+        report.notes.push("the log is empty".to_owned());
+    }
+    let names_site = how.plans.iter().any(Plan::has_vhost) || how.vhost.is_some();
+    if !names_site && source.is_none_or(|source| source.vhost.is_none()) && lines > 0 {
+        report.notes.push(feed::NO_VHOST.to_owned());
+    }
+    Ok(())
+}
+
+/// Explains the formats.
+fn describe(report: &mut CheckReport, specs: &[Spec]) {
+    for spec in specs {
+        let Spec::Format(format) = spec else {
+            report.notes.push("auto: the presets are tried on the first lines of each log".to_owned());
+            continue;
+        };
+        // Formats compile: the command line and the config have been checked.
+        let Ok(plan) = Plan::compile(format) else { continue };
+        let text = written(format);
+        let name = format.preset.unwrap_or(server(plan.server())).to_owned();
+        let directives = plan.explain().into_iter().map(|explained| DirectiveReport {
+            text: explained.written,
+            meaning: explained.meaning.to_owned(),
+            note: explained.footnote.map(str::to_owned),
+        });
+        let mut notes: Vec<String> = plan.notes().iter().map(ToString::to_string).collect();
+        if plan.has_user() && !plan.has_status() {
+            notes.push("without the status no user is credited: who was answered with 2xx cannot be told".to_owned());
+        }
+        report.formats.push(FormatReport {
+            name: name.clone(),
+            text,
+            grade: Some(plan.grade()),
+            directives: directives.collect(),
+            notes,
+            better: plan.better(),
+        });
+        report.grade = Some(report.grade.map_or(plan.grade(), |grade| grade.min(plan.grade())));
+        report.format.get_or_insert(name);
+    }
+}
+
+/// The format string, put together again.
+fn written(format: &Format) -> String {
+    let mut text = String::new();
+    for piece in &format.pieces {
+        match piece {
+            Piece::Literal(bytes) => text.push_str(&String::from_utf8_lossy(bytes)),
+            Piece::Directive(directive) => text.push_str(&directive.written),
+        }
+    }
+    text
+}
+
+fn server(server: Server) -> &'static str {
+    match server {
+        Server::Nginx => "nginx",
+        Server::Apache => "apache",
+        Server::Lighttpd => "lighttpd",
+        Server::Either => "nginx or apache",
+    }
+}
+
+/// Shows the first lines as they are understood.
+fn sample(
+    report: &mut CheckReport,
+    bytes: &[u8],
+    before: u64,
+    how: &SourceRules,
+    users: Option<Users>,
+    rules: &Rules,
+) {
+    for (number, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
+        if report.samples.len() >= SAMPLES || number >= 100 {
+            return;
+        }
+        let read = how.plans.iter().find_map(|plan| plan.read(line).ok().map(|read| (plan, read)));
+        if let Some((plan, Line::Record(record))) = read {
+            let vhost = match &record.vhost {
+                Some(logged) => rules.folding.site(&logged.decode()),
+                None if plan.has_vhost() => name::NONE.to_owned(),
+                None => how.vhost.clone().unwrap_or_else(|| name::NONE.to_owned()),
+            };
+            let credited = users != Some(Users::None) && credits_user(record.status);
+            let user = record.user.filter(|_| credited).map(|logged| name::user(&logged.decode()).into_owned());
+            report.samples.push(Sample {
+                line: before + number as u64 + 1,
+                vhost: Some(vhost),
+                user,
+                time: time(&record, rules.zone),
+                bytes_in: record.bytes_in,
+                bytes_out: record.bytes_out,
+                status: record.status,
+            });
+        }
+    }
+}
+
+fn time(record: &Record<'_>, zone: Tz) -> Option<String> {
+    let instant = |seconds| DateTime::<Utc>::from_timestamp(seconds, 0);
+    match record.time? {
+        Time::Instant(seconds) => Some(instant(seconds)?.with_timezone(&zone).to_rfc3339()),
+        Time::Local(seconds) => Some(instant(seconds)?.format("%Y-%m-%dT%H:%M:%S").to_string()),
+    }
+}

@@ -1,0 +1,50 @@
+//! What several commands need before they can begin: the store, and the rules of the config.
+
+use crate::account::Rules;
+use crate::account::class::Classes;
+use crate::config::StoreUrl;
+use crate::daemon;
+use crate::store::sqlite::Sqlite;
+use crate::store::{Store, StoreError};
+
+use super::{Failure, Settings, system_timezone};
+
+/// Opens the store, making it where there is none.
+///
+/// # Errors
+/// When it cannot be used.
+pub fn store(settings: &Settings) -> Result<Box<dyn Store>, StoreError> {
+    let StoreUrl::Sqlite(path) = &settings.store;
+    Ok(Box::new(Sqlite::open(path, settings.timezone, system_timezone())?))
+}
+
+/// Opens the store to read from it; `None`: there is none yet.
+///
+/// # Errors
+/// When it cannot be used.
+pub fn existing_store(settings: &Settings) -> Result<Option<Box<dyn Store>>, StoreError> {
+    let StoreUrl::Sqlite(path) = &settings.store;
+    let store = Sqlite::open_existing(path, settings.timezone)?;
+    Ok(store.map(|store| Box::new(store) as Box<dyn Store>))
+}
+
+/// Where the rows are, in words.
+#[must_use]
+pub fn store_name(settings: &Settings) -> String {
+    let StoreUrl::Sqlite(path) = &settings.store;
+    path.display().to_string()
+}
+
+/// The rules of the config where nothing is stored: with the zone of the store, if there is one.
+///
+/// # Errors
+/// When the store or a side file of the config cannot be used.
+pub fn rules_without_store(settings: &Settings) -> Result<Rules, Failure> {
+    let store = existing_store(settings).map_err(anyhow::Error::new)?;
+    let zone = store.map(|store| store.zone()).or(settings.timezone);
+    Ok(Rules {
+        zone: zone.unwrap_or_else(system_timezone),
+        folding: daemon::folding(&settings.config)?,
+        classes: Classes::new(&settings.config.classes),
+    })
+}
