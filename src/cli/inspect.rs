@@ -19,7 +19,7 @@ use crate::config::Users;
 use crate::config::glob::glob_captures;
 use crate::daemon::clock;
 use crate::import::feed;
-use crate::source::blocks::{Blocks, LastLine};
+use crate::source::blocks::{Blocks, LastLine, SMALL_BLOCK_BYTES};
 use crate::source::content::Hasher;
 use crate::source::open as files;
 use crate::tally::{Progress, Tally};
@@ -98,11 +98,11 @@ fn check_log(
     };
     let users = args.lines.users.or(source.and_then(|source| source.users));
 
-    let mut blocks = Blocks::new(stream, Hasher::new(0), LastLine::Counts);
+    let mut blocks = Blocks::new(stream, Hasher::new(0), LastLine::Counts, SMALL_BLOCK_BYTES);
     let mut block = blocks.next(Vec::new()).map_err(|error| wrong(&error))?;
     if let Some(first) = &block {
         for spec in specs.iter_mut().filter(|spec| matches!(spec, Spec::Auto)) {
-            let (detected, why) = feed::detect(&first.bytes).map_err(|why| wrong(&why))?;
+            let (detected, why) = feed::detect(first.lines()).map_err(|why| wrong(&why))?;
             report.notes.push(why);
             *spec = detected;
         }
@@ -116,11 +116,11 @@ fn check_log(
     let mut progress = Progress::default();
     let mut lines = 0;
     while let Some(read) = block.take() {
-        sample(report, &read.bytes, lines, &how, users, rules);
-        let mut outcome = if read.bytes.is_empty() {
+        sample(report, read.lines(), lines, &how, users, rules);
+        let mut outcome = if read.lines().is_empty() {
             Tally::pass_over(&progress, read.base, read.covers)
         } else {
-            tally.read(rules, &how, &mut progress, &read.bytes, read.base, clock())
+            tally.read(rules, &how, &mut progress, read.lines(), read.base, clock())
         };
         outcome.accept_held(progress.last_day);
         for failure in &outcome.failures {
@@ -141,7 +141,7 @@ fn check_log(
             report.unattributed += balance.unattributed.lines;
         }
         lines = report.counted + report.unparsed + report.ignored + report.unattributed;
-        block = blocks.next(read.bytes).map_err(|error| wrong(&error))?;
+        block = blocks.next(read.into_spare()).map_err(|error| wrong(&error))?;
     }
     report.lines = lines;
     if lines == 0 {

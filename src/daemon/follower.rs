@@ -815,14 +815,14 @@ impl Follower {
 }
 
 fn hash_whole_lines(seed: u64, file: &std::fs::File) -> std::io::Result<Hasher> {
-    use crate::source::blocks::{Blocks, LastLine};
+    use crate::source::blocks::{Blocks, LastLine, SMALL_BLOCK_BYTES};
     use std::io::{Seek as _, SeekFrom};
     let mut stream = file.try_clone()?;
     stream.seek(SeekFrom::Start(0))?;
-    let mut blocks = Blocks::new(stream, Hasher::new(seed), LastLine::Waits);
+    let mut blocks = Blocks::new(stream, Hasher::new(seed), LastLine::Waits, SMALL_BLOCK_BYTES);
     let mut spare = Vec::new();
     while let Some(block) = blocks.next(spare)? {
-        spare = block.bytes;
+        spare = block.into_spare();
     }
     Ok(blocks.into_hasher())
 }

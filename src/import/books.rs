@@ -157,15 +157,12 @@ impl<'s> Books<'s> {
         });
     }
 
-    /// The next block of it has been walked; `ledger` holds its sums, and is emptied.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub fn walked(&mut self, walked: Walked, ledger: &mut Ledger, meter: &Meter) -> Result<Pass, ImportError> {
-        let Some(current) = &mut self.current else { return Ok(Pass::Done) };
+    /// The next block of it has been walked. What it came to is booked by the next call of
+    /// [`Books::take_in`]; `false`: the block is not to be counted, and neither are its sums.
+    pub fn walked(&mut self, walked: &Walked, meter: &Meter) -> bool {
+        let Some(current) = &mut self.current else { return false };
         if current.gave_up.is_some() {
-            drop(std::mem::take(ledger));
-            return Ok(Pass::Done);
+            return false;
         }
         let carried = current.progress.run - walked.began.run.min(current.progress.run);
         let run = carried + if walked.outcome.any_parsed { walked.outcome.leading_run } else { walked.progress.run };
@@ -181,27 +178,41 @@ impl<'s> Books<'s> {
         if run >= most && walked.outcome.does_not_fit.is_none() {
             // The run began in an earlier block; this one is left unread.
             current.give_up(walked.base, run);
-            drop(std::mem::take(ledger));
-            return Ok(Pass::Done);
+            return false;
         }
         if let Some(start) = walked.outcome.does_not_fit {
             current.give_up(start.max(walked.base), walked.progress.run);
         }
         meter.lines.fetch_add(walked.outcome.lines(), Ordering::Relaxed);
-        let sums = if current.start.whole { &mut current.ledger } else { &mut self.batch.ledger };
-        sums.absorb(ledger);
-        current.take_in(&walked);
-        if !current.start.whole || current.ledger.len() > MAX_WAITING_ACCOUNTS {
+        current.walked(walked);
+        true
+    }
+
+    /// Whether the sums are to be taken in now, if there are so many in the walker's ledger.
+    #[must_use]
+    pub fn is_due(&self, accounts: usize) -> bool {
+        accounts >= MAX_BATCH_ACCOUNTS || self.flushed.elapsed() >= MAX_BATCH_AGE
+    }
+
+    /// Takes in the sums of all that was walked since the last time; `ledger` is emptied.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn take_in(&mut self, ledger: &mut Ledger) -> Result<Pass, ImportError> {
+        self.sums(ledger);
+        if self.current.as_ref().is_some_and(|current| !current.start.whole || current.ledger.len() > MAX_WAITING_ACCOUNTS)
+        {
             self.settle();
         }
         self.flush_if_due()
     }
 
-    /// The file has ended.
+    /// The file has ended; `ledger` holds what has not been taken in of it.
     ///
     /// # Errors
     /// When the store fails.
-    pub fn end(&mut self, end: End) -> Result<Pass, ImportError> {
+    pub fn end(&mut self, end: End, ledger: &mut Ledger) -> Result<Pass, ImportError> {
+        self.sums(ledger);
         let report = &mut self.summary.files[end.index];
         report.notes.extend(end.notes);
         report.partial = end.partial;
@@ -312,6 +323,14 @@ impl<'s> Books<'s> {
         if full || self.flushed.elapsed() >= MAX_BATCH_AGE { self.flush() } else { Ok(Pass::Done) }
     }
 
+    fn sums(&mut self, ledger: &mut Ledger) {
+        match &mut self.current {
+            Some(current) if current.start.whole => current.ledger.absorb(ledger),
+            Some(_) => self.batch.ledger.absorb(ledger),
+            None => {}
+        }
+    }
+
     /// Puts what has been read of the current file into the batch, with the position that covers it.
     fn settle(&mut self) {
         let Some(current) = &mut self.current else { return };
@@ -319,7 +338,9 @@ impl<'s> Books<'s> {
             return;
         }
         let batch = &mut self.batch;
-        batch.ledger.absorb(&mut current.ledger);
+        if current.start.whole {
+            batch.ledger.absorb(&mut current.ledger);
+        }
         let report = batch.reports.entry(current.index).or_default();
         for (day, balance) in std::mem::take(&mut current.balance) {
             report.add(&balance);
@@ -397,7 +418,7 @@ impl Current {
         ));
     }
 
-    fn take_in(&mut self, walked: &Walked) {
+    fn walked(&mut self, walked: &Walked) {
         let outcome = &walked.outcome;
         let undated = self.progress.last_day.or(outcome.first_day).unwrap_or(self.fallback_day);
         for (day, balance) in &outcome.balance {

@@ -15,7 +15,7 @@ use super::{Input, Options, Work};
 use crate::account::day::{self, DayNumber};
 use crate::account::{Rules, SourceRules};
 use crate::recognise::{self, Candidates, Epochs};
-use crate::source::blocks::{Block, Blocks, LastLine};
+use crate::source::blocks::{Block, Blocks, LARGE_BLOCK_BYTES, LastLine, SMALL_BLOCK_BYTES};
 use crate::source::content::{Fingerprint, Hasher, hash};
 use crate::source::identity::{Once, decide_once};
 use crate::source::open::{self, Packing};
@@ -259,7 +259,7 @@ impl<'f> Feed<'f> {
         };
         let stream: Box<dyn Read + Send> = Box::new(Metered { inner: io::stdin(), read: Arc::clone(&self.read) });
         let fallback = self.day_of(self.options.now);
-        self.begin(index, input, start, Blocks::new(stream, hasher, LastLine::Counts), Vec::new(), fallback)
+        self.begin(index, input, start, Blocks::new(stream, hasher, LastLine::Counts, self.block_bytes()), Vec::new(), fallback)
     }
 
     fn open_file(
@@ -316,7 +316,7 @@ impl<'f> Feed<'f> {
         let stream = open::content(file, packing, hasher.offset(), Arc::clone(&self.read))?;
         let modified = metadata.modified().ok().and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
         let fallback = self.day_of(modified.map_or(self.options.now, |since| since.as_secs().cast_signed()));
-        self.begin(index, input, start, Blocks::new(stream, hasher, last_line), notes, fallback)
+        self.begin(index, input, start, Blocks::new(stream, hasher, last_line, self.block_bytes()), notes, fallback)
     }
 
     fn begin(
@@ -332,7 +332,7 @@ impl<'f> Feed<'f> {
         let mut first = None;
         if formats.iter().any(|spec| matches!(spec, Spec::Auto)) {
             first = blocks.next(Vec::new())?;
-            let sample = first.as_ref().map_or(&[][..], |block| block.bytes.as_slice());
+            let sample = first.as_ref().map_or(&[][..], Block::lines);
             if !sample.is_empty() {
                 let (detected, note) = detect(sample).map_err(NotRead::Error)?;
                 notes.push(note);
@@ -415,6 +415,10 @@ impl<'f> Feed<'f> {
             Some(store) => self.epochs.look(store, scope),
             None => Ok(0),
         }
+    }
+
+    fn block_bytes(&self) -> usize {
+        if self.options.threads <= 1 { SMALL_BLOCK_BYTES } else { LARGE_BLOCK_BYTES }
     }
 
     fn seed(&self) -> u64 {

@@ -177,18 +177,18 @@ pub struct Walked {
 }
 
 /// Walks a block; what is summed goes to the tally's ledger.
-fn walk(tally: &mut Tally, rules: &Rules, work: &mut Work, now: i64) -> Walked {
+fn walk(tally: &mut Tally, rules: &Rules, work: &Work, now: i64) -> Walked {
     let block = &work.block;
     let mut progress = work.progress;
     let mut print = block.print;
-    let outcome = if block.bytes.is_empty() && block.covers > 0 {
+    let outcome = if block.lines().is_empty() {
         Tally::pass_over(&progress, block.base, block.covers)
     } else {
-        let mut outcome = tally.read(rules, &work.source, &mut progress, &block.bytes, block.base, now);
+        let mut outcome = tally.read(rules, &work.source, &mut progress, block.lines(), block.base, now);
         match outcome.does_not_fit {
             Some(start) => {
                 let mut hasher = block.before.clone();
-                hasher.update(&block.bytes[..(start.max(block.base) - block.base) as usize]);
+                hasher.update(&block.lines()[..(start.max(block.base) - block.base) as usize]);
                 print = hasher.fingerprint();
             }
             None => outcome.accept_held(progress.last_day),
@@ -217,11 +217,12 @@ fn on_one_thread(
                 if let Some(progress) = books.progress() {
                     work.progress = progress;
                 }
-                let walked = walk(&mut tally, rules, &mut work, options.now);
-                spare = work.block.bytes;
-                books.walked(walked, &mut tally.ledger, meter)?
+                let walked = walk(&mut tally, rules, &work, options.now);
+                spare = work.block.into_spare();
+                books.walked(&walked, meter);
+                if books.is_due(tally.ledger.len()) { books.take_in(&mut tally.ledger)? } else { Pass::Done }
             }
-            Fed::End(end) => books.end(end)?,
+            Fed::End(end) => books.end(end, &mut tally.ledger)?,
             Fed::Barrier => books.flush()?,
             Fed::Failed(error) => return Err(error.into()),
         };
@@ -268,11 +269,11 @@ fn on_threads(
                 let mut tally = Tally::new(rules);
                 loop {
                     let work = take_work.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                    let Ok((number, mut work)) = work else { return };
-                    let walked = walk(&mut tally, rules, &mut work, options.now);
+                    let Ok((number, work)) = work else { return };
+                    let walked = walk(&mut tally, rules, &work, options.now);
                     let ledger = std::mem::take(&mut tally.ledger);
                     tally.forget_names();
-                    let _ = give_spare.send(std::mem::take(&mut work.block.bytes));
+                    let _ = give_spare.send(work.block.into_spare());
                     if tell.send((number, Told::Walked(Box::new((walked, ledger))))).is_err() {
                         return;
                     }
@@ -331,13 +332,13 @@ fn keep_books(
             let pass = match told {
                 Told::Walked(walked) => {
                     let (walked, mut ledger) = *walked;
-                    books.walked(walked, &mut ledger, meter)?
+                    if books.walked(&walked, meter) { books.take_in(&mut ledger)? } else { Pass::Done }
                 }
                 Told::Fed(Fed::Open(file)) => {
                     books.open(*file);
                     Pass::Done
                 }
-                Told::Fed(Fed::End(end)) => books.end(end)?,
+                Told::Fed(Fed::End(end)) => books.end(end, &mut Ledger::default())?,
                 Told::Fed(Fed::Barrier) => {
                     let pass = books.flush()?;
                     let _ = pass_barrier.send(());

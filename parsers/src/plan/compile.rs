@@ -63,7 +63,9 @@ pub(super) fn compile(format: &Format) -> Result<Plan, FormatError> {
         status: takes(|take| matches!(take, Take::Status)),
         ..chosen.reads
     };
-    let tells_http2 = format.server == Server::Lighttpd && is_request && reads.status;
+    // A preset that several servers write may be lighttpd's too; no other server answers with 100 alone.
+    let is_lighttpd = matches!(format.server, Server::Lighttpd | Server::Either);
+    let tells_http2 = is_lighttpd && is_request && reads.status;
     if format.server == Server::Lighttpd && !tells_http2 {
         notes.push(Note::Http2CountedTwice);
     }
