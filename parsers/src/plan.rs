@@ -178,10 +178,12 @@ enum End {
     Time,
     /// It is as long as its bytes are of this set.
     Run(crate::format::ByteSet),
+    /// It is digits, or a dash.
+    Count,
     /// The first such byte, which stands at this index of the literal, ends it.
     Byte(Anchor),
     /// It ends before the literal at the end of the line.
-    LineEnd,
+    Line,
     /// It holds bytes of the literal itself: what follows is found from behind.
     Region(Box<Region>),
 }

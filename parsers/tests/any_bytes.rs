@@ -3,17 +3,21 @@
 use std::net::Ipv6Addr;
 
 use proptest::prelude::*;
-use tollkeeper_parsers::format::{PRESETS, Spec, detect};
+use tollkeeper_parsers::format::{Spec, detect};
 use tollkeeper_parsers::framing::{Framed, Lines, Rest};
 use tollkeeper_parsers::host::{self, Host};
 use tollkeeper_parsers::plan::Plan;
 use tollkeeper_parsers::record::Line;
+use tollkeeper_parsers::size;
 use tollkeeper_parsers::text::{self, Escape};
 use tollkeeper_parsers::time::{self, Parts, Pattern, Time};
-use tollkeeper_parsers::size;
 
 const FORMATS: &[&str] = &[
-    "common", "combined", "vhost_combined", "combinedio", "lighttpd",
+    "common",
+    "combined",
+    "vhost_combined",
+    "combinedio",
+    "lighttpd",
     r#"nginx:escape=json '{"t":"$time_iso8601","h":"$host","u":"$remote_user","o":$bytes_sent}'"#,
     "nginx:escape=none '$msec $bytes_sent $remote_user'",
     "nginx:$msec $bytes_sent $upstream_addr $http_cookie $uri $upstream_response_time $status",
@@ -23,19 +27,44 @@ const FORMATS: &[&str] = &[
 ];
 
 fn plans() -> Vec<Plan> {
-    FORMATS.iter().map(|format| match Spec::parse(format) {
-        Ok(Spec::Format(parsed)) => Plan::compile(&parsed).unwrap_or_else(|error| panic!("{format}: {error}")),
-        other => panic!("{format}: {other:?}"),
-    }).collect()
+    FORMATS
+        .iter()
+        .map(|format| match Spec::parse(format) {
+            Ok(Spec::Format(parsed)) => {
+                Plan::compile(&parsed).unwrap_or_else(|error| panic!("{format}: {error}"))
+            }
+            other => panic!("{format}: {other:?}"),
+        })
+        .collect()
 }
 
 /// Lines that are nearly right, and bytes that are not.
 fn line() -> impl Strategy<Value = Vec<u8>> {
     let part = prop::sample::select(vec![
-        &b"127.0.0.1"[..], b" ", b" ", b"-", b"[22/Nov/2026:08:23:11 +0000]", b"\"", b"\"\"", b"\\", b"GET / HTTP/1.1",
-        b"200", b"5", b"a.example:80", b"{\"t\":\"", b"2026-11-22T08:23:11+00:00", b"\",\"h\":\"", b"1795335791.215", b"#",
-        b"[Sunday 22/November/2026:08:23:11.214 +0000 UTC]", b"99999999999999999999999", b"\xff", b"\0", b"\r",
-    ]).prop_map(<[u8]>::to_vec);
+        &b"127.0.0.1"[..],
+        b" ",
+        b" ",
+        b"-",
+        b"[22/Nov/2026:08:23:11 +0000]",
+        b"\"",
+        b"\"\"",
+        b"\\",
+        b"GET / HTTP/1.1",
+        b"200",
+        b"5",
+        b"a.example:80",
+        b"{\"t\":\"",
+        b"2026-11-22T08:23:11+00:00",
+        b"\",\"h\":\"",
+        b"1795335791.215",
+        b"#",
+        b"[Sunday 22/November/2026:08:23:11.214 +0000 UTC]",
+        b"99999999999999999999999",
+        b"\xff",
+        b"\0",
+        b"\r",
+    ])
+    .prop_map(<[u8]>::to_vec);
     prop_oneof![
         3 => prop::collection::vec(part, 0..30).prop_map(|parts| parts.concat()),
         1 => prop::collection::vec(any::<u8>(), 0..200),
@@ -213,7 +242,20 @@ fn civil(mut day: i64) -> (i64, usize, i64) {
         day -= length;
         year += 1;
     }
-    for (month, length) in (1..).zip([31, 28 + i64::from(is_leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]) {
+    for (month, length) in (1..).zip([
+        31,
+        28 + i64::from(is_leap(year)),
+        31,
+        30,
+        31,
+        30,
+        31,
+        31,
+        30,
+        31,
+        30,
+        31,
+    ]) {
         if day < length {
             return (year, month, day + 1);
         }

@@ -153,7 +153,10 @@ impl Dialect {
     }
 
     fn format(self, text: &str) -> Option<Format> {
-        let quoted = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\'', "\\'");
+        let quoted = text
+            .replace('\\', "\\\\")
+            .replace('"', "\\\"")
+            .replace('\'', "\\'");
         let spec = match self {
             Self::Nginx => format!("nginx:log_format x '{quoted}';"),
             Self::NginxJson => format!("nginx:log_format x escape=json '{quoted}';"),
@@ -203,7 +206,10 @@ fn host() -> impl Strategy<Value = Vec<u8>> {
         Just(b"::1".to_vec()),
         Just(b"[::1]".to_vec()),
         hostile().prop_map(|bytes| {
-            let kept: Vec<u8> = bytes.into_iter().filter(|&byte| byte > b' ' && byte != 0x7f).collect();
+            let kept: Vec<u8> = bytes
+                .into_iter()
+                .filter(|&byte| byte > b' ' && byte != 0x7f)
+                .collect();
             if kept.is_empty() { b"h".to_vec() } else { kept }
         }),
     ]
@@ -211,8 +217,29 @@ fn host() -> impl Strategy<Value = Vec<u8>> {
 
 fn literal() -> impl Strategy<Value = &'static str> {
     prop::sample::select(vec![
-        " ", " ", " ", "\" \"", " \"", "\" ", "\"", "|", "\t", " [", "] ", ",\"o\":", "\",\"u\":\"", ":", " - ", "x", "-",
-        "'", "{", "\\ ", "", "22", " \" ",
+        " ",
+        " ",
+        " ",
+        "\" \"",
+        " \"",
+        "\" ",
+        "\"",
+        "|",
+        "\t",
+        " [",
+        "] ",
+        ",\"o\":",
+        "\",\"u\":\"",
+        ":",
+        " - ",
+        "x",
+        "-",
+        "'",
+        "{",
+        "\\ ",
+        "",
+        "22",
+        " \" ",
     ])
 }
 
@@ -248,9 +275,14 @@ fn drawn() -> impl Strategy<Value = Drawn> {
                 .map(|(index, &(written, kind))| {
                     let is_text = matches!(kind, Kind::User | Kind::Request | Kind::Header);
                     let before_is_text = index > 0
-                        && matches!(order[index - 1].1, Kind::User | Kind::Request | Kind::Header);
+                        && matches!(
+                            order[index - 1].1,
+                            Kind::User | Kind::Request | Kind::Header
+                        );
                     let literal = match (before_is_text, is_text) {
                         _ if !quoted[index] => literals[index],
+                        (_, true) if index == 0 => "\"",
+                        _ if index == 0 => "",
                         (true, true) => "\" \"",
                         (true, false) => "\" ",
                         (false, true) => " \"",
@@ -260,14 +292,35 @@ fn drawn() -> impl Strategy<Value = Drawn> {
                 })
                 .collect();
             (
-                (Just(dialect), Just(pieces), literal()),
+                (
+                    Just(dialect),
+                    Just(pieces),
+                    prop_oneof![Just("\""), Just(""), literal()],
+                ),
                 host(),
-                (prop::option::of(hostile()), prop::option::of(hostile()), prop::option::of(hostile())),
-                (prop::option::of(any::<u64>()), prop::option::of(any::<u64>()), 0_u16..1000),
+                (
+                    prop::option::of(hostile()),
+                    prop::option::of(hostile()),
+                    prop::option::of(hostile()),
+                ),
+                (
+                    prop::option::of(any::<u64>()),
+                    prop::option::of(any::<u64>()),
+                    0_u16..1000,
+                ),
             )
-                .prop_map(|((dialect, pieces, last), vhost, (user, request, header), numbers)| Drawn {
-                    dialect, pieces, last, vhost, user, request, header, numbers,
-                })
+                .prop_map(
+                    |((dialect, pieces, last), vhost, (user, request, header), numbers)| Drawn {
+                        dialect,
+                        pieces,
+                        last,
+                        vhost,
+                        user,
+                        request,
+                        header,
+                        numbers,
+                    },
+                )
         })
     })
 }
@@ -282,7 +335,8 @@ fn render(drawn: &Drawn) -> Vec<u8> {
             Some(value) => dialect.escape(value),
             None => dialect.absent(*kind).into(),
         };
-        let number = |number: Option<u64>| number.map_or("-".to_owned(), |number| number.to_string());
+        let number =
+            |number: Option<u64>| number.map_or("-".to_owned(), |number| number.to_string());
         let value = match kind {
             Kind::Vhost => dialect.escape(&drawn.vhost),
             Kind::User => client(&drawn.user),
@@ -307,14 +361,20 @@ static READ: AtomicUsize = AtomicUsize::new(0);
 static REFUSED: AtomicUsize = AtomicUsize::new(0);
 
 fn check(drawn: &Drawn) -> Result<(), TestCaseError> {
-    let mut text: String = drawn.pieces.iter().flat_map(|(literal, written, _)| [*literal, *written]).collect();
+    let mut text: String = drawn
+        .pieces
+        .iter()
+        .flat_map(|(literal, written, _)| [*literal, *written])
+        .collect();
     text.push_str(drawn.last);
     // What a bare format would be read as something else by.
     if drawn.dialect != Dialect::NginxNone && text.trim() != text || text.contains("\\\"") {
         return Ok(());
     }
     let bare = matches!(drawn.dialect, Dialect::Apache | Dialect::Lighttpd);
-    let in_quotes = ['"', '\''].iter().any(|&quote| text.starts_with(quote) && text.ends_with(quote));
+    let in_quotes = ['"', '\'']
+        .iter()
+        .any(|&quote| text.starts_with(quote) && text.ends_with(quote));
     if bare && (in_quotes || text.contains('\\')) {
         return Ok(());
     }
@@ -322,11 +382,22 @@ fn check(drawn: &Drawn) -> Result<(), TestCaseError> {
         return Ok(());
     }
     // A variable's name would go on with what follows it.
-    let runs_on = drawn.pieces.iter().skip(1).map(|(literal, ..)| *literal).chain([drawn.last]);
-    if drawn.dialect.directives() == NGINX && runs_on.clone().any(|literal| literal.starts_with(['x', '2'])) {
+    let runs_on = drawn
+        .pieces
+        .iter()
+        .skip(1)
+        .map(|(literal, ..)| *literal)
+        .chain([drawn.last]);
+    if drawn.dialect.directives() == NGINX
+        && runs_on
+            .clone()
+            .any(|literal| literal.starts_with(['x', '2']))
+    {
         return Ok(());
     }
-    let Some(format) = drawn.dialect.format(&text) else { return Ok(()) };
+    let Some(format) = drawn.dialect.format(&text) else {
+        return Ok(());
+    };
     let Ok(plan) = Plan::compile(&format) else {
         REFUSED.fetch_add(1, Ordering::Relaxed);
         return Ok(());
@@ -339,24 +410,61 @@ fn check(drawn: &Drawn) -> Result<(), TestCaseError> {
     }
     let record = match plan.read(&line) {
         Ok(Line::Record(record)) => record,
-        other => return Err(TestCaseError::fail(format!("{text}\n{}\n{other:?}", line.escape_ascii()))),
+        other => {
+            return Err(TestCaseError::fail(format!(
+                "{text}\n{}\n{other:?}",
+                line.escape_ascii()
+            )));
+        }
     };
     let has = |wanted: Kind| drawn.pieces.iter().any(|(.., kind)| *kind == wanted);
     let decoded = |logged: Option<Logged<'_>>| logged.map(|logged| logged.decode().into_owned());
     // A client cannot make a name of a dash: the server writes the same for none.
     let sent = |value: &[u8]| (value != b"-").then(|| value.to_vec());
     let shown = || format!("{text}\n{}", line.escape_ascii());
-    prop_assert_eq!(decoded(record.vhost), sent(&drawn.vhost).filter(|_| has(Kind::Vhost)), "{}", shown());
-    let user = drawn.user.as_deref().and_then(sent).filter(|_| has(Kind::User));
+    prop_assert_eq!(
+        decoded(record.vhost),
+        sent(&drawn.vhost).filter(|_| has(Kind::Vhost)),
+        "{}",
+        shown()
+    );
+    let user = drawn
+        .user
+        .as_deref()
+        .and_then(sent)
+        .filter(|_| has(Kind::User));
     prop_assert_eq!(decoded(record.user), user, "{}", shown());
-    let dash = if drawn.dialect.directives() == LIGHTTPD { Some(0) } else { None };
-    let bytes_in = if has(Kind::In) { drawn.numbers.0.or(dash) } else { Some(0) };
+    let dash = if drawn.dialect.directives() == LIGHTTPD {
+        Some(0)
+    } else {
+        None
+    };
+    let bytes_in = if has(Kind::In) {
+        drawn.numbers.0.or(dash)
+    } else {
+        Some(0)
+    };
     prop_assert_eq!(record.bytes_in, bytes_in, "{}", shown());
     prop_assert_eq!(record.bytes_out, drawn.numbers.1.or(dash), "{}", shown());
-    prop_assert_eq!(record.status, Some(drawn.numbers.2).filter(|_| has(Kind::Status)), "{}", shown());
-    prop_assert_eq!(record.time, Some(Time::Instant(1_795_335_791)), "{}", shown());
+    prop_assert_eq!(
+        record.status,
+        Some(drawn.numbers.2).filter(|_| has(Kind::Status)),
+        "{}",
+        shown()
+    );
+    prop_assert_eq!(
+        record.time,
+        Some(Time::Instant(1_795_335_791)),
+        "{}",
+        shown()
+    );
     if has(Kind::Request) {
-        let request = drawn.request.clone().and_then(|request| request.split(|&byte| byte == b' ').next().map(<[u8]>::to_vec));
+        let request = drawn.request.clone().and_then(|request| {
+            request
+                .split(|&byte| byte == b' ')
+                .next()
+                .map(<[u8]>::to_vec)
+        });
         if let Some(method) = decoded(record.method) {
             prop_assert_eq!(Some(method), request, "{}", shown());
         }
@@ -366,7 +474,10 @@ fn check(drawn: &Drawn) -> Result<(), TestCaseError> {
 
 #[test]
 fn what_servers_write_is_what_is_read() {
-    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(6000);
+    let cases = std::env::var("PROPTEST_CASES")
+        .ok()
+        .and_then(|cases| cases.parse().ok())
+        .unwrap_or(6000);
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
         cases,
         failure_persistence: None,
@@ -375,6 +486,12 @@ fn what_servers_write_is_what_is_read() {
     if let Err(error) = runner.run(&drawn(), |drawn| check(&drawn)) {
         panic!("{error}");
     }
-    let (read, refused) = (READ.load(Ordering::Relaxed), REFUSED.load(Ordering::Relaxed));
-    assert!(read * 20 > refused, "only {read} formats compiled, {refused} were refused");
+    let (read, refused) = (
+        READ.load(Ordering::Relaxed),
+        REFUSED.load(Ordering::Relaxed),
+    );
+    assert!(
+        read * 20 > refused,
+        "only {read} formats compiled, {refused} were refused"
+    );
 }

@@ -233,7 +233,8 @@ type ServerParser = fn(&[u8], usize) -> Result<Format, FormatError>;
 
 /// Widens an error's span to whole characters.
 fn on_characters(mut error: FormatError, text: &str) -> FormatError {
-    error.span = text.floor_char_boundary(error.span.start)..text.ceil_char_boundary(error.span.end);
+    error.span =
+        text.floor_char_boundary(error.span.start)..text.ceil_char_boundary(error.span.end);
     error
 }
 

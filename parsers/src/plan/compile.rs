@@ -244,16 +244,14 @@ fn note_dropped(
 impl Field {
     /// Makes one field of two and of what stands between them.
     fn join(&mut self, right: Self, take: Take) {
-        let plain = |field: &Self| !field.bytes.contains(b'"') && !field.bytes.contains(b'\\');
+        let is_plain = |bytes: &ByteSet| !bytes.contains(b'"') && !bytes.contains(b'\\');
+        let hides_quotes = |field: &Self| field.escaped || is_plain(&field.bytes);
         let between = self
             .literal
             .iter()
             .fold(ByteSet::EMPTY, |set, &byte| set.with(byte));
-        let no_quotes_between = !between.contains(b'"') && !between.contains(b'\\');
-        self.escaped = (self.escaped || right.escaped)
-            && (self.escaped || plain(self))
-            && (right.escaped || plain(&right))
-            && no_quotes_between;
+        let both_hide = hides_quotes(self) && hides_quotes(&right) && is_plain(&between);
+        self.escaped = both_hide && (self.escaped || right.escaped);
         // Two bare quotes in the middle of a field would not be seen.
         self.escaped &= !right.empty_is_quotes;
         self.bytes = self.bytes.union(right.bytes).union(between);
@@ -297,7 +295,7 @@ fn step(
     if field.literal.is_empty() {
         // `join_adjacent` has seen to it that a run of its bytes ends where the next field starts.
         let end = if rest.is_empty() {
-            End::LineEnd
+            End::Line
         } else {
             End::Run(field.bytes)
         };
@@ -305,12 +303,12 @@ fn step(
     }
     let is_count = field.bytes == ByteSet::COUNT && !field.bytes.contains(field.literal[0]);
     if is_count {
-        return Ok(field.ends(End::Run(ByteSet::COUNT)));
+        return Ok(field.ends(End::Count));
     }
     loop {
         let (behind, anchor) = nearest_anchor(&field, rest);
         if behind == 0 {
-            return Ok(field.ends(anchor.map_or(End::LineEnd, End::Byte)));
+            return Ok(field.ends(anchor.map_or(End::Line, End::Byte)));
         }
         let fields = || std::iter::once(&field).chain(rest.iter());
         let starts: Vec<Option<Start>> = fields()

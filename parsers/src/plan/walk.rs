@@ -87,7 +87,7 @@ fn walk<'l>(plan: &Plan, line: &'l [u8]) -> Result<Line<'l>, LineError> {
 fn literal(line: &[u8], at: usize, literal: &[u8], after: u16) -> Result<usize, LineError> {
     let end = at + literal.len();
     match line.get(at..end) {
-        Some(found) if found == literal => Ok(end),
+        Some(found) if is_same(found, literal) => Ok(end),
         _ => {
             let rest = line.get(at..).unwrap_or_default();
             let common = rest.iter().zip(literal).take_while(|(a, b)| a == b).count();
@@ -97,6 +97,12 @@ fn literal(line: &[u8], at: usize, literal: &[u8], after: u16) -> Result<usize, 
             })
         }
     }
+}
+
+/// Literals are a few bytes long: a loop takes a third of the time that a call of memcmp takes.
+#[inline]
+fn is_same(found: &[u8], literal: &[u8]) -> bool {
+    found.len() == literal.len() && found.iter().zip(literal).all(|(a, b)| a == b)
 }
 
 /// The first byte of the anchor's kind from `from`.
@@ -130,13 +136,18 @@ impl Step {
         let from = if is_quotes { at + 2 } else { at };
         let end = match &self.end {
             End::Byte(anchor) => self.find_end(line, from, *anchor)?,
+            End::Count => {
+                let rest = &line[from..];
+                let is_count = |byte: &&u8| byte.is_ascii_digit() || **byte == b'-';
+                from + rest.iter().take_while(is_count).count()
+            }
             End::Run(bytes) => {
                 from + line[from..]
                     .iter()
                     .take_while(|&&byte| bytes.contains(byte))
                     .count()
             }
-            End::LineEnd => self.line_end(line, from)?,
+            End::Line => self.line_end(line, from)?,
             End::Time => {
                 let length = reading.open_time(&self.take, line, at)?;
                 return literal(line, at + length, &self.literal, self.directive + 1);
@@ -225,7 +236,7 @@ impl Behind {
             .checked_sub(self.literal.len())
             .filter(|&before| before >= from);
         match before {
-            Some(before) if line[before..start] == *self.literal => Ok(start),
+            Some(before) if is_same(&line[before..start], &self.literal) => Ok(start),
             Some(before) => Err(error(before)),
             None => Err(error(from)),
         }
@@ -262,9 +273,16 @@ impl<'l> Reading<'l> {
             }
             Take::Status => self.record.status = status(field, start)?,
             Take::Vhost(escape) => self.record.vhost = logged(field, *escape),
-            Take::User { escape, empty_is_quotes } => {
+            Take::User {
+                escape,
+                empty_is_quotes,
+            } => {
                 let is_empty = *empty_is_quotes && field == b"\"\"";
-                self.record.user = if is_empty { None } else { logged(field, *escape) };
+                self.record.user = if is_empty {
+                    None
+                } else {
+                    logged(field, *escape)
+                };
             }
             Take::Client => {
                 self.record.client = Some(field).filter(|field| !matches!(*field, b"" | b"-"));
@@ -392,6 +410,26 @@ fn logged(bytes: &[u8], escape: Escape) -> Option<Logged<'_>> {
 /// A whole number; beyond 64 bits it is the largest that there is.
 #[inline]
 fn number(field: &[u8], start: usize) -> Result<u64, LineError> {
+    // Nineteen digits always fit.
+    if field.len() > 19 {
+        return large_number(field, start);
+    }
+    let mut value: u64 = 0;
+    for (index, &byte) in field.iter().enumerate() {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return Err(LineError {
+                at: start + index,
+                expected: Expected::Number,
+            });
+        }
+        value = value * 10 + u64::from(digit);
+    }
+    Ok(value)
+}
+
+#[cold]
+fn large_number(field: &[u8], start: usize) -> Result<u64, LineError> {
     let mut value: u64 = 0;
     for (index, &byte) in field.iter().enumerate() {
         let digit = byte.wrapping_sub(b'0');

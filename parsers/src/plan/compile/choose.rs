@@ -125,7 +125,10 @@ fn take(directive: &Directive) -> Take {
     let escape = directive.escape;
     match directive.meaning {
         Meaning::Vhost { .. } => Take::Vhost(escape),
-        Meaning::User => Take::User { escape, empty_is_quotes: directive.empty_is_quotes },
+        Meaning::User => Take::User {
+            escape,
+            empty_is_quotes: directive.empty_is_quotes,
+        },
         Meaning::Client { .. } => Take::Client,
         Meaning::Bytes {
             count,
