@@ -59,13 +59,33 @@ impl Ledger {
 
     /// Adds to an account.
     pub fn add(&mut self, day: DayNumber, vhost: NameId, user: NameId, amount: Amount) {
-        add(&self.hasher, &mut self.entries, &mut self.by_key, Entry { day, vhost, part: user, amount });
+        add(
+            &self.hasher,
+            &mut self.entries,
+            &mut self.by_key,
+            Entry {
+                day,
+                vhost,
+                part: user,
+                amount,
+            },
+        );
     }
 
     /// Adds to a class of a vhost's clients.
     pub fn add_class(&mut self, day: DayNumber, vhost: NameId, class: u16, amount: Amount) {
         let part = NameId(u32::from(class));
-        add(&self.hasher, &mut self.classes, &mut self.by_class, Entry { day, vhost, part, amount });
+        add(
+            &self.hasher,
+            &mut self.classes,
+            &mut self.by_class,
+            Entry {
+                day,
+                vhost,
+                part,
+                amount,
+            },
+        );
     }
 
     /// Accounts and days with something to flush.
@@ -96,18 +116,33 @@ impl Ledger {
         let mut renumbered = vec![None; other.names.texts.len()];
         let mut rename = |names: &mut Names, hasher: &RandomState, id: NameId| -> NameId {
             match renumbered.get_mut(id.0 as usize) {
-                Some(slot) => *slot.get_or_insert_with(|| names.intern(hasher, &other.names.texts[id.0 as usize])),
+                Some(slot) => *slot
+                    .get_or_insert_with(|| names.intern(hasher, &other.names.texts[id.0 as usize])),
                 None => id,
             }
         };
         for entry in other.entries.drain(..) {
             let vhost = rename(&mut self.names, &self.hasher, entry.vhost);
             let part = rename(&mut self.names, &self.hasher, entry.part);
-            add(&self.hasher, &mut self.entries, &mut self.by_key, Entry { vhost, part, ..entry });
+            add(
+                &self.hasher,
+                &mut self.entries,
+                &mut self.by_key,
+                Entry {
+                    vhost,
+                    part,
+                    ..entry
+                },
+            );
         }
         for entry in other.classes.drain(..) {
             let vhost = rename(&mut self.names, &self.hasher, entry.vhost);
-            add(&self.hasher, &mut self.classes, &mut self.by_class, Entry { vhost, ..entry });
+            add(
+                &self.hasher,
+                &mut self.classes,
+                &mut self.by_class,
+                Entry { vhost, ..entry },
+            );
         }
         other.by_key.clear();
         other.by_class.clear();
@@ -119,16 +154,25 @@ impl Ledger {
         self.cap(growth);
         let ranks = self.names.ranks();
         let rank = |id: NameId| ranks.get(id.0 as usize).map_or(0, |rank| rank + 1);
-        let text = |id: NameId| self.names.texts.get(id.0 as usize).map_or("", AsRef::as_ref);
+        let text = |id: NameId| {
+            self.names
+                .texts
+                .get(id.0 as usize)
+                .map_or("", AsRef::as_ref)
+        };
 
-        self.entries.sort_unstable_by_key(|entry| (rank(entry.vhost), rank(entry.part), entry.day));
+        self.entries
+            .sort_unstable_by_key(|entry| (rank(entry.vhost), rank(entry.part), entry.day));
         let mut users: Vec<Delta> = Vec::new();
         let mut totals: Vec<Entry> = Vec::new();
         for entry in &self.entries {
             if entry.part != NO_USER {
                 merge(&mut users, text(entry.vhost), text(entry.part), entry);
             }
-            totals.push(Entry { part: NO_USER, ..*entry });
+            totals.push(Entry {
+                part: NO_USER,
+                ..*entry
+            });
         }
         totals.sort_by_key(|entry| (rank(entry.vhost), entry.day));
         let mut vhosts: Vec<Delta> = Vec::new();
@@ -138,15 +182,24 @@ impl Ledger {
         let mut class_entries: Vec<(&str, &str, &Entry)> = self
             .classes
             .iter()
-            .map(|entry| (text(entry.vhost), classes.name(u16::try_from(entry.part.0).unwrap_or(u16::MAX)), entry))
+            .map(|entry| {
+                (
+                    text(entry.vhost),
+                    classes.name(u16::try_from(entry.part.0).unwrap_or(u16::MAX)),
+                    entry,
+                )
+            })
             .collect();
         class_entries.sort_unstable_by_key(|&(vhost, class, entry)| (vhost, class, entry.day));
         let mut by_class: Vec<Delta> = Vec::new();
         for (vhost, class, entry) in class_entries {
             merge(&mut by_class, vhost, class, entry);
         }
-        let new_names =
-            growth.take_added().into_iter().map(|((day, vhost), n)| ((day::date(day), vhost), n)).collect();
+        let new_names = growth
+            .take_added()
+            .into_iter()
+            .map(|((day, vhost), n)| ((day::date(day), vhost), n))
+            .collect();
 
         self.entries.clear();
         self.classes.clear();
@@ -156,7 +209,15 @@ impl Ledger {
         if forget {
             *self = Self::default();
         }
-        (Deltas { vhosts, users, classes: by_class, new_names }, forget)
+        (
+            Deltas {
+                vhosts,
+                users,
+                classes: by_class,
+                new_names,
+            },
+            forget,
+        )
     }
 
     /// Moves what is beyond the caps to the overflow rows, in the order of arrival. Keys may then
@@ -169,7 +230,9 @@ impl Ledger {
             if !growth.admits_vhost(entry.day, text(entry.vhost)) {
                 entry.vhost = overflow;
             }
-            if entry.part != NO_USER && !growth.admits_user(entry.day, text(entry.vhost), text(entry.part)) {
+            if entry.part != NO_USER
+                && !growth.admits_user(entry.day, text(entry.vhost), text(entry.part))
+            {
                 entry.part = overflow;
             }
         }
@@ -201,8 +264,15 @@ fn add(hasher: &RandomState, entries: &mut Vec<Entry>, index: &mut HashTable<u32
 fn merge(deltas: &mut Vec<Delta>, vhost: &str, part: &str, entry: &Entry) {
     let day = day::date(entry.day);
     match deltas.last_mut() {
-        Some(last) if last.day == day && last.vhost == vhost && last.part == part => last.amount.add(entry.amount),
-        _ => deltas.push(Delta { vhost: vhost.to_owned(), part: part.to_owned(), day, amount: entry.amount }),
+        Some(last) if last.day == day && last.vhost == vhost && last.part == part => {
+            last.amount.add(entry.amount)
+        }
+        _ => deltas.push(Delta {
+            vhost: vhost.to_owned(),
+            part: part.to_owned(),
+            day,
+            amount: entry.amount,
+        }),
     }
 }
 
@@ -255,11 +325,18 @@ mod tests {
     use crate::store::KnownNames;
 
     fn amount(bytes_out: u64) -> Amount {
-        Amount { bytes_in: 1, bytes_out, requests: 1 }
+        Amount {
+            bytes_in: 1,
+            bytes_out,
+            requests: 1,
+        }
     }
 
     fn show(deltas: &[Delta]) -> Vec<String> {
-        deltas.iter().map(|d| format!("{} {} {} {}", d.vhost, d.part, d.day, d.amount.bytes_out)).collect()
+        deltas
+            .iter()
+            .map(|d| format!("{} {} {} {}", d.vhost, d.part, d.day, d.amount.bytes_out))
+            .collect()
     }
 
     #[test]
@@ -273,8 +350,14 @@ mod tests {
         ledger.add(0, b, user, amount(16));
         let mut growth = Growth::new(KnownNames::default(), [], 9, 9);
         let (deltas, _) = ledger.take(&mut growth, &Classes::default());
-        assert_eq!(show(&deltas.vhosts), ["a  1970-01-01 8", "b  1970-01-01 18", "b  1970-01-02 5"]);
-        assert_eq!(show(&deltas.users), ["b user 1970-01-01 18", "b user 1970-01-02 4"]);
+        assert_eq!(
+            show(&deltas.vhosts),
+            ["a  1970-01-01 8", "b  1970-01-01 18", "b  1970-01-02 5"]
+        );
+        assert_eq!(
+            show(&deltas.users),
+            ["b user 1970-01-01 18", "b user 1970-01-02 4"]
+        );
         assert!(ledger.is_empty());
     }
 
@@ -303,6 +386,13 @@ mod tests {
         }
         let mut growth = Growth::new(KnownNames::default(), [], 2, 9);
         let (deltas, _) = ledger.take(&mut growth, &Classes::default());
-        assert_eq!(show(&deltas.vhosts), ["_overflow  1970-01-01 12", "y  1970-01-01 2", "z  1970-01-01 1"]);
+        assert_eq!(
+            show(&deltas.vhosts),
+            [
+                "_overflow  1970-01-01 12",
+                "y  1970-01-01 2",
+                "z  1970-01-01 1"
+            ]
+        );
     }
 }

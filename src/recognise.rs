@@ -57,7 +57,8 @@ impl Epochs {
         flush: impl FnOnce(&dyn Fn(&str, u64) -> u64) -> Result<(T, Vec<String>), E>,
     ) -> Result<T, E> {
         let mut own = self.lock();
-        let demand = |scope: &str, looked: u64| looked.wrapping_add(own.get(scope).copied().unwrap_or(0));
+        let demand =
+            |scope: &str, looked: u64| looked.wrapping_add(own.get(scope).copied().unwrap_or(0));
         let (value, moved) = flush(&demand)?;
         for scope in moved {
             *own.entry(scope).or_default() += 1;
@@ -111,7 +112,8 @@ pub fn alike(
     if let Some(place) = place {
         for stored in store.at_inode(place.inode)? {
             let known = found.iter().any(|other| other.id == stored.id);
-            if !known && stored.scope == scope && stored.place.is_some_and(|other| other.is(&place)) {
+            if !known && stored.scope == scope && stored.place.is_some_and(|other| other.is(&place))
+            {
                 found.push(stored);
             }
         }
@@ -153,9 +155,11 @@ pub fn compare(
             whole = hasher.offset() + newline as u64 + 1;
         }
         let mut rest = bytes;
-        while let Some(index) = next.next_if(|&index| stored[index].print.offset <= hasher.offset() + rest.len() as u64)
+        while let Some(index) =
+            next.next_if(|&index| stored[index].print.offset <= hasher.offset() + rest.len() as u64)
         {
-            let (before, after) = rest.split_at((stored[index].print.offset - hasher.offset()) as usize);
+            let (before, after) =
+                rest.split_at((stored[index].print.offset - hasher.offset()) as usize);
             hasher.update(before);
             rest = after;
             if hasher.fingerprint().content == stored[index].print.content {
@@ -178,7 +182,13 @@ pub fn compare(
         })
         .collect();
     let counts = if ends_with_newline { whole } else { length };
-    Ok(Candidates { stored, evidence, hashers, length: counts, read: length })
+    Ok(Candidates {
+        stored,
+        evidence,
+        hashers,
+        length: counts,
+        read: length,
+    })
 }
 
 /// Compares a living file with the candidates by their heads and the last block before each offset:
@@ -197,7 +207,11 @@ pub fn compare_living(
     let mut head = vec![0; HEAD_BYTES as usize];
     let read = read_full_at(file, &mut head, 0)?;
     head.truncate(read);
-    let mut candidates = Candidates { length, read: length, ..Candidates::default() };
+    let mut candidates = Candidates {
+        length,
+        read: length,
+        ..Candidates::default()
+    };
     for position in stored {
         let print = &position.print;
         let mut hasher = None;
@@ -208,7 +222,14 @@ pub fn compare_living(
             hasher = Hasher::resume(seed, print, &head[..print.head_len as usize], &recent);
         }
         let same_content = (print.offset <= length).then_some(hasher.is_some());
-        candidates.evidence.push(evidence(seed, &position, same_content, &head, path, Some(place)));
+        candidates.evidence.push(evidence(
+            seed,
+            &position,
+            same_content,
+            &head,
+            path,
+            Some(place),
+        ));
         candidates.stored.push(position);
         candidates.hashers.push(hasher);
     }

@@ -113,7 +113,10 @@ impl Outcome {
     /// Lines accounted for, held ones not.
     #[must_use]
     pub fn lines(&self) -> u64 {
-        self.balance.iter().map(|(_, balance)| balance.read().lines).sum()
+        self.balance
+            .iter()
+            .map(|(_, balance)| balance.read().lines)
+            .sum()
     }
 
     /// Books the held lines as unparsed: the file ends here, or somebody decided.
@@ -154,7 +157,13 @@ impl Tally {
     pub fn new(rules: &Rules) -> Self {
         let mut ledger = Ledger::default();
         let none = ledger.name(name::NONE);
-        Self { ledger, days: Days::new(rules.zone), vhosts: Cache::default(), users: Cache::default(), none }
+        Self {
+            ledger,
+            days: Days::new(rules.zone),
+            vhosts: Cache::default(),
+            users: Cache::default(),
+            none,
+        }
     }
 
     /// Forgets the numbers of names: the ledger has forgotten them, or the rules have changed.
@@ -213,7 +222,12 @@ impl Tally {
         let day = progress.last_day;
         let mut outcome = Outcome::default();
         outcome.book(day).unparsed.line(bytes);
-        outcome.unparsed.push(Unparsed { start: base, end: base + bytes, lines: 1, day });
+        outcome.unparsed.push(Unparsed {
+            start: base,
+            end: base + bytes,
+            lines: 1,
+            day,
+        });
         outcome
     }
 }
@@ -235,7 +249,10 @@ impl Walk<'_> {
     fn line(&mut self, line: &[u8], offset: u64, bytes: u64) -> bool {
         if line.len() > MAX_LINE_BYTES {
             // Clients can cause it, so it says nothing about the format.
-            let error = LineError { at: MAX_LINE_BYTES, expected: Expected::ShorterLine };
+            let error = LineError {
+                at: MAX_LINE_BYTES,
+                expected: Expected::ShorterLine,
+            };
             self.fail(line, offset, 0, error);
             self.book_unparsed(offset, bytes, false);
             return false;
@@ -245,7 +262,11 @@ impl Walk<'_> {
             match plan.read(line) {
                 Ok(Line::Record(record)) => {
                     self.parsed();
-                    let site = if plan.has_vhost() { self.tally.none } else { self.site };
+                    let site = if plan.has_vhost() {
+                        self.tally.none
+                    } else {
+                        self.site
+                    };
                     self.charge(&record, site, offset, bytes);
                     return false;
                 }
@@ -269,7 +290,11 @@ impl Walk<'_> {
         }
         self.progress.run += 1;
         self.book_unparsed(offset, bytes, true);
-        let most = if self.progress.fits { MAX_UNPARSED_IN_A_ROW } else { MAX_UNPARSED_AT_START };
+        let most = if self.progress.fits {
+            MAX_UNPARSED_IN_A_ROW
+        } else {
+            MAX_UNPARSED_AT_START
+        };
         self.source.gives_up && self.progress.run >= most
     }
 
@@ -291,7 +316,10 @@ impl Walk<'_> {
             Ok(measured) => measured,
             Err(reason) => {
                 self.outcome.unattributed.get_or_insert((offset, reason));
-                self.outcome.book(self.progress.last_day).unattributed.line(bytes);
+                self.outcome
+                    .book(self.progress.last_day)
+                    .unattributed
+                    .line(bytes);
                 return;
             }
         };
@@ -299,18 +327,26 @@ impl Walk<'_> {
         if self.outcome.first_day.is_none() {
             self.outcome.first_day = Some(day);
         }
-        let amount = Amount { bytes_in, bytes_out, requests: 1 };
+        let amount = Amount {
+            bytes_in,
+            bytes_out,
+            requests: 1,
+        };
         let vhost = match &record.vhost {
             Some(logged) => self.vhost(logged),
             None => site,
         };
         let user = match &record.user {
-            Some(logged) if self.source.credit_users && credits_user(record.status) => self.user(logged),
+            Some(logged) if self.source.credit_users && credits_user(record.status) => {
+                self.user(logged)
+            }
             _ => NO_USER,
         };
         self.tally.ledger.add(day, vhost, user, amount);
         if !self.rules.classes.is_empty()
-            && let Some(class) = record.client.and_then(|client| self.rules.classes.of(client))
+            && let Some(class) = record
+                .client
+                .and_then(|client| self.rules.classes.of(client))
         {
             self.tally.ledger.add_class(day, vhost, class, amount);
         }
@@ -319,25 +355,40 @@ impl Walk<'_> {
 
     fn vhost(&mut self, logged: &Logged<'_>) -> NameId {
         let (ledger, folding) = (&mut self.tally.ledger, &self.rules.folding);
-        self.tally.vhosts.number(logged, || ledger.name(&folding.site(&logged.decode())))
+        self.tally
+            .vhosts
+            .number(logged, || ledger.name(&folding.site(&logged.decode())))
     }
 
     fn user(&mut self, logged: &Logged<'_>) -> NameId {
         let ledger = &mut self.tally.ledger;
-        self.tally.users.number(logged, || ledger.name(&name::user(&logged.decode())))
+        self.tally
+            .users
+            .number(logged, || ledger.name(&name::user(&logged.decode())))
     }
 
     fn fail(&mut self, line: &[u8], offset: u64, format: usize, error: LineError) {
         if self.outcome.failures.len() < MAX_FAILURES {
             let shown = line[..line.len().min(4_096)].to_vec();
-            self.outcome.failures.push(Failure { offset, line: self.lines, format, error, text: shown });
+            self.outcome.failures.push(Failure {
+                offset,
+                line: self.lines,
+                format,
+                error,
+                text: shown,
+            });
         }
     }
 
     fn book_unparsed(&mut self, offset: u64, bytes: u64, holds: bool) {
         let day = self.progress.last_day;
         if holds && self.outcome.held.is_none() {
-            let held = Held { start: offset, balance: Balance::default(), unparsed: Vec::new(), dropped: 0 };
+            let held = Held {
+                start: offset,
+                balance: Balance::default(),
+                unparsed: Vec::new(),
+                dropped: 0,
+            };
             self.outcome.held = Some(held);
         }
         let ranges_so_far = self.outcome.unparsed.len();
@@ -345,8 +396,17 @@ impl Walk<'_> {
             Some(held) => (&mut held.balance, &mut held.unparsed, &mut held.dropped),
             None => {
                 self.outcome.book(day);
-                let at = self.outcome.balance.iter().rposition(|(of, _)| *of == day).unwrap_or(0);
-                (&mut self.outcome.balance[at].1, &mut self.outcome.unparsed, &mut self.outcome.dropped)
+                let at = self
+                    .outcome
+                    .balance
+                    .iter()
+                    .rposition(|(of, _)| *of == day)
+                    .unwrap_or(0);
+                (
+                    &mut self.outcome.balance[at].1,
+                    &mut self.outcome.unparsed,
+                    &mut self.outcome.dropped,
+                )
             }
         };
         balance.unparsed.line(bytes);
@@ -357,7 +417,12 @@ impl Walk<'_> {
                 last.lines += 1;
             }
             _ if full => *dropped += 1,
-            _ => ranges.push(Unparsed { start: offset, end: offset + bytes, lines: 1, day }),
+            _ => ranges.push(Unparsed {
+                start: offset,
+                end: offset + bytes,
+                lines: 1,
+                day,
+            }),
         }
     }
 }

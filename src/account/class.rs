@@ -20,16 +20,23 @@ impl Classes {
         let names = classes.iter().map(|class| class.name.clone()).collect();
         let mut networks = Vec::new();
         for (index, class) in classes.iter().enumerate() {
-            let Ok(index) = u16::try_from(index) else { break };
+            let Ok(index) = u16::try_from(index) else {
+                break;
+            };
             for network in &class.networks {
                 let first = bits(network.network());
                 let host_bits = u32::from(network.max_prefix_len() - network.prefix_len());
-                let last = first | 1_u128.checked_shl(host_bits).map_or(u128::MAX, |size| size - 1);
+                let last = first
+                    | 1_u128
+                        .checked_shl(host_bits)
+                        .map_or(u128::MAX, |size| size - 1);
                 networks.push((first, last, index));
             }
         }
         // The widest first: each network overwrites its part of those it lies in.
-        networks.sort_by_key(|&(first, last, index)| (std::cmp::Reverse(last - first), std::cmp::Reverse(index)));
+        networks.sort_by_key(|&(first, last, index)| {
+            (std::cmp::Reverse(last - first), std::cmp::Reverse(index))
+        });
         let mut ranges = vec![(0, None)];
         for (first, last, index) in networks {
             paint(&mut ranges, first, last, index);
@@ -55,7 +62,9 @@ impl Classes {
     /// The name of a class.
     #[must_use]
     pub fn name(&self, class: u16) -> &str {
-        self.names.get(usize::from(class)).map_or("", String::as_str)
+        self.names
+            .get(usize::from(class))
+            .map_or("", String::as_str)
     }
 }
 
@@ -65,7 +74,9 @@ fn paint(ranges: &mut Vec<(u128, Option<u16>)>, first: u128, last: u128, class: 
     let ends = ranges.partition_point(|&(at, _)| at <= last);
     let behind = ranges[..ends].last().and_then(|&(_, class)| class);
     let mut new = vec![(first, Some(class))];
-    let next_starts_there = last.checked_add(1).is_none_or(|next| ranges.get(ends).is_some_and(|&(at, _)| at == next));
+    let next_starts_there = last
+        .checked_add(1)
+        .is_none_or(|next| ranges.get(ends).is_some_and(|&(at, _)| at == next));
     if let Some(next) = last.checked_add(1).filter(|_| !next_starts_there) {
         new.push((next, behind));
     }
@@ -94,7 +105,10 @@ mod tests {
             .iter()
             .map(|(name, networks)| Class {
                 name: (*name).to_owned(),
-                networks: networks.iter().map(|network| network.parse().expect("a network")).collect(),
+                networks: networks
+                    .iter()
+                    .map(|network| network.parse().expect("a network"))
+                    .collect(),
             })
             .collect();
         Classes::new(&all)
@@ -107,7 +121,11 @@ mod tests {
             ("lab", &["153.19.7.0/24", "153.19.7.9/32"]),
             ("all", &["0.0.0.0/0"]),
         ]);
-        let name = |client: &str| table.of(client.as_bytes()).map(|class| table.name(class).to_owned());
+        let name = |client: &str| {
+            table
+                .of(client.as_bytes())
+                .map(|class| table.name(class).to_owned())
+        };
         for (client, expected) in [
             ("153.19.1.1", Some("campus")),
             ("153.19.7.1", Some("lab")),

@@ -24,7 +24,10 @@ impl Days {
     /// Of a zone.
     #[must_use]
     pub fn new(zone: Tz) -> Self {
-        Self { zone, slots: [(i64::MIN, 0); SLOTS] }
+        Self {
+            zone,
+            slots: [(i64::MIN, 0); SLOTS],
+        }
     }
 
     /// The day of a time; `None` for times that no calendar holds.
@@ -39,7 +42,11 @@ impl Days {
             return Some(slot.1);
         }
         let instant = DateTime::from_timestamp(seconds, 0)?;
-        let offset = self.zone.offset_from_utc_datetime(&instant.naive_utc()).fix().local_minus_utc();
+        let offset = self
+            .zone
+            .offset_from_utc_datetime(&instant.naive_utc())
+            .fix()
+            .local_minus_utc();
         let day = i32::try_from((seconds + i64::from(offset)).div_euclid(DAY_SECONDS)).ok()?;
         *slot = (minute, day);
         Some(day)
@@ -65,7 +72,9 @@ mod tests {
     use super::*;
 
     fn day(zone: Tz, instant: &str) -> String {
-        let seconds = DateTime::parse_from_rfc3339(instant).expect("an instant").timestamp();
+        let seconds = DateTime::parse_from_rfc3339(instant)
+            .expect("an instant")
+            .timestamp();
         date(Days::new(zone).of(Time::Instant(seconds)).expect("a day")).to_string()
     }
 
@@ -87,7 +96,12 @@ mod tests {
 
     #[test]
     fn remembered_minutes_give_the_same_days() {
-        for zone in [Tz::UTC, Tz::Asia__Kathmandu, Tz::America__New_York, Tz::Australia__Lord_Howe] {
+        for zone in [
+            Tz::UTC,
+            Tz::Asia__Kathmandu,
+            Tz::America__New_York,
+            Tz::Australia__Lord_Howe,
+        ] {
             let mut remembering = Days::new(zone);
             for step in 0..200_000_i64 {
                 let time = Time::Instant(1_700_000_000 + step * 157);
@@ -99,7 +113,10 @@ mod tests {
     #[test]
     fn times_without_a_zone_keep_their_date() {
         let mut days = Days::new(Tz::Pacific__Auckland);
-        assert_eq!(date(days.of(Time::Local(86_399)).expect("a day")).to_string(), "1970-01-01");
+        assert_eq!(
+            date(days.of(Time::Local(86_399)).expect("a day")).to_string(),
+            "1970-01-01"
+        );
         assert_eq!(number(date(20_000)), 20_000);
     }
 }

@@ -31,7 +31,10 @@ impl Folding {
         aliases: impl IntoIterator<Item = (String, String)>,
         fold_www: bool,
     ) -> Self {
-        let mut folding = Self { fold_www, ..Self::default() };
+        let mut folding = Self {
+            fold_www,
+            ..Self::default()
+        };
         for name in known {
             match name.strip_prefix('*') {
                 Some(suffix) => folding.known.suffixes.push(suffix.to_owned()),
@@ -44,7 +47,9 @@ impl Folding {
                 None => drop(folding.aliases.insert(alias, target)),
             }
         }
-        folding.wildcard_aliases.sort_by_key(|(suffix, _)| std::cmp::Reverse(suffix.len()));
+        folding
+            .wildcard_aliases
+            .sort_by_key(|(suffix, _)| std::cmp::Reverse(suffix.len()));
         folding
     }
 
@@ -67,16 +72,27 @@ impl Folding {
         let mut site = self.alias(folded).unwrap_or(folded);
         if self.fold_www
             && site == folded
-            && let Some(bare) = folded.strip_prefix("www.").filter(|bare| bare.contains('.'))
+            && let Some(bare) = folded
+                .strip_prefix("www.")
+                .filter(|bare| bare.contains('.'))
         {
             site = self.alias(bare).unwrap_or(bare);
         }
-        if self.known.holds(site) { site.to_owned() } else { name::OTHER.to_owned() }
+        if self.known.holds(site) {
+            site.to_owned()
+        } else {
+            name::OTHER.to_owned()
+        }
     }
 
     fn alias(&self, folded: &str) -> Option<&str> {
         let exact = self.aliases.get(folded);
-        let wildcard = || self.wildcard_aliases.iter().find(|(suffix, _)| is_under(folded, suffix)).map(|(_, to)| to);
+        let wildcard = || {
+            self.wildcard_aliases
+                .iter()
+                .find(|(suffix, _)| is_under(folded, suffix))
+                .map(|(_, to)| to)
+        };
         exact.or_else(wildcard).map(String::as_str)
     }
 }

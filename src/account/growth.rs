@@ -59,7 +59,11 @@ impl Growth {
         for (vhost, user) in &stored.users {
             self.known.insert(self.hasher.hash_one((vhost, user)));
         }
-        self.grown = stored.new_names.into_iter().map(|((date, vhost), n)| ((day::number(date), vhost), n)).collect();
+        self.grown = stored
+            .new_names
+            .into_iter()
+            .map(|((date, vhost), n)| ((day::number(date), vhost), n))
+            .collect();
         self.added.clear();
     }
 
@@ -76,7 +80,9 @@ impl Growth {
 
     /// The same for a user of a vhost.
     pub fn admits_user(&mut self, day: DayNumber, vhost: &str, user: &str) -> bool {
-        user == name::OVERFLOW || user == name::INVALID || self.admits(day, vhost, self.max_users, (vhost, user))
+        user == name::OVERFLOW
+            || user == name::INVALID
+            || self.admits(day, vhost, self.max_users, (vhost, user))
     }
 
     /// What was admitted since the last call: to be stored with the rows.
@@ -106,16 +112,25 @@ mod tests {
 
     #[test]
     fn a_flood_does_not_push_a_real_site_off_its_row() {
-        let stored = KnownNames { vhosts: vec!["old.example".to_owned()], ..KnownNames::default() };
+        let stored = KnownNames {
+            vhosts: vec!["old.example".to_owned()],
+            ..KnownNames::default()
+        };
         let mut growth = Growth::new(stored, ["configured.example".to_owned()], 2, 2);
         assert!(growth.admits_vhost(1, "a.example"));
         assert!(growth.admits_vhost(1, "b.example"));
         assert!(!growth.admits_vhost(1, "c.example"));
-        assert!(growth.admits_vhost(1, "a.example"), "admitted once, known from then on");
+        assert!(
+            growth.admits_vhost(1, "a.example"),
+            "admitted once, known from then on"
+        );
         assert!(growth.admits_vhost(1, "old.example"));
         assert!(growth.admits_vhost(1, "configured.example"));
         assert!(growth.admits_vhost(2, "c.example"), "another day");
-        assert_eq!(growth.take_added().into_iter().collect::<Vec<_>>(), [((1, String::new()), 2), ((2, String::new()), 1)]);
+        assert_eq!(
+            growth.take_added().into_iter().collect::<Vec<_>>(),
+            [((1, String::new()), 2), ((2, String::new()), 1)]
+        );
     }
 
     #[test]

@@ -67,7 +67,12 @@ impl SourceRules {
             }
         }
         let credit_users = users != Some(Users::None);
-        Ok(Self { plans, credit_users, vhost: vhost.map(|vhost| folding.site(vhost.as_bytes())), gives_up: true })
+        Ok(Self {
+            plans,
+            credit_users,
+            vhost: vhost.map(|vhost| folding.site(vhost.as_bytes())),
+            gives_up: true,
+        })
     }
 }
 
@@ -101,7 +106,11 @@ impl Unattributed {
 ///
 /// # Errors
 /// Why nobody can be charged for it. `now` is in seconds since 1970.
-pub fn measure(record: &Record<'_>, days: &mut Days, now: i64) -> Result<(DayNumber, u64, u64), Unattributed> {
+pub fn measure(
+    record: &Record<'_>,
+    days: &mut Days,
+    now: i64,
+) -> Result<(DayNumber, u64, u64), Unattributed> {
     use tollkeeper_parsers::time::Time;
     let time = record.time.ok_or(Unattributed::NoTime)?;
     let (Some(bytes_in), Some(bytes_out)) = (record.bytes_in, record.bytes_out) else {

@@ -31,16 +31,26 @@ const MAX_EXCERPT_COLUMNS: usize = 76;
 /// # Errors
 /// When the store or the config cannot be used; a file that cannot be read makes the exit code 1,
 /// after the others are done.
-pub fn run(args: &ImportArgs, settings: &Settings) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: &ImportArgs, settings: &Settings) -> Result<ExitCode, Failure> {
     if args.lines.vhost.is_some() {
         refuse_vhost_twice(&args.lines)?;
     }
-    let inputs: Vec<Input> = args.files.iter().map(|file| input(file, args, settings)).collect();
+    let inputs: Vec<Input> = args
+        .files
+        .iter()
+        .map(|file| input(file, args, settings))
+        .collect();
     if inputs.iter().filter(|input| input.path.is_none()).count() > 1 {
-        return Err(Failure::Usage("standard input (-) can be read once".to_owned()));
+        return Err(Failure::Usage(
+            "standard input (-) can be read once".to_owned(),
+        ));
     }
     let threads = args.threads.map_or_else(processors, usize::from);
-    let options = Options { again: args.again, threads, now: clock() };
+    let options = Options {
+        again: args.again,
+        threads,
+        now: clock(),
+    };
     let meter = Meter::default();
     let summary = with_progress(&inputs, &meter, || match (args.dry_run, args.unparsed) {
         (true, _) => {
@@ -77,10 +87,17 @@ fn account(
     store: &mut dyn Store,
 ) -> Result<Summary, Failure> {
     let growth = daemon::growth(&settings.config, store).map_err(failed)?;
-    let writer = store.register(&settings.node, Role::Import, options.now).map_err(failed)?;
+    let writer = store
+        .register(&settings.node, Role::Import, options.now)
+        .map_err(failed)?;
     let instance = writer.clone();
     let node = settings.node.clone();
-    let account = Account { store: &mut *store, writer, node, growth };
+    let account = Account {
+        store: &mut *store,
+        writer,
+        node,
+        growth,
+    };
     let books = Books::new(inputs, Some(account), &rules.classes, options.now);
     let connect = || open::store(settings);
     let result = engine::run(inputs, rules, options, meter, books, Some(&connect));
@@ -98,10 +115,17 @@ fn reread(
     store: &mut dyn Store,
 ) -> Result<Summary, Failure> {
     let growth = daemon::growth(&settings.config, store).map_err(failed)?;
-    let writer = store.register(&settings.node, Role::Import, options.now).map_err(failed)?;
+    let writer = store
+        .register(&settings.node, Role::Import, options.now)
+        .map_err(failed)?;
     let instance = writer.clone();
     let node = settings.node.clone();
-    let mut account = Account { store: &mut *store, writer, node, growth };
+    let mut account = Account {
+        store: &mut *store,
+        writer,
+        node,
+        growth,
+    };
     let result = unparsed::run(inputs, rules, options, &mut account);
     let retired = store.retire(&instance, options.now);
     let summary = result.map_err(failed)?;
@@ -127,17 +151,31 @@ fn input(file: &Path, args: &ImportArgs, settings: &Settings) -> Input {
         vhost: lines.vhost.clone(),
         vhost_given: lines.vhost.is_some(),
     };
-    let Some(absolute) = input.path.as_ref().and_then(|path| std::path::absolute(path).ok()) else { return input };
+    let Some(absolute) = input
+        .path
+        .as_ref()
+        .and_then(|path| std::path::absolute(path).ok())
+    else {
+        return input;
+    };
     let bytes = absolute.as_os_str().as_encoded_bytes();
     for source in &settings.config.file_sources {
         for path in &source.paths {
-            let Some(captures) = Pattern::new(path).ok().and_then(|pattern| pattern.captures(bytes)) else { continue };
+            let Some(captures) = Pattern::new(path)
+                .ok()
+                .and_then(|pattern| pattern.captures(bytes))
+            else {
+                continue;
+            };
             if lines.formats.is_empty() {
                 input.formats = source.formats.clone();
             }
             input.users = input.users.or(source.users);
             if input.vhost.is_none() {
-                input.vhost = source.vhost.as_ref().and_then(|vhost| expand_vhost(vhost, &captures));
+                input.vhost = source
+                    .vhost
+                    .as_ref()
+                    .and_then(|vhost| expand_vhost(vhost, &captures));
             }
             return input;
         }
@@ -155,7 +193,11 @@ fn with_progress(
         return work();
     }
     let size = |path: &PathBuf| path.metadata().map_or(0, |metadata| metadata.len());
-    let total = inputs.iter().filter_map(|input| input.path.as_ref()).map(size).sum();
+    let total = inputs
+        .iter()
+        .filter_map(|input| input.path.as_ref())
+        .map(size)
+        .sum();
     let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
     let shape = "{bar:24} {bytes}/{total_bytes}  {msg}  {elapsed}, {eta} left";
     if let Ok(style) = ProgressStyle::with_template(shape) {
@@ -193,7 +235,11 @@ fn report_files(summary: &Summary) {
         match files.as_slice() {
             [one] => complain(&format!("{}: {note}", printable(one))),
             [first, rest @ ..] => {
-                complain(&format!("{} and {} more: {note}", printable(first), rest.len()));
+                complain(&format!(
+                    "{} and {} more: {note}",
+                    printable(first),
+                    rest.len()
+                ));
             }
             [] => {}
         }
@@ -201,7 +247,10 @@ fn report_files(summary: &Summary) {
     for file in &summary.files {
         if file.partial > 0 {
             let bytes = file.partial;
-            complain(&format!("{}: its last line is not finished ({bytes} bytes); it waits", printable(&file.name)));
+            complain(&format!(
+                "{}: its last line is not finished ({bytes} bytes); it waits",
+                printable(&file.name)
+            ));
         }
         for (failure, wanted) in &file.failures {
             let at = failure.error.at;
@@ -219,7 +268,10 @@ fn report_files(summary: &Summary) {
         }
     }
     for refused in &summary.refused {
-        complain(&format!("the store refuses a row; its bytes went to _invalid: {}", printable(refused)));
+        complain(&format!(
+            "the store refuses a row; its bytes went to _invalid: {}",
+            printable(refused)
+        ));
     }
 }
 
@@ -283,13 +335,26 @@ fn named(balance: &Balance) -> [(&'static str, crate::account::balance::Count); 
 fn to_text(summary: &Summary, dry_run: bool) -> String {
     let mut text = String::new();
     let counts = named(&summary.balance);
-    let width = counts.iter().map(|(_, count)| count.lines.to_string().len()).max().unwrap_or(1);
+    let width = counts
+        .iter()
+        .map(|(_, count)| count.lines.to_string().len())
+        .max()
+        .unwrap_or(1);
     for (name, count) in counts {
         // Writing to a string does not fail.
-        let _ = writeln!(text, "{name:<13} {:>width$}   {} of log", count.lines, human_bytes(count.bytes.into()));
+        let _ = writeln!(
+            text,
+            "{name:<13} {:>width$}   {} of log",
+            count.lines,
+            human_bytes(count.bytes.into())
+        );
     }
     let total = summary.total;
-    let verb = if dry_run { "would be counted" } else { "counted" };
+    let verb = if dry_run {
+        "would be counted"
+    } else {
+        "counted"
+    };
     let _ = writeln!(
         text,
         "{verb}: {} requests, {} in, {} out",
@@ -299,7 +364,11 @@ fn to_text(summary: &Summary, dry_run: bool) -> String {
     );
     let already = summary.files.iter().filter(|file| file.already).count();
     if already > 0 {
-        let _ = writeln!(text, "{already} of {} files had been counted already", summary.files.len());
+        let _ = writeln!(
+            text,
+            "{already} of {} files had been counted already",
+            summary.files.len()
+        );
     }
     text
 }

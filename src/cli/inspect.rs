@@ -33,13 +33,16 @@ const FAILURES: usize = 5;
 ///
 /// # Errors
 /// When config, format or log cannot be used.
-pub fn run(args: &CheckArgs, settings: &Settings) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: &CheckArgs, settings: &Settings) -> Result<ExitCode, Failure> {
     if args.lines.vhost.is_some() {
         refuse_vhost_twice(&args.lines)?;
     }
     let rules = open::rules_without_store(settings)?;
     let mut report = CheckReport {
-        config: settings.config_path.as_ref().map(|path| path.display().to_string()),
+        config: settings
+            .config_path
+            .as_ref()
+            .map(|path| path.display().to_string()),
         ..CheckReport::default()
     };
     report.notes.push(format!(
@@ -55,16 +58,27 @@ pub fn run(args: &CheckArgs, settings: &Settings) -> Result<ExitCode, Failure> {
 }
 
 /// Without a log: what each format means.
-fn check_formats(report: &mut CheckReport, args: &CheckArgs, settings: &Settings) -> Result<(), Failure> {
+fn check_formats(
+    report: &mut CheckReport,
+    args: &CheckArgs,
+    settings: &Settings,
+) -> Result<(), Failure> {
     let mut specs = Vec::new();
     if args.lines.formats.is_empty() {
-        specs.extend(settings.config.file_sources.iter().flat_map(|source| source.formats.clone()));
+        specs.extend(
+            settings
+                .config
+                .file_sources
+                .iter()
+                .flat_map(|source| source.formats.clone()),
+        );
     } else {
         specs = args.lines.specs();
     }
     if specs.is_empty() && settings.config_path.is_none() {
         return Err(Failure::Usage(
-            "there is nothing to check: name a log, a format with --format, or a config with -c".to_owned(),
+            "there is nothing to check: name a log, a format with --format, or a config with -c"
+                .to_owned(),
         ));
     }
     describe(report, &specs);
@@ -80,7 +94,8 @@ fn check_log(
 ) -> Result<(), Failure> {
     let shown = log.display().to_string();
     report.log = Some(shown.clone());
-    let wrong = |error: &dyn std::fmt::Display| Failure::Failed(anyhow::anyhow!("{shown}: {error}"));
+    let wrong =
+        |error: &dyn std::fmt::Display| Failure::Failed(anyhow::anyhow!("{shown}: {error}"));
     let stream: Box<dyn std::io::Read + Send> = if log.as_os_str() == "-" {
         Box::new(std::io::stdin())
     } else {
@@ -90,7 +105,10 @@ fn check_log(
     };
     let source = settings.config.file_sources.iter().find(|source| {
         let absolute = std::path::absolute(log).unwrap_or_default();
-        source.paths.iter().any(|path| glob_captures(path, &absolute.to_string_lossy()).is_some())
+        source
+            .paths
+            .iter()
+            .any(|path| glob_captures(path, &absolute.to_string_lossy()).is_some())
     });
     let mut specs = match source {
         Some(source) if args.lines.formats.is_empty() => source.formats.clone(),
@@ -124,15 +142,24 @@ fn check_log(
         };
         outcome.accept_held(progress.last_day);
         for failure in &outcome.failures {
-            if let Some(plan) = how.plans.get(failure.format).filter(|_| report.failures.len() < FAILURES) {
+            if let Some(plan) = how
+                .plans
+                .get(failure.format)
+                .filter(|_| report.failures.len() < FAILURES)
+            {
                 let number = lines + failure.line + 1;
-                report.failures.push(FailedLine::new(number, &failure.text, &failure.error, plan));
+                report
+                    .failures
+                    .push(FailedLine::new(number, &failure.text, &failure.error, plan));
             }
         }
         if let Some((offset, why)) = outcome.unattributed
             && report.unattributed == 0
         {
-            report.notes.push(format!("the line at byte {offset} is charged to nobody: {}", why.reason()));
+            report.notes.push(format!(
+                "the line at byte {offset} is charged to nobody: {}",
+                why.reason()
+            ));
         }
         for (_, balance) in &outcome.balance {
             report.counted += balance.counted.lines;
@@ -141,7 +168,9 @@ fn check_log(
             report.unattributed += balance.unattributed.lines;
         }
         lines = report.counted + report.unparsed + report.ignored + report.unattributed;
-        block = blocks.next(read.into_spare()).map_err(|error| wrong(&error))?;
+        block = blocks
+            .next(read.into_spare())
+            .map_err(|error| wrong(&error))?;
     }
     report.lines = lines;
     if lines == 0 {
@@ -158,11 +187,15 @@ fn check_log(
 fn describe(report: &mut CheckReport, specs: &[Spec]) {
     for spec in specs {
         let Spec::Format(format) = spec else {
-            report.notes.push("auto: the presets are tried on the first lines of each log".to_owned());
+            report
+                .notes
+                .push("auto: the presets are tried on the first lines of each log".to_owned());
             continue;
         };
         // Formats compile: the command line and the config have been checked.
-        let Ok(plan) = Plan::compile(format) else { continue };
+        let Ok(plan) = Plan::compile(format) else {
+            continue;
+        };
         let text = written(format);
         let name = format.preset.unwrap_or(server(plan.server())).to_owned();
         let directives = plan.explain().into_iter().map(|explained| DirectiveReport {
@@ -172,7 +205,10 @@ fn describe(report: &mut CheckReport, specs: &[Spec]) {
         });
         let mut notes: Vec<String> = plan.notes().iter().map(ToString::to_string).collect();
         if plan.has_user() && !plan.has_status() {
-            notes.push("without the status no user is credited: who was answered with 2xx cannot be told".to_owned());
+            notes.push(
+                "without the status no user is credited: who was answered with 2xx cannot be told"
+                    .to_owned(),
+            );
         }
         report.formats.push(FormatReport {
             name: name.clone(),
@@ -182,7 +218,11 @@ fn describe(report: &mut CheckReport, specs: &[Spec]) {
             notes,
             better: plan.better(),
         });
-        report.grade = Some(report.grade.map_or(plan.grade(), |grade| grade.min(plan.grade())));
+        report.grade = Some(
+            report
+                .grade
+                .map_or(plan.grade(), |grade| grade.min(plan.grade())),
+        );
         report.format.get_or_insert(name);
     }
 }
@@ -221,7 +261,10 @@ fn sample(
         if report.samples.len() >= SAMPLES || number >= 100 {
             return;
         }
-        let read = how.plans.iter().find_map(|plan| plan.read(line).ok().map(|read| (plan, read)));
+        let read = how
+            .plans
+            .iter()
+            .find_map(|plan| plan.read(line).ok().map(|read| (plan, read)));
         if let Some((plan, Line::Record(record))) = read {
             let vhost = match &record.vhost {
                 Some(logged) => rules.folding.site(&logged.decode()),
@@ -229,7 +272,10 @@ fn sample(
                 None => how.vhost.clone().unwrap_or_else(|| name::NONE.to_owned()),
             };
             let credited = users != Some(Users::None) && credits_user(record.status);
-            let user = record.user.filter(|_| credited).map(|logged| name::user(&logged.decode()).into_owned());
+            let user = record
+                .user
+                .filter(|_| credited)
+                .map(|logged| name::user(&logged.decode()).into_owned());
             report.samples.push(Sample {
                 line: before + number as u64 + 1,
                 vhost: Some(vhost),

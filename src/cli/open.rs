@@ -13,16 +13,20 @@ use super::{Failure, Settings, system_timezone};
 ///
 /// # Errors
 /// When it cannot be used.
-pub fn store(settings: &Settings) -> Result<Box<dyn Store>, StoreError> {
+pub(super) fn store(settings: &Settings) -> Result<Box<dyn Store>, StoreError> {
     let StoreUrl::Sqlite(path) = &settings.store;
-    Ok(Box::new(Sqlite::open(path, settings.timezone, system_timezone())?))
+    Ok(Box::new(Sqlite::open(
+        path,
+        settings.timezone,
+        system_timezone(),
+    )?))
 }
 
 /// Opens the store to read from it; `None`: there is none yet.
 ///
 /// # Errors
 /// When it cannot be used.
-pub fn existing_store(settings: &Settings) -> Result<Option<Box<dyn Store>>, StoreError> {
+pub(super) fn existing_store(settings: &Settings) -> Result<Option<Box<dyn Store>>, StoreError> {
     let StoreUrl::Sqlite(path) = &settings.store;
     let store = Sqlite::open_existing(path, settings.timezone)?;
     Ok(store.map(|store| Box::new(store) as Box<dyn Store>))
@@ -30,7 +34,7 @@ pub fn existing_store(settings: &Settings) -> Result<Option<Box<dyn Store>>, Sto
 
 /// Where the rows are, in words.
 #[must_use]
-pub fn store_name(settings: &Settings) -> String {
+pub(super) fn store_name(settings: &Settings) -> String {
     let StoreUrl::Sqlite(path) = &settings.store;
     path.display().to_string()
 }
@@ -39,7 +43,7 @@ pub fn store_name(settings: &Settings) -> String {
 ///
 /// # Errors
 /// When the store or a side file of the config cannot be used.
-pub fn rules_without_store(settings: &Settings) -> Result<Rules, Failure> {
+pub(super) fn rules_without_store(settings: &Settings) -> Result<Rules, Failure> {
     let store = existing_store(settings).map_err(anyhow::Error::new)?;
     let zone = store.map(|store| store.zone()).or(settings.timezone);
     Ok(Rules {

@@ -1,5 +1,6 @@
 //! `tollkeeper run`: the daemon, set up and started.
 
+use std::io::IsTerminal as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -21,18 +22,27 @@ const LOG_VARIABLE: &str = "TOLLKEEPER_LOG";
 ///
 /// # Errors
 /// Why it did not start, or ended by itself; with an exit code of sysexits.
-pub fn run(args: &RunArgs, mut settings: Settings) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: &RunArgs, mut settings: Settings) -> Result<ExitCode, Failure> {
     if !args.logs.is_empty() {
-        settings.config.file_sources = args.logs.iter().map(|log| source(log, args)).collect::<Result<_, _>>()?;
+        settings.config.file_sources = args
+            .logs
+            .iter()
+            .map(|log| source(log, args))
+            .collect::<Result<_, _>>()?;
     }
     if settings.config.file_sources.is_empty() {
         return Err(Failure::Usage(
-            "there is nothing to follow: name log files, or a config with [[source.file]]".to_owned(),
+            "there is nothing to follow: name log files, or a config with [[source.file]]"
+                .to_owned(),
         ));
     }
     start_logging();
     let opened = open::store(&settings).map_err(|error| coded(DaemonError::Store(error)))?;
-    tracing::info!("counting into {}, days of {}", open::store_name(&settings), opened.zone());
+    tracing::info!(
+        "counting into {}, days of {}",
+        open::store_name(&settings),
+        opened.zone()
+    );
     drop(opened);
     let config = std::mem::take(&mut settings.config);
     let reopen = || open::store(&settings);
@@ -43,7 +53,10 @@ pub fn run(args: &RunArgs, mut settings: Settings) -> Result<ExitCode, Failure> 
 fn source(log: &Path, args: &RunArgs) -> Result<FileSource, Failure> {
     let path = std::path::absolute(log).map_err(|error| Failure::Failed(error.into()))?;
     let Some(text) = path.to_str() else {
-        return Err(Failure::Usage(format!("the path {} is not UTF-8", path.display())));
+        return Err(Failure::Usage(format!(
+            "the path {} is not UTF-8",
+            path.display()
+        )));
     };
     let formats = args.lines.specs();
     if args.lines.vhost.is_some() {
@@ -71,24 +84,43 @@ fn source(log: &Path, args: &RunArgs) -> Result<FileSource, Failure> {
 /// A log whose format cannot be told is found out while somebody is watching.
 fn detectable(path: &Path) -> Result<(), Failure> {
     const SAMPLE_BYTES: usize = 256 << 10;
-    let Ok((file, _)) = files::followed(path) else { return Ok(()) };
+    let Ok((file, _)) = files::followed(path) else {
+        return Ok(());
+    };
     let mut sample = vec![0; SAMPLE_BYTES];
-    let Ok(read) = files::read_full_at(&file, &mut sample, 0) else { return Ok(()) };
-    let Some(end) = memchr::memrchr(b'\n', &sample[..read]) else { return Ok(()) };
+    let Ok(read) = files::read_full_at(&file, &mut sample, 0) else {
+        return Ok(());
+    };
+    let Some(end) = memchr::memrchr(b'\n', &sample[..read]) else {
+        return Ok(());
+    };
     feed::detect(&sample[..=end])
         .map(drop)
         .map_err(|why| Failure::Failed(anyhow::anyhow!("{}: {why}", path.display())))
 }
 
 fn start_logging() {
-    let filter = std::env::var(LOG_VARIABLE).ok().and_then(|filter| filter.parse::<Targets>().ok());
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let filter = std::env::var(LOG_VARIABLE)
+        .ok()
+        .and_then(|filter| filter.parse::<Targets>().ok());
+    let is_terminal = std::io::stderr().is_terminal();
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .with_ansi(is_terminal);
     // The journal has the time already.
     let in_journal = std::env::var_os("JOURNAL_STREAM").is_some();
-    let lines = if in_journal { lines.without_time().boxed() } else { lines.boxed() };
+    let lines = if in_journal {
+        lines.without_time().boxed()
+    } else {
+        lines.boxed()
+    };
     let filter = filter.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
     // Fails only where a subscriber has been set already.
-    let _ = tracing_subscriber::registry().with(lines).with(filter).try_init();
+    let _ = tracing_subscriber::registry()
+        .with(lines)
+        .with(filter)
+        .try_init();
 }
 
 fn coded(error: DaemonError) -> Failure {
@@ -99,9 +131,14 @@ fn coded(error: DaemonError) -> Failure {
     let code = match error {
         DaemonError::Config(error) => return Failure::Config(error),
         DaemonError::Store(_) => EX_UNAVAILABLE,
-        DaemonError::Running { .. } | DaemonError::Ended(Ended::Replaced | Ended::NotFlushed) => EX_TEMPFAIL,
+        DaemonError::Running { .. } | DaemonError::Ended(Ended::Replaced | Ended::NotFlushed) => {
+            EX_TEMPFAIL
+        }
         DaemonError::Ended(Ended::NoStore) => EX_SOFTWARE,
         DaemonError::System { .. } => EX_OSERR,
     };
-    Failure::Coded { code, error: error.into() }
+    Failure::Coded {
+        code,
+        error: error.into(),
+    }
 }

@@ -51,7 +51,9 @@ fn settle(store: &mut dyn Store, writer: &mut Writer, node: &str, batch: &Batch)
                     tracing::info!("the store takes rows again");
                 }
                 for refused in &flushed.refused {
-                    tracing::error!("the store refuses a row; its bytes went to _invalid: {refused}");
+                    tracing::error!(
+                        "the store refuses a row; its bytes went to _invalid: {refused}"
+                    );
                 }
                 return Settled::Flushed(flushed);
             }
@@ -59,7 +61,9 @@ fn settle(store: &mut dyn Store, writer: &mut Writer, node: &str, batch: &Batch)
             Err(FlushError::Replaced) => return Settled::Replaced,
             Err(FlushError::Store(error)) => {
                 if !away {
-                    tracing::error!("{error}; trying again until it passes, nothing is lost meanwhile");
+                    tracing::error!(
+                        "{error}; trying again until it passes, nothing is lost meanwhile"
+                    );
                 }
                 away = true;
             }
@@ -72,6 +76,8 @@ fn settle(store: &mut dyn Store, writer: &mut Writer, node: &str, batch: &Batch)
 /// Three quarters to five quarters, so that many nodes do not come back in step.
 fn jittered(pause: Duration) -> Duration {
     use std::hash::{BuildHasher as _, Hasher as _};
-    let random = std::collections::hash_map::RandomState::new().build_hasher().finish();
+    let random = std::collections::hash_map::RandomState::new()
+        .build_hasher()
+        .finish();
     pause * 3 / 4 + pause / 2 * u32::from(random as u8) / 255
 }

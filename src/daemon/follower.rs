@@ -65,7 +65,9 @@ pub enum Ended {
     #[error("the store's thread ended")]
     NoStore,
     /// The store did not take the last batch in time; it is read again at the next start.
-    #[error("the store did not take the last batch within 30 s; its lines are read again at the next start")]
+    #[error(
+        "the store did not take the last batch within 30 s; its lines are read again at the next start"
+    )]
     NotFlushed,
 }
 
@@ -76,6 +78,10 @@ struct Source {
     users: Option<crate::config::Users>,
     vhost: Option<String>,
 }
+
+/// Where reading a file begins, and a position that ends because what it spoke of was overwritten,
+/// with the reason.
+type Recognised = (Taken, Option<(Stored, &'static str)>);
 
 /// Follows files.
 pub struct Follower {
@@ -129,14 +135,22 @@ impl Follower {
             .iter()
             .map(|source| Source {
                 name: source.name.clone(),
-                finders: source.paths.iter().filter_map(|pattern| Finder::new(pattern)).collect(),
+                finders: source
+                    .paths
+                    .iter()
+                    .filter_map(|pattern| Finder::new(pattern))
+                    .collect(),
                 formats: source.formats.clone(),
                 users: source.users,
                 vhost: source.vhost.clone(),
             })
             .collect();
         let side_files = [&config.vhosts.known_file, &config.vhosts.aliases_file];
-        let side_files = side_files.into_iter().flatten().map(|path| (path.clone(), changed(path))).collect();
+        let side_files = side_files
+            .into_iter()
+            .flatten()
+            .map(|path| (path.clone(), changed(path)))
+            .collect();
         let now = Instant::now();
         Self {
             sources,
@@ -222,7 +236,9 @@ impl Follower {
                 let now = Instant::now();
                 for file in self.files.values_mut() {
                     // A busy file is looked at soon enough anyway.
-                    if file.next_look > now + super::tracked::ACTIVE_INTERVAL && paths.contains(&file.path) {
+                    if file.next_look > now + super::tracked::ACTIVE_INTERVAL
+                        && paths.contains(&file.path)
+                    {
                         file.next_look = now;
                     }
                 }
@@ -275,14 +291,18 @@ impl Follower {
         let due: Vec<u64> = self
             .files
             .iter()
-            .filter(|(_, file)| file.next_look <= now && file.ends.is_none() && file.stopped.is_none())
+            .filter(|(_, file)| {
+                file.next_look <= now && file.ends.is_none() && file.stopped.is_none()
+            })
             .map(|(id, _)| *id)
             .collect();
         for id in due {
             if self.tally.ledger.len() >= MAX_LEDGER_ACCOUNTS {
                 return;
             }
-            let Some(file) = self.files.get_mut(&id) else { continue };
+            let Some(file) = self.files.get_mut(&id) else {
+                continue;
+            };
             let step = match file.look(now) {
                 Ok(step) => step,
                 Err(error) => {
@@ -309,7 +329,9 @@ impl Follower {
     fn read(&mut self, id: u64, now: Instant, is_last: bool) {
         loop {
             let buffer = std::mem::take(&mut self.buffer);
-            let Some(mut file) = self.files.remove(&id) else { return };
+            let Some(mut file) = self.files.remove(&id) else {
+                return;
+            };
             let more = match file.read(buffer) {
                 Ok(Chunk::Lines(bytes)) => {
                     let more = self.lines(&mut file, &bytes, is_last);
@@ -343,19 +365,27 @@ impl Follower {
 
     /// Walks the lines of a chunk; `true`: there may be more to read at once.
     fn lines(&mut self, file: &mut Tracked, bytes: &[u8], is_last: bool) -> bool {
-        let Some(rules) = self.rules_of(file, bytes) else { return false };
+        let Some(rules) = self.rules_of(file, bytes) else {
+            return false;
+        };
         let base = file.hasher.offset();
         let mut progress = file.progress;
-        let outcome = self.tally.read(&self.rules, &rules, &mut progress, bytes, base, clock());
+        let outcome = self
+            .tally
+            .read(&self.rules, &rules, &mut progress, bytes, base, clock());
         file.progress = progress;
         for failure in outcome.failures.iter().take(1) {
-            let wanted = rules.plans.get(failure.format).map(|plan| plan.describe(&failure.error));
+            let wanted = rules
+                .plans
+                .get(failure.format)
+                .map(|plan| plan.describe(&failure.error));
             tracing::debug!(path = %file.path.display(), offset = failure.offset, ?wanted, "a line does not parse");
         }
         let (outcome, more) = file.walked(bytes, outcome, is_last);
         self.book(file, &outcome);
         if let Some(why) = file.stopped.clone() {
-            let remedy = "reading it stops there until tollkeeper is started with a format that fits";
+            let remedy =
+                "reading it stops there until tollkeeper is started with a format that fits";
             self.say(&file.path.clone(), format!("{why}; {remedy}"));
         }
         more
@@ -381,18 +411,30 @@ impl Follower {
                 }
             }
         }
-        let rules = SourceRules::new(&formats, source.users, file.vhost.as_deref(), &self.rules.folding);
+        let rules = SourceRules::new(
+            &formats,
+            source.users,
+            file.vhost.as_deref(),
+            &self.rules.folding,
+        );
         match rules {
             Ok(rules) => {
                 let from = file.hasher.offset();
-                let why = if why.is_empty() { String::new() } else { format!(", {why}") };
+                let why = if why.is_empty() {
+                    String::new()
+                } else {
+                    format!(", {why}")
+                };
                 tracing::info!("following {} from byte {from}{why}", file.path.display());
                 let rules = Arc::new(rules);
                 file.rules = Some(Arc::clone(&rules));
                 Some(rules)
             }
             Err((_, error)) => {
-                self.say(&file.path.clone(), format!("its format cannot be used: {error}"));
+                self.say(
+                    &file.path.clone(),
+                    format!("its format cannot be used: {error}"),
+                );
                 None
             }
         }
@@ -401,7 +443,10 @@ impl Follower {
     fn book(&mut self, file: &Tracked, outcome: &Outcome) {
         let source = &self.sources[file.source].name;
         for (day, balance) in file.dated(outcome) {
-            self.balance.entry((source.clone(), day::date(day))).or_default().add(&balance);
+            self.balance
+                .entry((source.clone(), day::date(day)))
+                .or_default()
+                .add(&balance);
         }
     }
 
@@ -411,7 +456,9 @@ impl Follower {
         if self.in_flight.is_some() {
             return;
         }
-        let Some(mut old) = self.files.remove(&id) else { return };
+        let Some(mut old) = self.files.remove(&id) else {
+            return;
+        };
         let gap = Gap {
             source: self.sources[old.source].name.clone(),
             path: old.path.to_string_lossy().into_owned(),
@@ -425,14 +472,27 @@ impl Follower {
             gap.reason,
             gap.from
         );
-        let reopened = old.file.try_clone().and_then(|file| Ok((file.metadata()?, file)));
+        let reopened = old
+            .file
+            .try_clone()
+            .and_then(|file| Ok((file.metadata()?, file)));
         let epoch = self.epochs.look(self.lookups.as_mut(), &old.scope());
         match (reopened, epoch) {
             (Ok((metadata, file)), Ok(epoch)) => {
                 let hasher = Hasher::new(self.lookups.seed());
-                let taken = Taken { hasher, moves: Moves::New { epoch }, last_day: None };
-                let mut new =
-                    Tracked::new(old.path.clone(), old.source, old.vhost.clone(), file, &metadata, taken);
+                let taken = Taken {
+                    hasher,
+                    moves: Moves::New { epoch },
+                    last_day: None,
+                };
+                let mut new = Tracked::new(
+                    old.path.clone(),
+                    old.source,
+                    old.vhost.clone(),
+                    file,
+                    &metadata,
+                    taken,
+                );
                 new.at_path = old.at_path;
                 new.rules = old.rules.clone();
                 old.ends = Some(State::Replaced);
@@ -442,7 +502,9 @@ impl Follower {
             }
             (reopened, epoch) => {
                 let error = reopened.err().map(|error| error.to_string());
-                let error = error.or(epoch.err().map(|error| error.to_string())).unwrap_or_default();
+                let error = error
+                    .or(epoch.err().map(|error| error.to_string()))
+                    .unwrap_or_default();
                 self.say(&old.path.clone(), format!("cannot begin again: {error}"));
                 self.files.insert(id, old);
             }
@@ -507,7 +569,11 @@ impl Follower {
                 is_held = true;
                 if held.path == path {
                     held.at_path = AtPath::Ours;
-                } else if !held.path.symlink_metadata().is_ok_and(|there| Place::of(&there).is(&place)) {
+                } else if !held
+                    .path
+                    .symlink_metadata()
+                    .is_ok_and(|there| Place::of(&there).is(&place))
+                {
                     // Renamed, to a name that a source finds too.
                     held.path = path.to_owned();
                     held.at_path = AtPath::Ours;
@@ -542,7 +608,7 @@ impl Follower {
         file: &std::fs::File,
         metadata: &std::fs::Metadata,
         scope: &str,
-    ) -> Result<(Taken, Option<(Stored, &'static str)>), Box<dyn std::error::Error>> {
+    ) -> Result<Recognised, Box<dyn std::error::Error>> {
         let store = self.lookups.as_mut();
         let seed = store.seed();
         let place = Place::of(metadata);
@@ -553,23 +619,42 @@ impl Follower {
         let mut alike = recognise::alike(store, scope, &head, Some(place))?;
         // A position that somebody holds, or whose file still lies elsewhere, is not this file's.
         alike.retain(|stored| {
-            let held = self.files.values().any(|held| matches!(held.moves, Moves::Stored { id, .. } if id == stored.id));
+            let held = self
+                .files
+                .values()
+                .any(|held| matches!(held.moves, Moves::Stored { id, .. } if id == stored.id));
             let elsewhere = stored.place.is_some_and(|there| {
                 !there.is(&place)
-                    && Path::new(&stored.path).symlink_metadata().is_ok_and(|found| Place::of(&found).is(&there))
+                    && Path::new(&stored.path)
+                        .symlink_metadata()
+                        .is_ok_and(|found| Place::of(&found).is(&there))
             });
             !held && !elsewhere
         });
         let found = recognise::compare_living(seed, alike, file, metadata.len(), path, place)?;
-        let new = || Taken { hasher: Hasher::new(seed), moves: Moves::New { epoch }, last_day: None };
+        let new = || Taken {
+            hasher: Hasher::new(seed),
+            moves: Moves::New { epoch },
+            last_day: None,
+        };
         Ok(match decide_followed(&found.evidence) {
             Followed::New => (new(), None),
             Followed::Continue(index) => {
                 let stored = &found.stored[index];
                 match found.hashers[index].clone() {
                     Some(hasher) => {
-                        let moves = Moves::Stored { id: stored.id, from: stored.print.offset };
-                        (Taken { hasher, moves, last_day: stored.last_day.map(day::number) }, None)
+                        let moves = Moves::Stored {
+                            id: stored.id,
+                            from: stored.print.offset,
+                        };
+                        (
+                            Taken {
+                                hasher,
+                                moves,
+                                last_day: stored.last_day.map(day::number),
+                            },
+                            None,
+                        )
                     }
                     None => (new(), None),
                 }
@@ -581,13 +666,23 @@ impl Follower {
             Followed::Shortened(index) => {
                 let stored = &found.stored[index];
                 let hasher = hash_whole_lines(seed, file)?;
-                let moves = Moves::Stored { id: stored.id, from: stored.print.offset };
+                let moves = Moves::Stored {
+                    id: stored.id,
+                    from: stored.print.offset,
+                };
                 tracing::warn!(
                     "{}: ends before byte {}, up to which it was counted; going on from its end",
                     path.display(),
                     stored.print.offset
                 );
-                (Taken { hasher, moves, last_day: stored.last_day.map(day::number) }, None)
+                (
+                    Taken {
+                        hasher,
+                        moves,
+                        last_day: stored.last_day.map(day::number),
+                    },
+                    None,
+                )
             }
         })
     }
@@ -608,7 +703,10 @@ impl Follower {
         );
         self.gaps.push(gap);
         self.ending.push(Checkpoint {
-            moves: Moves::Stored { id: stored.id, from: stored.print.offset },
+            moves: Moves::Stored {
+                id: stored.id,
+                from: stored.print.offset,
+            },
             source: stored.source.clone(),
             scope: stored.scope.clone(),
             path: stored.path.clone(),
@@ -626,18 +724,34 @@ impl Follower {
     fn find_the_rest(&mut self) -> Result<(), StoreError> {
         let living = self.lookups.living(&self.node)?;
         for stored in living {
-            let is_held =
-                self.files.values().any(|held| matches!(held.moves, Moves::Stored { id, .. } if id == stored.id));
-            let is_ending = self.ending.iter().any(|end| matches!(end.moves, Moves::Stored { id, .. } if id == stored.id));
+            let is_held = self
+                .files
+                .values()
+                .any(|held| matches!(held.moves, Moves::Stored { id, .. } if id == stored.id));
+            let is_ending = self
+                .ending
+                .iter()
+                .any(|end| matches!(end.moves, Moves::Stored { id, .. } if id == stored.id));
             let path = Path::new(&stored.path);
-            let finds = |source: &Source| source.finders.iter().any(|finder| finder.captures(path).is_some());
-            let Some(source) = self.sources.iter().position(finds) else { continue };
+            let finds = |source: &Source| {
+                source
+                    .finders
+                    .iter()
+                    .any(|finder| finder.captures(path).is_some())
+            };
+            let Some(source) = self.sources.iter().position(finds) else {
+                continue;
+            };
             if is_held || is_ending {
                 continue;
             }
             match self.renamed(&stored, source) {
                 Some(tracked) => {
-                    tracing::info!("reading the rest of {} from {}", stored.path, tracked.path.display());
+                    tracing::info!(
+                        "reading the rest of {} from {}",
+                        stored.path,
+                        tracked.path.display()
+                    );
                     self.track(tracked);
                 }
                 None => self.end_position(
@@ -657,20 +771,35 @@ impl Follower {
         let folder = Path::new(&stored.path).parent()?;
         for entry in std::fs::read_dir(folder).ok()?.flatten() {
             let path = entry.path();
-            if !path.symlink_metadata().is_ok_and(|there| Place::of(&there).is(&place)) {
+            if !path
+                .symlink_metadata()
+                .is_ok_and(|there| Place::of(&there).is(&place))
+            {
                 continue;
             }
-            let Ok((file, metadata)) = open::followed(&path) else { continue };
-            let seed = self.lookups.seed();
-            let alike = vec![stored.clone()];
-            let Ok(found) = recognise::compare_living(seed, alike, &file, metadata.len(), &path, place) else {
+            let Ok((file, metadata)) = open::followed(&path) else {
                 continue;
             };
-            if let (Followed::Continue(_), Some(Some(hasher))) =
-                (decide_followed(&found.evidence), found.hashers.into_iter().next())
-            {
-                let moves = Moves::Stored { id: stored.id, from: stored.print.offset };
-                let taken = Taken { hasher, moves, last_day: stored.last_day.map(day::number) };
+            let seed = self.lookups.seed();
+            let alike = vec![stored.clone()];
+            let Ok(found) =
+                recognise::compare_living(seed, alike, &file, metadata.len(), &path, place)
+            else {
+                continue;
+            };
+            if let (Followed::Continue(_), Some(Some(hasher))) = (
+                decide_followed(&found.evidence),
+                found.hashers.into_iter().next(),
+            ) {
+                let moves = Moves::Stored {
+                    id: stored.id,
+                    from: stored.print.offset,
+                };
+                let taken = Taken {
+                    hasher,
+                    moves,
+                    last_day: stored.last_day.map(day::number),
+                };
                 let vhost = (!stored.scope.is_empty()).then(|| stored.scope.clone());
                 let mut tracked = Tracked::new(path, source, vhost, file, &metadata, taken);
                 tracked.at_path = AtPath::Other;
@@ -683,14 +812,21 @@ impl Follower {
     fn vhost_of(&self, source: usize, path: &Path) -> Option<String> {
         let source = &self.sources[source];
         let template = source.vhost.as_ref()?;
-        let captures = source.finders.iter().find_map(|finder| finder.captures(path)).unwrap_or_default();
+        let captures = source
+            .finders
+            .iter()
+            .find_map(|finder| finder.captures(path))
+            .unwrap_or_default();
         expand_vhost(template, &captures)
     }
 
     /// Hands a batch over; `false`: there is nothing to flush.
     fn flush(&mut self, now: Instant) -> Result<bool, Ended> {
         self.next_flush = now + self.config.report_interval;
-        let (deltas, forgot) = self.tally.ledger.take(&mut self.growth, &self.rules.classes);
+        let (deltas, forgot) = self
+            .tally
+            .ledger
+            .take(&mut self.growth, &self.rules.classes);
         if forgot {
             self.tally.forget_names();
         }
@@ -700,9 +836,14 @@ impl Follower {
             gaps: std::mem::take(&mut self.gaps),
             ..Batch::default()
         };
-        let mut flight = InFlight { files: Vec::new(), scopes: Vec::new() };
+        let mut flight = InFlight {
+            files: Vec::new(),
+            scopes: Vec::new(),
+        };
         for (id, file) in &mut self.files {
-            let Some(mut checkpoint) = file.checkpoint(&self.sources[file.source].name) else { continue };
+            let Some(mut checkpoint) = file.checkpoint(&self.sources[file.source].name) else {
+                continue;
+            };
             if let Moves::New { epoch } = &mut checkpoint.moves {
                 *epoch = self.epochs.demand(&checkpoint.scope, *epoch);
                 flight.scopes.push(checkpoint.scope.clone());
@@ -714,7 +855,8 @@ impl Follower {
         batch.checkpoints.append(&mut self.ending);
         // A file that is to be let go and has nothing to commit is let go at once.
         let flying: BTreeSet<u64> = flight.files.iter().map(|(id, _)| *id).collect();
-        self.files.retain(|id, file| file.ends.is_none() || flying.contains(id));
+        self.files
+            .retain(|id, file| file.ends.is_none() || flying.contains(id));
         if batch.is_empty() {
             return Ok(false);
         }
@@ -726,13 +868,20 @@ impl Follower {
     }
 
     fn settled(&mut self, settled: Settled) -> Result<(), Ended> {
-        let Some(flight) = self.in_flight.take() else { return Ok(()) };
+        let Some(flight) = self.in_flight.take() else {
+            return Ok(());
+        };
         match settled {
             Settled::Flushed(flushed) => {
                 self.epochs.moved(flight.scopes);
                 for ((id, offset), position) in flight.files.into_iter().zip(flushed.positions) {
-                    let Some(file) = self.files.get_mut(&id) else { continue };
-                    file.moves = Moves::Stored { id: position, from: offset };
+                    let Some(file) = self.files.get_mut(&id) else {
+                        continue;
+                    };
+                    file.moves = Moves::Stored {
+                        id: position,
+                        from: offset,
+                    };
                     file.committed = offset;
                     if file.ends.is_some() && file.hasher.offset() == offset {
                         self.files.remove(&id);
@@ -741,7 +890,9 @@ impl Follower {
                 Ok(())
             }
             Settled::Overtaken(what) => {
-                tracing::info!("{what} was moved by another process; reading on from what is stored");
+                tracing::info!(
+                    "{what} was moved by another process; reading on from what is stored"
+                );
                 self.start_over();
                 Ok(())
             }
@@ -772,7 +923,8 @@ impl Follower {
             });
             match taken {
                 Ok((metadata, taken)) => {
-                    let mut again = Tracked::new(old.path, old.source, old.vhost, old.file, &metadata, taken);
+                    let mut again =
+                        Tracked::new(old.path, old.source, old.vhost, old.file, &metadata, taken);
                     again.at_path = AtPath::Other;
                     self.track(again);
                 }
@@ -785,7 +937,11 @@ impl Follower {
 
     /// Known names and aliases may stand in files of their own, which panels rewrite.
     fn reread_side_files(&mut self) {
-        let now: Vec<_> = self.side_files.iter().map(|(path, _)| (path.clone(), changed(path))).collect();
+        let now: Vec<_> = self
+            .side_files
+            .iter()
+            .map(|(path, _)| (path.clone(), changed(path)))
+            .collect();
         if now == self.side_files {
             return;
         }
@@ -819,7 +975,12 @@ fn hash_whole_lines(seed: u64, file: &std::fs::File) -> std::io::Result<Hasher> 
     use std::io::{Seek as _, SeekFrom};
     let mut stream = file.try_clone()?;
     stream.seek(SeekFrom::Start(0))?;
-    let mut blocks = Blocks::new(stream, Hasher::new(seed), LastLine::Waits, SMALL_BLOCK_BYTES);
+    let mut blocks = Blocks::new(
+        stream,
+        Hasher::new(seed),
+        LastLine::Waits,
+        SMALL_BLOCK_BYTES,
+    );
     let mut spare = Vec::new();
     while let Some(block) = blocks.next(spare)? {
         spare = block.into_spare();
@@ -828,5 +989,7 @@ fn hash_whole_lines(seed: u64, file: &std::fs::File) -> std::io::Result<Hasher> 
 }
 
 fn changed(path: &Path) -> Option<SystemTime> {
-    path.metadata().and_then(|metadata| metadata.modified()).ok()
+    path.metadata()
+        .and_then(|metadata| metadata.modified())
+        .ok()
 }

@@ -42,7 +42,9 @@ pub enum DaemonError {
     #[error(transparent)]
     Ended(#[from] Ended),
     /// Another one runs.
-    #[error("another daemon runs as node {node} (it holds {lock})\nstop it, or give this one a name of its own with --node")]
+    #[error(
+        "another daemon runs as node {node} (it holds {lock})\nstop it, or give this one a name of its own with --node"
+    )]
     Running {
         /// Its name.
         node: String,
@@ -73,7 +75,11 @@ pub fn folding(config: &Config) -> Result<Folding, ConfigError> {
 /// # Errors
 /// As [`folding`].
 pub fn rules(config: &Config, store: &dyn Store) -> Result<Rules, ConfigError> {
-    Ok(Rules { zone: store.zone(), folding: folding(config)?, classes: Classes::new(&config.classes) })
+    Ok(Rules {
+        zone: store.zone(),
+        folding: folding(config)?,
+        classes: Classes::new(&config.classes),
+    })
 }
 
 /// The caps of a config, over what a store knows.
@@ -82,15 +88,27 @@ pub fn rules(config: &Config, store: &dyn Store) -> Result<Rules, ConfigError> {
 /// When the store does not answer.
 pub fn growth(config: &Config, store: &mut dyn Store) -> Result<Growth, StoreError> {
     let known = store.known_names(Growth::since(clock()))?;
-    let configured = config.vhosts.known.iter().chain(config.vhosts.aliases.values()).cloned();
+    let configured = config
+        .vhosts
+        .known
+        .iter()
+        .chain(config.vhosts.aliases.values())
+        .cloned();
     let vhosts = &config.vhosts;
-    Ok(Growth::new(known, configured, vhosts.max_new_vhosts_per_day, vhosts.max_new_users_per_day))
+    Ok(Growth::new(
+        known,
+        configured,
+        vhosts.max_new_vhosts_per_day,
+        vhosts.max_new_users_per_day,
+    ))
 }
 
 /// Seconds since 1970.
 #[must_use]
 pub fn clock() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed())
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs().cast_signed())
 }
 
 /// Runs until SIGTERM or SIGINT. `open` opens the store; it is called twice, once for each thread.
@@ -124,7 +142,9 @@ pub fn run(
         .map_err(system("starting to wait for signals"))?;
     std::thread::scope(|scope| {
         let answers = wake.clone();
-        let flusher = scope.spawn(move || flusher::run(store.as_mut(), &mut writer, &node, &take_batches, &answers));
+        let flusher = scope.spawn(move || {
+            flusher::run(store.as_mut(), &mut writer, &node, &take_batches, &answers)
+        });
         let (ended, has_ended) = tokio::sync::oneshot::channel();
         let following = scope.spawn(move || {
             let result = follower.run(&messages);
@@ -167,22 +187,41 @@ async fn wait_for_signal(ended: tokio::sync::oneshot::Receiver<()>) -> std::io::
 
 /// One daemon a node and state directory; the lock goes with the process, however it ends.
 fn lock(state_dir: &Path, node: &str) -> Result<std::fs::File, DaemonError> {
-    let name: String = node.chars().map(|c| if c.is_ascii_alphanumeric() || ".-".contains(c) { c } else { '_' }).collect();
+    let name: String = node
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || ".-".contains(c) {
+                c
+            } else {
+                '_'
+            }
+        })
+        .collect();
     let path = state_dir.join(format!("run-{name}.lock"));
     let doing = || format!("locking {}", path.display());
-    std::fs::create_dir_all(state_dir).map_err(|cause| DaemonError::System { doing: doing(), cause })?;
+    std::fs::create_dir_all(state_dir).map_err(|cause| DaemonError::System {
+        doing: doing(),
+        cause,
+    })?;
     let file = std::fs::OpenOptions::new()
         .create(true)
         .truncate(false)
         .write(true)
         .open(&path)
-        .map_err(|cause| DaemonError::System { doing: doing(), cause })?;
+        .map_err(|cause| DaemonError::System {
+            doing: doing(),
+            cause,
+        })?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => {
-            Err(DaemonError::Running { node: node.to_owned(), lock: path.display().to_string() })
-        }
-        Err(std::fs::TryLockError::Error(cause)) => Err(DaemonError::System { doing: doing(), cause }),
+        Err(std::fs::TryLockError::WouldBlock) => Err(DaemonError::Running {
+            node: node.to_owned(),
+            lock: path.display().to_string(),
+        }),
+        Err(std::fs::TryLockError::Error(cause)) => Err(DaemonError::System {
+            doing: doing(),
+            cause,
+        }),
     }
 }
 

@@ -89,7 +89,14 @@ pub enum Chunk {
 impl Tracked {
     /// Takes up a file.
     #[must_use]
-    pub fn new(path: PathBuf, source: usize, vhost: Option<String>, file: File, metadata: &Metadata, taken: Taken) -> Self {
+    pub fn new(
+        path: PathBuf,
+        source: usize,
+        vhost: Option<String>,
+        file: File,
+        metadata: &Metadata,
+        taken: Taken,
+    ) -> Self {
         let now = Instant::now();
         let changed = chrono::DateTime::from_timestamp(metadata.mtime(), 0).unwrap_or_default();
         Self {
@@ -102,7 +109,11 @@ impl Tracked {
             rules: None,
             committed: taken.hasher.offset(),
             hasher: taken.hasher,
-            progress: Progress { last_day: taken.last_day, fits: taken.last_day.is_some(), run: 0 },
+            progress: Progress {
+                last_day: taken.last_day,
+                fits: taken.last_day.is_some(),
+                run: 0,
+            },
             moves: taken.moves,
             stopped: None,
             ends: None,
@@ -128,7 +139,12 @@ impl Tracked {
             self.grown = now;
         }
         let quiet = now.saturating_duration_since(self.grown);
-        self.next_look = now + if quiet < ACTIVE { ACTIVE_INTERVAL } else { QUIET_INTERVAL };
+        self.next_look = now
+            + if quiet < ACTIVE {
+                ACTIVE_INTERVAL
+            } else {
+                QUIET_INTERVAL
+            };
         let seen = Seen {
             at_path: self.at_path,
             size: metadata.size(),
@@ -176,7 +192,10 @@ impl Tracked {
     pub fn walked(&mut self, bytes: &[u8], mut outcome: Outcome, is_last: bool) -> (Outcome, bool) {
         let base = self.hasher.offset();
         let full = bytes.len() >= self.read_bytes / 2;
-        let run = outcome.held.as_ref().map(|held| (held.start, held.balance.unparsed.lines));
+        let run = outcome
+            .held
+            .as_ref()
+            .map(|held| (held.start, held.balance.unparsed.lines));
         let covers = match (outcome.does_not_fit, run) {
             (Some(start), _) => {
                 self.stopped = Some(format!(
@@ -204,7 +223,12 @@ impl Tracked {
         let undated = self.undated(&outcome);
         for range in &outcome.unparsed {
             let day = day::date(range.day.unwrap_or(undated));
-            self.unparsed.push(UnparsedRange { start: range.start, end: range.end, lines: range.lines, day });
+            self.unparsed.push(UnparsedRange {
+                start: range.start,
+                end: range.end,
+                lines: range.lines,
+                day,
+            });
         }
         self.dropped += outcome.dropped;
         (outcome, full && self.stopped.is_none())
@@ -213,7 +237,11 @@ impl Tracked {
     /// The balance of an outcome by day.
     pub fn dated(&self, outcome: &Outcome) -> Vec<(DayNumber, Balance)> {
         let undated = self.undated(outcome);
-        outcome.balance.iter().map(|(day, balance)| (day.unwrap_or(undated), *balance)).collect()
+        outcome
+            .balance
+            .iter()
+            .map(|(day, balance)| (day.unwrap_or(undated), *balance))
+            .collect()
     }
 
     /// The checkpoint that covers all that was read; `None`: nothing has moved.
@@ -246,14 +274,21 @@ impl Tracked {
     }
 
     fn undated(&self, outcome: &Outcome) -> DayNumber {
-        let known = self.progress.last_day.filter(|_| outcome.first_day.is_none());
+        let known = self
+            .progress
+            .last_day
+            .filter(|_| outcome.first_day.is_none());
         known.or(outcome.first_day).unwrap_or(self.fallback_day)
     }
 
     fn tail_is_ours(&self) -> io::Result<bool> {
         let tail = self.hasher.tail();
         let mut bytes = vec![0; tail.len()];
-        let read = read_full_at(&self.file, &mut bytes, self.hasher.offset() - tail.len() as u64)?;
+        let read = read_full_at(
+            &self.file,
+            &mut bytes,
+            self.hasher.offset() - tail.len() as u64,
+        )?;
         Ok(bytes[..read] == *tail)
     }
 
@@ -276,7 +311,10 @@ impl Tracked {
             if let Some(end) = memchr::memchr(b'\n', &buffer) {
                 hasher.update(&buffer[..=end]);
                 self.read_bytes = READ_BYTES;
-                return Ok(Chunk::TooLong(hasher.offset() - self.hasher.offset(), Box::new(hasher)));
+                return Ok(Chunk::TooLong(
+                    hasher.offset() - self.hasher.offset(),
+                    Box::new(hasher),
+                ));
             }
             if read == 0 {
                 return Ok(Chunk::Nothing);

@@ -29,9 +29,9 @@ impl Watch {
                 Ok(event) if event.need_rescan() => Some(Message::Search),
                 Ok(event) => match event.kind {
                     EventKind::Modify(ModifyKind::Data(_)) => Some(Message::Happened(event.paths)),
-                    EventKind::Create(_) | EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)) => {
-                        Some(Message::Search)
-                    }
+                    EventKind::Create(_)
+                    | EventKind::Remove(_)
+                    | EventKind::Modify(ModifyKind::Name(_)) => Some(Message::Search),
                     _ => None,
                 },
                 Err(_) => Some(Message::Search),
@@ -43,14 +43,22 @@ impl Watch {
         };
         let watcher = notify::recommended_watcher(tell);
         if let Err(error) = &watcher {
-            tracing::warn!("folders cannot be watched ({error}); looking every few seconds instead");
+            tracing::warn!(
+                "folders cannot be watched ({error}); looking every few seconds instead"
+            );
         }
-        Self { watcher: watcher.ok(), watched: BTreeSet::new(), complained: false }
+        Self {
+            watcher: watcher.ok(),
+            watched: BTreeSet::new(),
+            complained: false,
+        }
     }
 
     /// Watches exactly these.
     pub fn folders(&mut self, folders: BTreeSet<PathBuf>) {
-        let Some(watcher) = &mut self.watcher else { return };
+        let Some(watcher) = &mut self.watcher else {
+            return;
+        };
         for gone in self.watched.difference(&folders) {
             let _ = watcher.unwatch(gone);
         }
@@ -63,7 +71,10 @@ impl Watch {
                 Ok(()) => drop(watched.insert(folder.clone())),
                 Err(error) if !self.complained => {
                     self.complained = true;
-                    tracing::warn!("{} cannot be watched ({error}); looking every few seconds instead", folder.display());
+                    tracing::warn!(
+                        "{} cannot be watched ({error}); looking every few seconds instead",
+                        folder.display()
+                    );
                 }
                 Err(_) => {}
             }

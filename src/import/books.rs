@@ -12,11 +12,11 @@ use chrono::NaiveDate;
 
 use super::feed::{End, OpenFile, Start};
 use super::{FileReport, ImportError, Input, Meter, Summary, Walked, feed};
+use crate::account::SourceRules;
 use crate::account::balance::Balance;
 use crate::account::class::Classes;
 use crate::account::day::{self, DayNumber};
 use crate::account::growth::Growth;
-use crate::account::SourceRules;
 use crate::ledger::Ledger;
 use crate::recognise::Epochs;
 use crate::source::content::Fingerprint;
@@ -110,15 +110,26 @@ struct Current {
 
 impl<'s> Books<'s> {
     /// For these inputs. Without an account nothing is stored.
-    pub fn new(inputs: &'s [Input], account: Option<Account<'s>>, classes: &'s Classes, now: i64) -> Self {
-        let name = |input: &Input| FileReport { name: feed::shown(input.path.as_ref()), ..FileReport::default() };
+    pub fn new(
+        inputs: &'s [Input],
+        account: Option<Account<'s>>,
+        classes: &'s Classes,
+        now: i64,
+    ) -> Self {
+        let name = |input: &Input| FileReport {
+            name: feed::shown(input.path.as_ref()),
+            ..FileReport::default()
+        };
         Self {
             inputs,
             account,
             classes,
             now,
             epochs: Arc::default(),
-            summary: Summary { files: inputs.iter().map(name).collect(), ..Summary::default() },
+            summary: Summary {
+                files: inputs.iter().map(name).collect(),
+                ..Summary::default()
+            },
             batch: Waiting::default(),
             current: None,
             flushed: Instant::now(),
@@ -160,18 +171,32 @@ impl<'s> Books<'s> {
     /// The next block of it has been walked. What it came to is booked by the next call of
     /// [`Books::take_in`]; `false`: the block is not to be counted, and neither are its sums.
     pub fn walked(&mut self, walked: &Walked, meter: &Meter) -> bool {
-        let Some(current) = &mut self.current else { return false };
+        let Some(current) = &mut self.current else {
+            return false;
+        };
         if current.gave_up.is_some() {
             return false;
         }
         let carried = current.progress.run - walked.began.run.min(current.progress.run);
-        let run = carried + if walked.outcome.any_parsed { walked.outcome.leading_run } else { walked.progress.run };
-        let most = if current.progress.fits { MAX_UNPARSED_IN_A_ROW } else { MAX_UNPARSED_AT_START };
+        let run = carried
+            + if walked.outcome.any_parsed {
+                walked.outcome.leading_run
+            } else {
+                walked.progress.run
+            };
+        let most = if current.progress.fits {
+            MAX_UNPARSED_IN_A_ROW
+        } else {
+            MAX_UNPARSED_AT_START
+        };
         let report = &mut self.summary.files[current.index];
         for failure in &walked.outcome.failures {
             if report.failures.len() < MAX_FAILURES {
                 let plan = current.source.plans.get(failure.format);
-                let wanted = plan.map_or_else(|| failure.error.to_string(), |plan| plan.describe(&failure.error));
+                let wanted = plan.map_or_else(
+                    || failure.error.to_string(),
+                    |plan| plan.describe(&failure.error),
+                );
                 report.failures.push((failure.clone(), wanted));
             }
         }
@@ -183,7 +208,9 @@ impl<'s> Books<'s> {
         if let Some(start) = walked.outcome.does_not_fit {
             current.give_up(start.max(walked.base), walked.progress.run);
         }
-        meter.lines.fetch_add(walked.outcome.lines(), Ordering::Relaxed);
+        meter
+            .lines
+            .fetch_add(walked.outcome.lines(), Ordering::Relaxed);
         current.walked(walked);
         true
     }
@@ -200,8 +227,9 @@ impl<'s> Books<'s> {
     /// When the store fails.
     pub fn take_in(&mut self, ledger: &mut Ledger) -> Result<Pass, ImportError> {
         self.sums(ledger);
-        if self.current.as_ref().is_some_and(|current| !current.start.whole || current.ledger.len() > MAX_WAITING_ACCOUNTS)
-        {
+        if self.current.as_ref().is_some_and(|current| {
+            !current.start.whole || current.ledger.len() > MAX_WAITING_ACCOUNTS
+        }) {
             self.settle();
         }
         self.flush_if_due()
@@ -218,7 +246,10 @@ impl<'s> Books<'s> {
         report.partial = end.partial;
         report.already = end.already;
         report.error = end.error;
-        let gave_up = self.current.as_mut().and_then(|current| current.gave_up.take());
+        let gave_up = self
+            .current
+            .as_mut()
+            .and_then(|current| current.gave_up.take());
         if gave_up.is_some() {
             report.error = gave_up;
         }
@@ -233,7 +264,9 @@ impl<'s> Books<'s> {
                     Some(path) => {
                         let report = &mut self.summary.files[end.index];
                         report.already = true;
-                        report.notes.push(format!("counted already, from {path}; count it once more with --again"));
+                        report.notes.push(format!(
+                            "counted already, from {path}; count it once more with --again"
+                        ));
                     }
                     None => self.settle(),
                 }
@@ -251,7 +284,9 @@ impl<'s> Books<'s> {
     /// When the store fails.
     pub fn flush(&mut self) -> Result<Pass, ImportError> {
         self.flushed = Instant::now();
-        let Some(account) = &mut self.account else { return Ok(Pass::Done) };
+        let Some(account) = &mut self.account else {
+            return Ok(Pass::Done);
+        };
         if self.batch.checkpoints.is_empty() {
             return Ok(Pass::Done);
         }
@@ -259,14 +294,26 @@ impl<'s> Books<'s> {
         let mut ledger = waiting.ledger;
         let (deltas, _) = ledger.take(&mut account.growth, self.classes);
         let mut total = Amount::default();
-        deltas.vhosts.iter().for_each(|delta| total.add(delta.amount));
-        let mut batch = Batch { deltas, balance: waiting.balance, ..Batch::default() };
+        deltas
+            .vhosts
+            .iter()
+            .for_each(|delta| total.add(delta.amount));
+        let mut batch = Batch {
+            deltas,
+            balance: waiting.balance,
+            ..Batch::default()
+        };
         let mut indexes = Vec::new();
         for pending in waiting.checkpoints {
             indexes.push(pending.index);
             batch.checkpoints.push(pending.checkpoint);
         }
-        let (store, writer, node, now) = (&mut account.store, &mut account.writer, &account.node, self.now);
+        let (store, writer, node, now) = (
+            &mut account.store,
+            &mut account.writer,
+            &account.node,
+            self.now,
+        );
         let result = self.epochs.flushing(|demand| {
             let mut moved = Vec::new();
             for checkpoint in &mut batch.checkpoints {
@@ -277,7 +324,9 @@ impl<'s> Books<'s> {
             }
             moved.sort_unstable();
             moved.dedup();
-            store.flush(writer, node, &batch, now).map(|flushed| (flushed, moved))
+            store
+                .flush(writer, node, &batch, now)
+                .map(|flushed| (flushed, moved))
         });
         let flushed = match result {
             Ok(flushed) => flushed,
@@ -292,9 +341,16 @@ impl<'s> Books<'s> {
             self.summary.files[index].balance.add(&balance);
         }
         if let Some(current) = &mut self.current {
-            for ((index, id), checkpoint) in indexes.into_iter().zip(flushed.positions).zip(&batch.checkpoints) {
+            for ((index, id), checkpoint) in indexes
+                .into_iter()
+                .zip(flushed.positions)
+                .zip(&batch.checkpoints)
+            {
                 if index == current.index {
-                    current.start.moves = Moves::Stored { id, from: checkpoint.print.offset };
+                    current.start.moves = Moves::Stored {
+                        id,
+                        from: checkpoint.print.offset,
+                    };
                     current.start.print = checkpoint.print;
                 }
             }
@@ -306,7 +362,8 @@ impl<'s> Books<'s> {
     #[must_use]
     pub fn close(mut self) -> Summary {
         if self.account.is_none() {
-            let mut growth = Growth::new(crate::store::KnownNames::default(), [], u64::MAX, u64::MAX);
+            let mut growth =
+                Growth::new(crate::store::KnownNames::default(), [], u64::MAX, u64::MAX);
             let mut waiting = std::mem::take(&mut self.batch);
             self.summary.total = waiting.ledger.total();
             self.summary.rows = waiting.ledger.take(&mut growth, self.classes).0.vhosts;
@@ -319,8 +376,13 @@ impl<'s> Books<'s> {
     }
 
     fn flush_if_due(&mut self) -> Result<Pass, ImportError> {
-        let full = self.batch.ledger.len() >= MAX_BATCH_ACCOUNTS || self.batch.checkpoints.len() >= MAX_BATCH_FILES;
-        if full || self.flushed.elapsed() >= MAX_BATCH_AGE { self.flush() } else { Ok(Pass::Done) }
+        let full = self.batch.ledger.len() >= MAX_BATCH_ACCOUNTS
+            || self.batch.checkpoints.len() >= MAX_BATCH_FILES;
+        if full || self.flushed.elapsed() >= MAX_BATCH_AGE {
+            self.flush()
+        } else {
+            Ok(Pass::Done)
+        }
     }
 
     fn sums(&mut self, ledger: &mut Ledger) {
@@ -333,7 +395,9 @@ impl<'s> Books<'s> {
 
     /// Puts what has been read of the current file into the batch, with the position that covers it.
     fn settle(&mut self) {
-        let Some(current) = &mut self.current else { return };
+        let Some(current) = &mut self.current else {
+            return;
+        };
         if current.print.offset == current.start.print.offset {
             return;
         }
@@ -344,12 +408,20 @@ impl<'s> Books<'s> {
         let report = batch.reports.entry(current.index).or_default();
         for (day, balance) in std::mem::take(&mut current.balance) {
             report.add(&balance);
-            batch.balance.entry((SOURCE.to_owned(), day)).or_default().add(&balance);
+            batch
+                .balance
+                .entry((SOURCE.to_owned(), day))
+                .or_default()
+                .add(&balance);
         }
         let unparsed = std::mem::take(&mut current.unparsed);
         let dropped = std::mem::take(&mut current.dropped);
         let last_day = current.progress.last_day.map(day::date);
-        match batch.checkpoints.last_mut().filter(|pending| pending.index == current.index) {
+        match batch
+            .checkpoints
+            .last_mut()
+            .filter(|pending| pending.index == current.index)
+        {
             Some(Pending { checkpoint, .. }) => {
                 checkpoint.print = current.print;
                 checkpoint.last_day = last_day;
@@ -357,7 +429,14 @@ impl<'s> Books<'s> {
                 checkpoint.dropped += dropped;
             }
             None => {
-                let Start { moves, scope, path, place, state, .. } = current.start.clone();
+                let Start {
+                    moves,
+                    scope,
+                    path,
+                    place,
+                    state,
+                    ..
+                } = current.start.clone();
                 let checkpoint = Checkpoint {
                     moves,
                     source: SOURCE.to_owned(),
@@ -371,7 +450,10 @@ impl<'s> Books<'s> {
                     dropped,
                     reread: Vec::new(),
                 };
-                batch.checkpoints.push(Pending { index: current.index, checkpoint });
+                batch.checkpoints.push(Pending {
+                    index: current.index,
+                    checkpoint,
+                });
             }
         }
     }
@@ -381,29 +463,47 @@ impl<'s> Books<'s> {
         self.batch = Waiting::default();
         self.current = None;
         if let Some(account) = &mut self.account {
-            account.growth.renew(account.store.known_names(Growth::since(self.now))?);
+            account
+                .growth
+                .renew(account.store.known_names(Growth::since(self.now))?);
         }
         for (report, input) in self.summary.files.iter_mut().zip(self.inputs).skip(first) {
             let balance = report.balance;
-            *report = FileReport { name: feed::shown(input.path.as_ref()), balance, ..FileReport::default() };
+            *report = FileReport {
+                name: feed::shown(input.path.as_ref()),
+                balance,
+                ..FileReport::default()
+            };
         }
         Ok(Pass::Overtaken { first, what })
     }
 
     /// Where all of the stream that has just ended was counted before.
     fn counted_before(&mut self) -> Result<Option<String>, ImportError> {
-        let (Some(account), Some(current)) = (&mut self.account, &mut self.current) else { return Ok(None) };
+        let (Some(account), Some(current)) = (&mut self.account, &mut self.current) else {
+            return Ok(None);
+        };
         let scope = current.start.scope.clone();
-        current.start.moves = Moves::New { epoch: self.epochs.look(account.store, &scope)? };
+        current.start.moves = Moves::New {
+            epoch: self.epochs.look(account.store, &scope)?,
+        };
         let print = current.print;
         // Only a position with a head of the same length can be of the same content; shorter ones are
         // passed by with a hash that none has.
         let mut hash_of = |length: u64| {
-            Ok((length <= print.head_len).then_some(if length == print.head_len { print.head } else { 0 }))
+            Ok(
+                (length <= print.head_len).then_some(if length == print.head_len {
+                    print.head
+                } else {
+                    0
+                }),
+            )
         };
         let alike = account.store.by_head(&scope, &mut hash_of)?;
         let same = alike.into_iter().find(|stored| {
-            stored.print.offset == print.offset && stored.print.content == print.content && print.offset > 0
+            stored.print.offset == print.offset
+                && stored.print.content == print.content
+                && print.offset > 0
         });
         Ok(same.map(|stored| stored.path))
     }
@@ -420,7 +520,11 @@ impl Current {
 
     fn walked(&mut self, walked: &Walked) {
         let outcome = &walked.outcome;
-        let undated = self.progress.last_day.or(outcome.first_day).unwrap_or(self.fallback_day);
+        let undated = self
+            .progress
+            .last_day
+            .or(outcome.first_day)
+            .unwrap_or(self.fallback_day);
         for (day, balance) in &outcome.balance {
             let day = day::date(day.unwrap_or(undated));
             self.balance.entry(day).or_default().add(balance);
@@ -434,7 +538,11 @@ impl Current {
         self.progress = Progress {
             last_day: walked.progress.last_day.or(self.progress.last_day),
             fits: self.progress.fits || outcome.any_parsed,
-            run: if outcome.any_parsed { walked.progress.run } else { carried + walked.progress.run },
+            run: if outcome.any_parsed {
+                walked.progress.run
+            } else {
+                carried + walked.progress.run
+            },
         };
     }
 }
@@ -446,6 +554,11 @@ fn push_range(ranges: &mut Vec<UnparsedRange>, range: &Unparsed, undated: DayNum
             last.end = range.end;
             last.lines += range.lines;
         }
-        _ => ranges.push(UnparsedRange { start: range.start, end: range.end, lines: range.lines, day }),
+        _ => ranges.push(UnparsedRange {
+            start: range.start,
+            end: range.end,
+            lines: range.lines,
+            day,
+        }),
     }
 }

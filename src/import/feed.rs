@@ -99,7 +99,13 @@ pub struct End {
 
 impl End {
     fn of(index: usize) -> Self {
-        Self { index, notes: Vec::new(), error: None, partial: 0, already: false }
+        Self {
+            index,
+            notes: Vec::new(),
+            error: None,
+            partial: 0,
+            already: false,
+        }
     }
 }
 
@@ -212,7 +218,9 @@ impl<'f> Feed<'f> {
     }
 
     fn go_on(&mut self, spare: Vec<u8>) -> Fed {
-        let Some(mut current) = self.current.take() else { return Fed::Barrier };
+        let Some(mut current) = self.current.take() else {
+            return Fed::Barrier;
+        };
         let mut end = End::of(current.index);
         let stopped = current.stop.load(Ordering::Relaxed);
         let next = match current.first.take() {
@@ -222,8 +230,15 @@ impl<'f> Feed<'f> {
         };
         match next {
             Ok(Some(block)) => {
-                let work = Work { block, source: Arc::clone(&current.source), progress: current.progress };
-                current.progress = Progress { fits: true, ..Progress::default() };
+                let work = Work {
+                    block,
+                    source: Arc::clone(&current.source),
+                    progress: current.progress,
+                };
+                current.progress = Progress {
+                    fits: true,
+                    ..Progress::default()
+                };
                 self.current = Some(current);
                 return Fed::Work(Box::new(work));
             }
@@ -231,7 +246,8 @@ impl<'f> Feed<'f> {
             Err(error) => end.error = Some(words(&error)),
         }
         let print = current.blocks.print();
-        self.fresh.insert((current.scope, print.head_len, print.head));
+        self.fresh
+            .insert((current.scope, print.head_len, print.head));
         Fed::End(end)
     }
 
@@ -243,7 +259,12 @@ impl<'f> Feed<'f> {
         }
     }
 
-    fn open_stream(&mut self, index: usize, input: &Input, scope: String) -> Result<OpenFile, NotRead> {
+    fn open_stream(
+        &mut self,
+        index: usize,
+        input: &Input,
+        scope: String,
+    ) -> Result<OpenFile, NotRead> {
         let hasher = Hasher::new(self.seed());
         let epoch = self.epoch(&scope)?;
         let start = Start {
@@ -257,9 +278,19 @@ impl<'f> Feed<'f> {
             whole: true,
             look_up_at_end: !self.options.again && self.lookups.is_some(),
         };
-        let stream: Box<dyn Read + Send> = Box::new(Metered { inner: io::stdin(), read: Arc::clone(&self.read) });
+        let stream: Box<dyn Read + Send> = Box::new(Metered {
+            inner: io::stdin(),
+            read: Arc::clone(&self.read),
+        });
         let fallback = self.day_of(self.options.now);
-        self.begin(index, input, start, Blocks::new(stream, hasher, LastLine::Counts, self.block_bytes()), Vec::new(), fallback)
+        self.begin(
+            index,
+            input,
+            start,
+            Blocks::new(stream, hasher, LastLine::Counts, self.block_bytes()),
+            Vec::new(),
+            fallback,
+        )
     }
 
     fn open_file(
@@ -272,7 +303,11 @@ impl<'f> Feed<'f> {
         let (file, metadata) = open::regular(path)?;
         let packing = open::packing(&file)?;
         let place = (packing == Packing::Plain).then(|| Place::of(&metadata));
-        let last_line = if packing == Packing::Plain { LastLine::Waits } else { LastLine::Counts };
+        let last_line = if packing == Packing::Plain {
+            LastLine::Waits
+        } else {
+            LastLine::Counts
+        };
         let name = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let mut start = Start {
             moves: Moves::New { epoch: 0 },
@@ -288,7 +323,9 @@ impl<'f> Feed<'f> {
         let mut hasher = Hasher::new(self.seed());
         let mut notes = Vec::new();
         if self.options.again {
-            start.moves = Moves::New { epoch: self.epoch(&start.scope)? };
+            start.moves = Moves::New {
+                epoch: self.epoch(&start.scope)?,
+            };
             // The place stays with the position that the file already has.
             start.place = None;
         } else if self.lookups.is_some() {
@@ -300,7 +337,10 @@ impl<'f> Feed<'f> {
                         "the first {} bytes had been counted already, from {}",
                         stored.print.offset, stored.path
                     ));
-                    start.moves = Moves::Stored { id: stored.id, from: stored.print.offset };
+                    start.moves = Moves::Stored {
+                        id: stored.id,
+                        from: stored.print.offset,
+                    };
                     start.progress.last_day = stored.last_day.map(day::number);
                     start.progress.fits = stored.last_day.is_some();
                     start.print = stored.print;
@@ -314,9 +354,20 @@ impl<'f> Feed<'f> {
             }
         }
         let stream = open::content(file, packing, hasher.offset(), Arc::clone(&self.read))?;
-        let modified = metadata.modified().ok().and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
-        let fallback = self.day_of(modified.map_or(self.options.now, |since| since.as_secs().cast_signed()));
-        self.begin(index, input, start, Blocks::new(stream, hasher, last_line, self.block_bytes()), notes, fallback)
+        let modified = metadata
+            .modified()
+            .ok()
+            .and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+        let fallback =
+            self.day_of(modified.map_or(self.options.now, |since| since.as_secs().cast_signed()));
+        self.begin(
+            index,
+            input,
+            start,
+            Blocks::new(stream, hasher, last_line, self.block_bytes()),
+            notes,
+            fallback,
+        )
     }
 
     fn begin(
@@ -343,8 +394,13 @@ impl<'f> Feed<'f> {
                 }
             }
         }
-        let source = SourceRules::new(&formats, input.users, input.vhost.as_deref(), &self.rules.folding)
-            .map_err(|(_, error)| NotRead::Error(format!("its format cannot be used: {error}")))?;
+        let source = SourceRules::new(
+            &formats,
+            input.users,
+            input.vhost.as_deref(),
+            &self.rules.folding,
+        )
+        .map_err(|(_, error)| NotRead::Error(format!("its format cannot be used: {error}")))?;
         let names_site = source.plans.iter().any(Plan::has_vhost);
         if source.vhost.is_some() && names_site && input.vhost_given {
             let why = "its format names the site in each line, so --vhost cannot be used with it";
@@ -364,7 +420,14 @@ impl<'f> Feed<'f> {
             scope: start.scope.clone(),
             first,
         });
-        Ok(OpenFile { index, notes, start, stop, fallback_day, source })
+        Ok(OpenFile {
+            index,
+            notes,
+            start,
+            stop,
+            fallback_day,
+            source,
+        })
     }
 
     /// Finds the position that a file has, if any.
@@ -379,18 +442,24 @@ impl<'f> Feed<'f> {
         let epoch = self.epoch(&start.scope)?;
         let seed = self.seed();
         let is_fresh = self.fresh.iter().any(|(scope, length, fresh)| {
-            *scope == start.scope && head.get(..*length as usize).is_some_and(|head| hash(seed, head) == *fresh)
+            *scope == start.scope
+                && head
+                    .get(..*length as usize)
+                    .is_some_and(|head| hash(seed, head) == *fresh)
         });
         if is_fresh && !self.after_barrier {
             return Err(NotRead::AfterBarrier);
         }
-        let Some(store) = self.lookups.as_deref_mut() else { return Ok(Recognised::New { epoch }) };
+        let Some(store) = self.lookups.as_deref_mut() else {
+            return Ok(Recognised::New { epoch });
+        };
         let alike = recognise::alike(store, &start.scope, &head, start.place)?;
         if alike.is_empty() {
             return Ok(Recognised::New { epoch });
         }
         let waits = last_line == LastLine::Waits;
-        let found: Candidates = recognise::compare(seed, alike, &mut *reopen()?, path, start.place, waits)?;
+        let found: Candidates =
+            recognise::compare(seed, alike, &mut *reopen()?, path, start.place, waits)?;
         let named = |index: usize| found.stored[index].clone();
         let again = "count it once more with --again";
         match decide_once(found.length, &found.evidence) {
@@ -400,11 +469,17 @@ impl<'f> Feed<'f> {
                 partial: found.read - found.length,
             }),
             Once::EarlierCopy(index) => Err(NotRead::Already {
-                note: format!("is an earlier state of {}, which is counted further; {again}", named(index).path),
+                note: format!(
+                    "is an earlier state of {}, which is counted further; {again}",
+                    named(index).path
+                ),
                 partial: 0,
             }),
             Once::Continue(index) => match found.hashers[index].clone() {
-                Some(hasher) => Ok(Recognised::Continue(Box::new(named(index)), Box::new(hasher))),
+                Some(hasher) => Ok(Recognised::Continue(
+                    Box::new(named(index)),
+                    Box::new(hasher),
+                )),
                 None => Ok(Recognised::New { epoch }),
             },
         }
@@ -418,7 +493,11 @@ impl<'f> Feed<'f> {
     }
 
     fn block_bytes(&self) -> usize {
-        if self.options.threads <= 1 { SMALL_BLOCK_BYTES } else { LARGE_BLOCK_BYTES }
+        if self.options.threads <= 1 {
+            SMALL_BLOCK_BYTES
+        } else {
+            LARGE_BLOCK_BYTES
+        }
     }
 
     fn seed(&self) -> u64 {
@@ -427,7 +506,9 @@ impl<'f> Feed<'f> {
 
     fn day_of(&self, seconds: i64) -> DayNumber {
         let instant = tollkeeper_parsers::time::Time::Instant(seconds);
-        day::Days::new(self.rules.zone).of(instant).unwrap_or_default()
+        day::Days::new(self.rules.zone)
+            .of(instant)
+            .unwrap_or_default()
     }
 }
 
@@ -499,5 +580,8 @@ impl<R: Read> Read for Metered<R> {
 /// For reports: `-` is standard input.
 #[must_use]
 pub fn shown(path: Option<&PathBuf>) -> String {
-    path.map_or_else(|| "-".to_owned(), |path| path.to_string_lossy().into_owned())
+    path.map_or_else(
+        || "-".to_owned(),
+        |path| path.to_string_lossy().into_owned(),
+    )
 }

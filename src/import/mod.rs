@@ -25,7 +25,7 @@ pub mod feed;
 pub mod unparsed;
 
 use books::{Books, Pass};
-use feed::{Feed, Fed};
+use feed::{Fed, Feed};
 
 /// What is imported, and how each file is to be read.
 #[derive(Debug, Clone)]
@@ -132,7 +132,15 @@ pub fn run(
     let mut passes = 0;
     while first < inputs.len() {
         let lookups = connect.map(|connect| connect()).transpose()?;
-        let feed = Feed::new(inputs, first, rules, options, lookups, books.epochs(), Arc::clone(&meter.bytes));
+        let feed = Feed::new(
+            inputs,
+            first,
+            rules,
+            options,
+            lookups,
+            books.epochs(),
+            Arc::clone(&meter.bytes),
+        );
         let pass = if options.threads <= 1 {
             on_one_thread(feed, rules, options, meter, &mut books)?
         } else {
@@ -184,7 +192,14 @@ fn walk(tally: &mut Tally, rules: &Rules, work: &Work, now: i64) -> Walked {
     let outcome = if block.lines().is_empty() {
         Tally::pass_over(&progress, block.base, block.covers)
     } else {
-        let mut outcome = tally.read(rules, &work.source, &mut progress, block.lines(), block.base, now);
+        let mut outcome = tally.read(
+            rules,
+            &work.source,
+            &mut progress,
+            block.lines(),
+            block.base,
+            now,
+        );
         match outcome.does_not_fit {
             Some(start) => {
                 let mut hasher = block.before.clone();
@@ -195,7 +210,13 @@ fn walk(tally: &mut Tally, rules: &Rules, work: &Work, now: i64) -> Walked {
         }
         outcome
     };
-    Walked { outcome, print, base: block.base, began: work.progress, progress }
+    Walked {
+        outcome,
+        print,
+        base: block.base,
+        began: work.progress,
+        progress,
+    }
 }
 
 fn on_one_thread(
@@ -220,7 +241,11 @@ fn on_one_thread(
                 let walked = walk(&mut tally, rules, &work, options.now);
                 spare = work.block.into_spare();
                 books.walked(&walked, meter);
-                if books.is_due(tally.ledger.len()) { books.take_in(&mut tally.ledger)? } else { Pass::Done }
+                if books.is_due(tally.ledger.len()) {
+                    books.take_in(&mut tally.ledger)?
+                } else {
+                    Pass::Done
+                }
             }
             Fed::End(end) => books.end(end, &mut tally.ledger)?,
             Fed::Barrier => books.flush()?,
@@ -264,17 +289,24 @@ fn on_threads(
             feed_threads(&mut feed, &give_work, &feeder_tells, &take_spare, &barrier);
         });
         for _ in 0..walkers {
-            let (tell, give_spare, take_work) = (tell.clone(), give_spare.clone(), Arc::clone(&take_work));
+            let (tell, give_spare, take_work) =
+                (tell.clone(), give_spare.clone(), Arc::clone(&take_work));
             scope.spawn(move || {
                 let mut tally = Tally::new(rules);
                 loop {
-                    let work = take_work.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                    let work = take_work
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .recv();
                     let Ok((number, work)) = work else { return };
                     let walked = walk(&mut tally, rules, &work, options.now);
                     let ledger = std::mem::take(&mut tally.ledger);
                     tally.forget_names();
                     let _ = give_spare.send(work.block.into_spare());
-                    if tell.send((number, Told::Walked(Box::new((walked, ledger))))).is_err() {
+                    if tell
+                        .send((number, Told::Walked(Box::new((walked, ledger)))))
+                        .is_err()
+                    {
                         return;
                     }
                 }
@@ -299,7 +331,9 @@ fn feed_threads(
         // Memory that this turn does not need comes back for the next one.
         let mut spare = Some(spare);
         loop {
-            let Some(fed) = feed.next(spare.take().unwrap_or_default()) else { return };
+            let Some(fed) = feed.next(spare.take().unwrap_or_default()) else {
+                return;
+            };
             let is_barrier = matches!(fed, Fed::Barrier);
             let is_work = matches!(fed, Fed::Work(_));
             let sent = match fed {
@@ -332,7 +366,11 @@ fn keep_books(
             let pass = match told {
                 Told::Walked(walked) => {
                     let (walked, mut ledger) = *walked;
-                    if books.walked(&walked, meter) { books.take_in(&mut ledger)? } else { Pass::Done }
+                    if books.walked(&walked, meter) {
+                        books.take_in(&mut ledger)?
+                    } else {
+                        Pass::Done
+                    }
                 }
                 Told::Fed(Fed::Open(file)) => {
                     books.open(*file);

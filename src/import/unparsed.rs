@@ -33,11 +33,20 @@ pub fn run(
 ) -> Result<Summary, ImportError> {
     let mut summary = Summary::default();
     for input in inputs {
-        let mut report = FileReport { name: shown(input.path.as_ref()), ..FileReport::default() };
+        let mut report = FileReport {
+            name: shown(input.path.as_ref()),
+            ..FileReport::default()
+        };
         match again(input, rules, options, account) {
             Ok(Done::Nothing(note)) => report.notes.push(note),
-            Ok(Done::Again { balance, total, lines }) => {
-                report.notes.push(format!("{lines} lines that had not parsed were read again"));
+            Ok(Done::Again {
+                balance,
+                total,
+                lines,
+            }) => {
+                report
+                    .notes
+                    .push(format!("{lines} lines that had not parsed were read again"));
                 report.balance = balance;
                 summary.balance.add(&balance);
                 summary.total.add(total);
@@ -53,7 +62,11 @@ pub fn run(
 /// What became of one file.
 enum Done {
     Nothing(String),
-    Again { balance: Balance, total: Amount, lines: u64 },
+    Again {
+        balance: Balance,
+        total: Amount,
+        lines: u64,
+    },
 }
 
 enum NotRead {
@@ -83,7 +96,9 @@ fn again(
     account: &mut Account<'_>,
 ) -> Result<Done, NotRead> {
     let Some(path) = &input.path else {
-        return Err(NotRead::Error("standard input cannot be read again; name the file".to_owned()));
+        return Err(NotRead::Error(
+            "standard input cannot be read again; name the file".to_owned(),
+        ));
     };
     let (file, metadata) = open::regular(path)?;
     let packing = open::packing(&file)?;
@@ -91,11 +106,15 @@ fn again(
     let content = || open::content(file.try_clone()?, packing, 0, Arc::default());
     let scope = input.vhost.clone().unwrap_or_default();
     let Some(stored) = position(&content, path, place, &scope, account)? else {
-        return Err(NotRead::Error("is not a log that was counted before; import it without --unparsed".to_owned()));
+        return Err(NotRead::Error(
+            "is not a log that was counted before; import it without --unparsed".to_owned(),
+        ));
     };
     let ranges = account.store.unparsed(stored.id).map_err(Wrapped)?;
     if ranges.is_empty() {
-        return Ok(Done::Nothing("all of its lines have parsed; nothing to read again".to_owned()));
+        return Ok(Done::Nothing(
+            "all of its lines have parsed; nothing to read again".to_owned(),
+        ));
     }
     let chunks = read_ranges(&mut *content()?, &ranges)?;
     let source = source_rules(input, rules, &chunks)?;
@@ -106,8 +125,18 @@ fn again(
     let (mut balance, mut dropped) = (Balance::default(), 0);
     for (range, chunk) in ranges.iter().zip(&chunks) {
         let day = day::number(range.range.day);
-        let mut progress = Progress { last_day: Some(day), ..Progress::default() };
-        let mut outcome = tally.read(rules, &source, &mut progress, chunk, range.range.start, options.now);
+        let mut progress = Progress {
+            last_day: Some(day),
+            ..Progress::default()
+        };
+        let mut outcome = tally.read(
+            rules,
+            &source,
+            &mut progress,
+            chunk,
+            range.range.start,
+            options.now,
+        );
         outcome.accept_held(progress.last_day);
         take_back(&mut batch, range);
         dropped += outcome.dropped;
@@ -121,7 +150,10 @@ fn again(
     }
     let lines = ranges.iter().map(|range| range.range.lines).sum();
     batch.checkpoints.push(Checkpoint {
-        moves: Moves::Stored { id: stored.id, from: stored.print.offset },
+        moves: Moves::Stored {
+            id: stored.id,
+            from: stored.print.offset,
+        },
         source: stored.source,
         scope: stored.scope,
         path: stored.path,
@@ -135,11 +167,18 @@ fn again(
     });
     let total = tally.ledger.total();
     batch.deltas = tally.ledger.take(&mut account.growth, &rules.classes).0;
-    match account.store.flush(&mut account.writer, &account.node, &batch, options.now) {
-        Ok(_) => Ok(Done::Again { balance, total, lines }),
-        Err(FlushError::Overtaken(what)) => {
-            Err(NotRead::Error(format!("{what} was moved by another process meanwhile; nothing was counted, try again")))
-        }
+    match account
+        .store
+        .flush(&mut account.writer, &account.node, &batch, options.now)
+    {
+        Ok(_) => Ok(Done::Again {
+            balance,
+            total,
+            lines,
+        }),
+        Err(FlushError::Overtaken(what)) => Err(NotRead::Error(format!(
+            "{what} was moved by another process meanwhile; nothing was counted, try again"
+        ))),
         Err(FlushError::Replaced) => Err(NotRead::Import(ImportError::Replaced)),
         Err(FlushError::Store(error)) => Err(NotRead::Import(error.into())),
     }
@@ -160,8 +199,14 @@ fn position(
     }
     let seed = account.store.seed();
     let found = recognise::compare(seed, alike, &mut *content()?, path, place, false)?;
-    let same = found.stored.into_iter().zip(found.hashers).filter(|(_, hasher)| hasher.is_some());
-    Ok(same.map(|(stored, _)| stored).max_by_key(|stored| stored.print.offset))
+    let same = found
+        .stored
+        .into_iter()
+        .zip(found.hashers)
+        .filter(|(_, hasher)| hasher.is_some());
+    Ok(same
+        .map(|(stored, _)| stored)
+        .max_by_key(|stored| stored.print.offset))
 }
 
 /// The bytes of each range; ranges are sorted and do not overlap.
@@ -171,7 +216,9 @@ fn read_ranges(content: &mut dyn Read, ranges: &[StoredRange]) -> io::Result<Vec
     for StoredRange { range, .. } in ranges {
         io::copy(&mut (&mut *content).take(range.start - at), &mut io::sink())?;
         let mut chunk = Vec::new();
-        (&mut *content).take(range.end - range.start).read_to_end(&mut chunk)?;
+        (&mut *content)
+            .take(range.end - range.start)
+            .read_to_end(&mut chunk)?;
         if chunk.len() as u64 != range.end - range.start {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -186,20 +233,36 @@ fn source_rules(input: &Input, rules: &Rules, chunks: &[Vec<u8>]) -> Result<Sour
     for spec in formats.iter_mut().filter(|spec| matches!(spec, Spec::Auto)) {
         *spec = detect(&chunks.concat()).map_err(NotRead::Error)?.0;
     }
-    let mut source = SourceRules::new(&formats, input.users, input.vhost.as_deref(), &rules.folding)
-        .map_err(|(_, error)| NotRead::Error(format!("its format cannot be used: {error}")))?;
+    let mut source = SourceRules::new(
+        &formats,
+        input.users,
+        input.vhost.as_deref(),
+        &rules.folding,
+    )
+    .map_err(|(_, error)| NotRead::Error(format!("its format cannot be used: {error}")))?;
     source.gives_up = false;
     Ok(source)
 }
 
 /// What a range was booked as is no longer so.
 fn take_back(batch: &mut Batch, range: &StoredRange) {
-    let StoredRange { range, node, source } = range;
+    let StoredRange {
+        range,
+        node,
+        source,
+    } = range;
     let booked = Balance {
-        unparsed: Count { lines: range.lines, bytes: range.end - range.start },
+        unparsed: Count {
+            lines: range.lines,
+            bytes: range.end - range.start,
+        },
         ..Balance::default()
     };
-    batch.corrections.entry((node.clone(), source.clone(), range.day)).or_default().add(&booked);
+    batch
+        .corrections
+        .entry((node.clone(), source.clone(), range.day))
+        .or_default()
+        .add(&booked);
 }
 
 fn book(batch: &mut Batch, outcome: &Outcome, undated: DayNumber) -> Balance {
@@ -210,7 +273,11 @@ fn book(batch: &mut Batch, outcome: &Outcome, undated: DayNumber) -> Balance {
         all.add(balance);
     }
     for (day, balance) in days {
-        batch.balance.entry((SOURCE.to_owned(), day::date(day))).or_default().add(&balance);
+        batch
+            .balance
+            .entry((SOURCE.to_owned(), day::date(day)))
+            .or_default()
+            .add(&balance);
     }
     all
 }

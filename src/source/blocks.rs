@@ -70,7 +70,15 @@ impl<R: Read> Blocks<R> {
     /// `hasher` stands where the stream begins; `aim` is the size of a block in bytes. Longer lines are
     /// passed over without being held in memory.
     pub fn new(stream: R, hasher: Hasher, last_line: LastLine, aim: usize) -> Self {
-        Self { stream, hasher, last_line, aim, carry: Vec::new(), ended: false, unfinished: 0 }
+        Self {
+            stream,
+            hasher,
+            last_line,
+            aim,
+            carry: Vec::new(),
+            ended: false,
+            unfinished: 0,
+        }
     }
 
     /// Bytes at the end of the stream that are no line yet. To be asked once the blocks have ended.
@@ -110,7 +118,9 @@ impl<R: Read> Blocks<R> {
             length += read;
         }
         match memrchr(b'\n', &buffer[..length]) {
-            Some(_) if self.ended && self.last_line == LastLine::Counts => Ok(Some(self.block(buffer, length))),
+            Some(_) if self.ended && self.last_line == LastLine::Counts => {
+                Ok(Some(self.block(buffer, length)))
+            }
             Some(last) => {
                 self.carry.extend_from_slice(&buffer[last + 1..length]);
                 Ok(Some(self.block(buffer, last + 1)))
@@ -129,7 +139,14 @@ impl<R: Read> Blocks<R> {
         let before = self.hasher.clone();
         self.hasher.update(&buffer[..length]);
         let print = self.hasher.fingerprint();
-        Block { base: before.offset(), covers: length as u64, buffer, length, before, print }
+        Block {
+            base: before.offset(),
+            covers: length as u64,
+            buffer,
+            length,
+            before,
+            print,
+        }
     }
 
     /// Reads to the end of a line that is longer than a block, keeping only its hash.
@@ -155,7 +172,14 @@ impl<R: Read> Blocks<R> {
         }
         self.hasher = hasher;
         let (base, print) = (before.offset(), self.hasher.fingerprint());
-        Ok(Some(Block { base, buffer, length: 0, covers: print.offset - base, before, print }))
+        Ok(Some(Block {
+            base,
+            buffer,
+            length: 0,
+            covers: print.offset - base,
+            before,
+            print,
+        }))
     }
 }
 
@@ -194,7 +218,10 @@ mod tests {
         assert_eq!(partial, 0);
         assert_eq!(blocks(b"", 100, LastLine::Counts), (vec![], 0));
         assert_eq!(blocks(b"x", 100, LastLine::Waits), (vec![], 1));
-        assert_eq!(blocks(b"x", 100, LastLine::Counts), (vec![(0, 1, b"x".to_vec())], 0));
+        assert_eq!(
+            blocks(b"x", 100, LastLine::Counts),
+            (vec![(0, 1, b"x".to_vec())], 0)
+        );
     }
 
     #[test]
@@ -203,7 +230,10 @@ mod tests {
         text.extend(vec![b'x'; 200]);
         text.extend(b"\nb\n");
         let (all, _) = blocks(&text, 16, LastLine::Waits);
-        let lengths: Vec<(u64, u64, usize)> = all.iter().map(|(base, covers, bytes)| (*base, *covers, bytes.len())).collect();
+        let lengths: Vec<(u64, u64, usize)> = all
+            .iter()
+            .map(|(base, covers, bytes)| (*base, *covers, bytes.len()))
+            .collect();
         assert_eq!(lengths, [(0, 2, 2), (2, 201, 0), (203, 2, 2)]);
         let (all, _) = blocks(b"one\ntwo\nthree\nfour\n", 8, LastLine::Waits);
         assert_eq!(all.len(), 3);

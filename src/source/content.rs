@@ -37,7 +37,8 @@ impl Fingerprint {
     /// Where the bytes begin that are read again to carry the hash on.
     #[must_use]
     pub fn resume_start(&self) -> u64 {
-        self.block_start().min(self.offset.saturating_sub(TAIL_BYTES))
+        self.block_start()
+            .min(self.offset.saturating_sub(TAIL_BYTES))
     }
 
     fn block_start(&self) -> u64 {
@@ -76,7 +77,9 @@ impl Hasher {
     /// offset, `head` the first `head_len` bytes. `None`: these bytes are not the ones it was made of.
     #[must_use]
     pub fn resume(seed: u64, from: &Fingerprint, head: &[u8], recent: &[u8]) -> Option<Self> {
-        if recent.len() as u64 != from.offset - from.resume_start() || head.len() as u64 != from.head_len {
+        if recent.len() as u64 != from.offset - from.resume_start()
+            || head.len() as u64 != from.head_len
+        {
             return None;
         }
         let block = &recent[(from.block_start() - from.resume_start()) as usize..];
@@ -108,7 +111,8 @@ impl Hasher {
     pub fn update(&mut self, bytes: &[u8]) {
         if self.offset < HEAD_BYTES {
             let wanted = (HEAD_BYTES - self.offset) as usize;
-            self.head.extend_from_slice(&bytes[..bytes.len().min(wanted)]);
+            self.head
+                .extend_from_slice(&bytes[..bytes.len().min(wanted)]);
             self.head_hash = xxh3_128_with_seed(&self.head, self.seed);
             if self.head.len() as u64 == HEAD_BYTES {
                 self.head = Vec::new();
@@ -161,7 +165,9 @@ impl Hasher {
 
 impl std::fmt::Debug for Hasher {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Hasher").field("offset", &self.offset).finish_non_exhaustive()
+        f.debug_struct("Hasher")
+            .field("offset", &self.offset)
+            .finish_non_exhaustive()
     }
 }
 

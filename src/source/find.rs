@@ -31,11 +31,22 @@ impl Finder {
         let mut folders = Vec::new();
         let deep = pattern.contains("**") || pattern.contains('{');
         if !deep {
-            let ends = pattern.match_indices('/').map(|(at, _)| at).filter(|&at| at > base.len());
-            folders = ends.filter_map(|end| Pattern::new(&pattern[..end]).ok()).collect();
+            let ends = pattern
+                .match_indices('/')
+                .map(|(at, _)| at)
+                .filter(|&at| at > base.len());
+            folders = ends
+                .filter_map(|end| Pattern::new(&pattern[..end]).ok())
+                .collect();
         }
         let base = if base.is_empty() { "/" } else { base };
-        Some(Self { whole, folders, deep, base: PathBuf::from(base), literal: wild.is_none() })
+        Some(Self {
+            whole,
+            folders,
+            deep,
+            base: PathBuf::from(base),
+            literal: wild.is_none(),
+        })
     }
 
     /// What each wildcard matched.
@@ -56,12 +67,22 @@ impl Finder {
         self.walk(&self.base, 0, paths, folders);
     }
 
-    fn walk(&self, folder: &Path, depth: usize, paths: &mut BTreeSet<PathBuf>, folders: &mut BTreeSet<PathBuf>) {
+    fn walk(
+        &self,
+        folder: &Path,
+        depth: usize,
+        paths: &mut BTreeSet<PathBuf>,
+        folders: &mut BTreeSet<PathBuf>,
+    ) {
         const MAX_DEPTH: usize = 32;
         folders.insert(folder.to_owned());
-        let Ok(entries) = std::fs::read_dir(folder) else { return };
+        let Ok(entries) = std::fs::read_dir(folder) else {
+            return;
+        };
         for entry in entries.flatten() {
-            let Ok(kind) = entry.file_type() else { continue };
+            let Ok(kind) = entry.file_type() else {
+                continue;
+            };
             let path = entry.path();
             let bytes = path.as_os_str().as_encoded_bytes();
             if kind.is_dir() {
@@ -77,7 +98,6 @@ impl Finder {
             }
         }
     }
-
 }
 
 #[cfg(test)]
@@ -91,23 +111,44 @@ mod tests {
         for folder in ["www/a/logs", "www/b/logs", "www/a/htdocs/logs", "var"] {
             std::fs::create_dir_all(at(folder)).expect("a folder");
         }
-        for file in ["www/a/logs/access.log", "www/b/logs/access.log", "www/b/logs/error.log", "var/x.log"] {
+        for file in [
+            "www/a/logs/access.log",
+            "www/b/logs/access.log",
+            "www/b/logs/error.log",
+            "var/x.log",
+        ] {
             std::fs::write(at(file), "").expect("a file");
         }
         let find = |pattern: &str| {
             let (mut paths, mut folders) = (BTreeSet::new(), BTreeSet::new());
             let pattern = format!("{}/{pattern}", root.path().display());
-            Finder::new(&pattern).expect("a pattern").find(&mut paths, &mut folders);
-            let short = |path: &PathBuf| path.strip_prefix(root.path()).expect("inside").display().to_string();
-            (paths.iter().map(short).collect::<Vec<_>>(), folders.iter().map(short).collect::<Vec<_>>())
+            Finder::new(&pattern)
+                .expect("a pattern")
+                .find(&mut paths, &mut folders);
+            let short = |path: &PathBuf| {
+                path.strip_prefix(root.path())
+                    .expect("inside")
+                    .display()
+                    .to_string()
+            };
+            (
+                paths.iter().map(short).collect::<Vec<_>>(),
+                folders.iter().map(short).collect::<Vec<_>>(),
+            )
         };
         let (paths, folders) = find("www/*/logs/access*.log");
         assert_eq!(paths, ["www/a/logs/access.log", "www/b/logs/access.log"]);
-        assert_eq!(folders, ["www", "www/a", "www/a/logs", "www/b", "www/b/logs"]);
+        assert_eq!(
+            folders,
+            ["www", "www/a", "www/a/logs", "www/b", "www/b/logs"]
+        );
         assert_eq!(find("var/*.log").0, ["var/x.log"]);
         assert_eq!(find("var/x.log").0, ["var/x.log"]);
         assert_eq!(find("var/y.log"), (vec![], vec!["var".to_owned()]));
         assert_eq!(find("**/x.log").0, ["var/x.log"]);
-        assert_eq!(find("{var,www/b/logs}/[xe]*.log").0, ["var/x.log", "www/b/logs/error.log"]);
+        assert_eq!(
+            find("{var,www/b/logs}/[xe]*.log").0,
+            ["var/x.log", "www/b/logs/error.log"]
+        );
     }
 }

@@ -78,24 +78,92 @@ mod tests {
         let old = Duration::from_secs(3_600);
         for (what, seen, expected) in [
             ("nothing happened", still, Step::Wait),
-            ("it has grown", Seen { size: 101, changed: true, ..still }, Step::Read),
-            ("it was truncated", Seen { size: 0, changed: true, ..still }, Step::BeginAgain),
+            (
+                "it has grown",
+                Seen {
+                    size: 101,
+                    changed: true,
+                    ..still
+                },
+                Step::Read,
+            ),
+            (
+                "it was truncated",
+                Seen {
+                    size: 0,
+                    changed: true,
+                    ..still
+                },
+                Step::BeginAgain,
+            ),
             (
                 "it was truncated and filled again beyond the offset",
-                Seen { size: 500, changed: true, tail_is_ours: false, ..still },
+                Seen {
+                    size: 500,
+                    changed: true,
+                    tail_is_ours: false,
+                    ..still
+                },
                 Step::BeginAgain,
             ),
             (
                 "it was overwritten to the same length",
-                Seen { changed: true, tail_is_ours: false, ..still },
+                Seen {
+                    changed: true,
+                    tail_is_ours: false,
+                    ..still
+                },
                 Step::BeginAgain,
             ),
-            ("only its time changed", Seen { changed: true, ..still }, Step::Wait),
-            ("it was renamed a moment ago", Seen { at_path: AtPath::Other, ..still }, Step::Wait),
-            ("renamed, and still written", Seen { at_path: AtPath::Other, size: 101, changed: true, quiet: old, ..still }, Step::Read),
-            ("renamed and quiet", Seen { at_path: AtPath::Other, quiet: old, ..still }, Step::Retire),
-            ("quiet, but in its place", Seen { quiet: old, ..still }, Step::Wait),
-            ("an unfinished line is no reason to read again", Seen { size: 150, ..still }, Step::Wait),
+            (
+                "only its time changed",
+                Seen {
+                    changed: true,
+                    ..still
+                },
+                Step::Wait,
+            ),
+            (
+                "it was renamed a moment ago",
+                Seen {
+                    at_path: AtPath::Other,
+                    ..still
+                },
+                Step::Wait,
+            ),
+            (
+                "renamed, and still written",
+                Seen {
+                    at_path: AtPath::Other,
+                    size: 101,
+                    changed: true,
+                    quiet: old,
+                    ..still
+                },
+                Step::Read,
+            ),
+            (
+                "renamed and quiet",
+                Seen {
+                    at_path: AtPath::Other,
+                    quiet: old,
+                    ..still
+                },
+                Step::Retire,
+            ),
+            (
+                "quiet, but in its place",
+                Seen {
+                    quiet: old,
+                    ..still
+                },
+                Step::Wait,
+            ),
+            (
+                "an unfinished line is no reason to read again",
+                Seen { size: 150, ..still },
+                Step::Wait,
+            ),
         ] {
             assert_eq!(decide(&seen), expected, "{what}");
         }

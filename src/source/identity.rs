@@ -107,7 +107,8 @@ pub fn decide_followed(candidates: &[Evidence]) -> Followed {
     let mut covered = 0;
     for (index, evidence) in candidates.iter().enumerate() {
         let same = evidence.same_head && evidence.same_content == Some(true);
-        let moved = evidence.same_log && evidence.offset >= HEAD_BYTES && evidence.state != State::Replaced;
+        let moved =
+            evidence.same_log && evidence.offset >= HEAD_BYTES && evidence.state != State::Replaced;
         if same && (evidence.same_place || moved) && (evidence.offset >= covered) {
             covered = evidence.offset;
             best = Followed::Continue(index);
@@ -115,7 +116,11 @@ pub fn decide_followed(candidates: &[Evidence]) -> Followed {
             if best == Followed::New {
                 best = Followed::Shortened(index);
             }
-        } else if evidence.same_place && !same && evidence.state == State::Living && best == Followed::New {
+        } else if evidence.same_place
+            && !same
+            && evidence.state == State::Living
+            && best == Followed::New
+        {
             best = Followed::Replaced(index);
         }
     }
@@ -134,10 +139,18 @@ fn stem(path: &Path) -> Option<&str> {
     for ending in [".gz", ".zst", ".bz2", ".xz"] {
         name = name.strip_suffix(ending).unwrap_or(name);
     }
-    let digits_at_end = name.len() - name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '-' || c == '_').len();
+    let digits_at_end = name.len()
+        - name
+            .trim_end_matches(|c: char| c.is_ascii_digit() || c == '-' || c == '_')
+            .len();
     let without = &name[..name.len() - digits_at_end];
-    let rotated = digits_at_end > 0 && (without.ends_with('.') || name[without.len()..].starts_with('-'));
-    Some(if rotated { without.trim_end_matches('.') } else { name })
+    let rotated =
+        digits_at_end > 0 && (without.ends_with('.') || name[without.len()..].starts_with('-'));
+    Some(if rotated {
+        without.trim_end_matches('.')
+    } else {
+        name
+    })
 }
 
 #[cfg(test)]
@@ -145,34 +158,105 @@ mod tests {
     use super::*;
 
     fn evidence(offset: u64, same_content: Option<bool>) -> Evidence {
-        Evidence { offset, same_place: false, same_log: false, same_content, same_head: true, state: State::Finished }
+        Evidence {
+            offset,
+            same_place: false,
+            same_log: false,
+            same_content,
+            same_head: true,
+            state: State::Finished,
+        }
     }
 
     #[test]
     fn imports() {
-        let placed = |given: Evidence| Evidence { same_place: true, ..given };
-        let named = |given: Evidence| Evidence { same_log: true, ..given };
+        let placed = |given: Evidence| Evidence {
+            same_place: true,
+            ..given
+        };
+        let named = |given: Evidence| Evidence {
+            same_log: true,
+            ..given
+        };
         for (what, length, candidate, expected) in [
-            ("the same log, whole", 100, evidence(100, Some(true)), Once::Counted(0)),
-            ("the same log, grown", 9_000, evidence(5_000, Some(true)), Once::Continue(0)),
-            ("another log with the same first line", 9_000, evidence(100, Some(true)), Once::New),
-            ("the same short log, grown", 9_000, placed(evidence(100, Some(true))), Once::Continue(0)),
-            ("its archive", 9_000, named(evidence(100, Some(true))), Once::Continue(0)),
-            ("another log", 9_000, evidence(5_000, Some(false)), Once::New),
-            ("an earlier copy beside it", 4_000, named(evidence(5_000, None)), Once::EarlierCopy(0)),
-            ("a shorter log of another site", 4_000, evidence(5_000, None), Once::New),
-            ("an inode used again", 4_000, placed(evidence(3_000, Some(false))), Once::New),
-            ("nothing was committed", 4_000, placed(evidence(0, Some(true))), Once::New),
+            (
+                "the same log, whole",
+                100,
+                evidence(100, Some(true)),
+                Once::Counted(0),
+            ),
+            (
+                "the same log, grown",
+                9_000,
+                evidence(5_000, Some(true)),
+                Once::Continue(0),
+            ),
+            (
+                "another log with the same first line",
+                9_000,
+                evidence(100, Some(true)),
+                Once::New,
+            ),
+            (
+                "the same short log, grown",
+                9_000,
+                placed(evidence(100, Some(true))),
+                Once::Continue(0),
+            ),
+            (
+                "its archive",
+                9_000,
+                named(evidence(100, Some(true))),
+                Once::Continue(0),
+            ),
+            (
+                "another log",
+                9_000,
+                evidence(5_000, Some(false)),
+                Once::New,
+            ),
+            (
+                "an earlier copy beside it",
+                4_000,
+                named(evidence(5_000, None)),
+                Once::EarlierCopy(0),
+            ),
+            (
+                "a shorter log of another site",
+                4_000,
+                evidence(5_000, None),
+                Once::New,
+            ),
+            (
+                "an inode used again",
+                4_000,
+                placed(evidence(3_000, Some(false))),
+                Once::New,
+            ),
+            (
+                "nothing was committed",
+                4_000,
+                placed(evidence(0, Some(true))),
+                Once::New,
+            ),
         ] {
             assert_eq!(decide_once(length, &[candidate]), expected, "{what}");
         }
-        let other_head = Evidence { same_head: false, same_place: true, ..evidence(100, Some(true)) };
+        let other_head = Evidence {
+            same_head: false,
+            same_place: true,
+            ..evidence(100, Some(true))
+        };
         assert_eq!(decide_once(100, &[other_head]), Once::New);
     }
 
     #[test]
     fn the_position_that_covers_most_wins() {
-        let both = [evidence(2_000, Some(true)), evidence(8_000, Some(true)), evidence(4_000, Some(true))];
+        let both = [
+            evidence(2_000, Some(true)),
+            evidence(8_000, Some(true)),
+            evidence(4_000, Some(true)),
+        ];
         assert_eq!(decide_once(9_000, &both), Once::Continue(1));
         assert_eq!(decide_once(8_000, &both), Once::Counted(1));
     }
@@ -185,15 +269,33 @@ mod tests {
             ..evidence(5_000, same_content)
         };
         assert_eq!(decide_followed(&[]), Followed::New);
-        assert_eq!(decide_followed(&[living(true, Some(true))]), Followed::Continue(0));
-        assert_eq!(decide_followed(&[living(true, Some(false))]), Followed::Replaced(0));
-        assert_eq!(decide_followed(&[living(true, None)]), Followed::Shortened(0));
-        let emptied = Evidence { same_head: false, ..living(true, None) };
+        assert_eq!(
+            decide_followed(&[living(true, Some(true))]),
+            Followed::Continue(0)
+        );
+        assert_eq!(
+            decide_followed(&[living(true, Some(false))]),
+            Followed::Replaced(0)
+        );
+        assert_eq!(
+            decide_followed(&[living(true, None)]),
+            Followed::Shortened(0)
+        );
+        let emptied = Evidence {
+            same_head: false,
+            ..living(true, None)
+        };
         assert_eq!(decide_followed(&[emptied]), Followed::Replaced(0));
         assert_eq!(decide_followed(&[living(false, Some(true))]), Followed::New);
-        let moved = Evidence { same_log: true, ..living(false, Some(true)) };
+        let moved = Evidence {
+            same_log: true,
+            ..living(false, Some(true))
+        };
         assert_eq!(decide_followed(&[moved]), Followed::Continue(0));
-        let reused = Evidence { state: State::Finished, ..living(true, Some(false)) };
+        let reused = Evidence {
+            state: State::Finished,
+            ..living(true, Some(false))
+        };
         assert_eq!(decide_followed(&[reused]), Followed::New);
     }
 
@@ -210,7 +312,11 @@ mod tests {
             ("/l/site1", "/l/site2", false),
             ("/l/a.example", "/l/a.example.1", true),
         ] {
-            assert_eq!(same_log(Path::new(one), Path::new(other)), expected, "{one} {other}");
+            assert_eq!(
+                same_log(Path::new(one), Path::new(other)),
+                expected,
+                "{one} {other}"
+            );
         }
     }
 }

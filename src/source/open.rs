@@ -25,13 +25,21 @@ pub enum Packing {
 /// # Errors
 /// As the system says; and for anything that is no regular file.
 pub fn regular(path: &Path) -> io::Result<(File, Metadata)> {
-    let file = OpenOptions::new().read(true).custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed()).open(path)?;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed())
+        .open(path)?;
     let metadata = file.metadata()?;
     if metadata.is_dir() {
-        return Err(io::Error::new(io::ErrorKind::IsADirectory, "is a directory; name the files in it"));
+        return Err(io::Error::new(
+            io::ErrorKind::IsADirectory,
+            "is a directory; name the files in it",
+        ));
     }
     if !metadata.is_file() {
-        return Err(io::Error::other("is not a regular file; a stream is read from standard input, with -"));
+        return Err(io::Error::other(
+            "is not a regular file; a stream is read from standard input, with -",
+        ));
     }
     Ok((file, metadata))
 }
@@ -79,7 +87,12 @@ pub fn packing(file: &File) -> io::Result<Packing> {
 ///
 /// # Errors
 /// What reading up to the offset says.
-pub fn content(file: File, packing: Packing, offset: u64, read: Arc<AtomicU64>) -> io::Result<Box<dyn Read + Send>> {
+pub fn content(
+    file: File,
+    packing: Packing,
+    offset: u64,
+    read: Arc<AtomicU64>,
+) -> io::Result<Box<dyn Read + Send>> {
     let mut file = file;
     match packing {
         Packing::Plain => {

@@ -25,7 +25,11 @@ impl Place {
             .ok()
             .and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok())
             .and_then(|since| i64::try_from(since.as_nanos()).ok());
-        Self { device: metadata.dev(), inode: metadata.ino(), birth }
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            birth,
+        }
     }
 
     /// Whether both speak of one inode. Device numbers change at a reboot (NFS, LVM), inode numbers

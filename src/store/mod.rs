@@ -263,7 +263,13 @@ pub trait Store: Send {
     ///
     /// # Errors
     /// See [`FlushError`]; in each case nothing of the batch is in the store.
-    fn flush(&mut self, writer: &mut Writer, node: &str, batch: &Batch, now: i64) -> Result<Flushed, FlushError>;
+    fn flush(
+        &mut self,
+        writer: &mut Writer,
+        node: &str,
+        batch: &Batch,
+        now: i64,
+    ) -> Result<Flushed, FlushError>;
     /// The positions that a node still reads.
     ///
     /// # Errors

@@ -9,11 +9,14 @@ use std::time::Duration;
 
 use chrono::NaiveDate;
 use chrono_tz::Tz;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, Row, Transaction, TransactionBehavior, params};
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags, OptionalExtension as _, Row, Transaction,
+    TransactionBehavior, params,
+};
 
 use super::{
-    Amount, Batch, Checkpoint, Delta, FlushError, Flushed, KnownNames, Moves, Role, Store, StoreError, StoredRange,
-    UnparsedRange, Writer,
+    Amount, Batch, Checkpoint, Delta, FlushError, Flushed, KnownNames, Moves, Role, Store,
+    StoreError, StoredRange, UnparsedRange, Writer,
 };
 use crate::account::balance::{Balance, Count};
 use crate::account::name;
@@ -52,7 +55,10 @@ impl Sqlite {
     /// When the file cannot be opened, is no store, is of another version, or keeps another zone's days.
     pub fn open(path: &Path, zone: Option<Tz>, fallback: Tz) -> Result<Self, StoreError> {
         let doing = || format!("store {}", path.display());
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        if let Some(folder) = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+        {
             std::fs::create_dir_all(folder).map_err(|cause| StoreError::Unusable {
                 message: format!(
                     "cannot make the state directory {}: {cause}\nchoose another one with --state DIR",
@@ -61,7 +67,10 @@ impl Sqlite {
             })?;
         }
         let mut connection = Connection::open(path).map_err(|cause| StoreError::Unusable {
-            message: format!("cannot open {}: {cause}\nchoose another place with --state DIR or --store URL", doing()),
+            message: format!(
+                "cannot open {}: {cause}\nchoose another place with --state DIR or --store URL",
+                doing()
+            ),
         })?;
         prepare(&connection).map_err(|cause| unavailable(doing(), &cause))?;
         initialise(&mut connection, path, zone.unwrap_or(fallback))?;
@@ -77,9 +86,13 @@ impl Sqlite {
             return Ok(None);
         }
         let writable = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE);
-        let connection = writable.or_else(|_| Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY));
-        let connection = connection.map_err(|cause| unavailable(format!("opening {}", path.display()), &cause))?;
-        connection.busy_timeout(BUSY_WAIT).map_err(|cause| unavailable(path.display().to_string(), &cause))?;
+        let connection = writable
+            .or_else(|_| Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY));
+        let connection = connection
+            .map_err(|cause| unavailable(format!("opening {}", path.display()), &cause))?;
+        connection
+            .busy_timeout(BUSY_WAIT)
+            .map_err(|cause| unavailable(path.display().to_string(), &cause))?;
         if version(&connection, path)? == 0 {
             return Ok(None);
         }
@@ -100,7 +113,10 @@ impl Sqlite {
         let stored = meta(&connection, path, "timezone")?;
         let Ok(stored_zone) = stored.parse::<Tz>() else {
             return Err(StoreError::Unusable {
-                message: format!("store {}: its time zone {stored:?} is unknown to this program", path.display()),
+                message: format!(
+                    "store {}: its time zone {stored:?} is unknown to this program",
+                    path.display()
+                ),
             });
         };
         if let Some(wanted) = zone.filter(|wanted| *wanted != stored_zone) {
@@ -116,7 +132,12 @@ impl Sqlite {
         let seed = u64::from_str_radix(&seed, 16).map_err(|_| StoreError::Unusable {
             message: format!("store {}: its seed {seed:?} is no number", path.display()),
         })?;
-        Ok(Self { connection, path: path.to_owned(), zone: stored_zone, seed })
+        Ok(Self {
+            connection,
+            path: path.to_owned(),
+            zone: stored_zone,
+            seed,
+        })
     }
 
     fn doing(&self, what: &str) -> String {
@@ -133,7 +154,9 @@ impl Sqlite {
     ) -> Result<Vec<T>, StoreError> {
         let run = || {
             let mut prepared = self.connection.prepare_cached(statement)?;
-            prepared.query_map(parameters, read)?.collect::<rusqlite::Result<Vec<T>>>()
+            prepared
+                .query_map(parameters, read)?
+                .collect::<rusqlite::Result<Vec<T>>>()
         };
         run().map_err(|cause| unavailable(self.doing(what), &cause))
     }
@@ -156,7 +179,10 @@ impl Store for Sqlite {
                 transaction.execute(sql!("writer_replace_daemon"), [node])?;
             }
             transaction
-                .execute(sql!("writer_insert"), params![instance, node, i64::from(role == Role::Daemon), now])
+                .execute(
+                    sql!("writer_insert"),
+                    params![instance, node, i64::from(role == Role::Daemon), now],
+                )
                 .map(drop)
         };
         immediately(&mut self.connection, register).map_err(|cause| unavailable(doing, &cause))?;
@@ -168,17 +194,33 @@ impl Store for Sqlite {
         let old = now - KEEP_FINISHED_SECONDS;
         let forget = |transaction: &Transaction<'_>| {
             transaction.execute(sql!("writer_forget"), params![writer.instance, old])?;
-            transaction.execute(sql!("positions_forget"), [old]).map(drop)
+            transaction
+                .execute(sql!("positions_forget"), [old])
+                .map(drop)
         };
         immediately(&mut self.connection, forget).map_err(|cause| unavailable(doing, &cause))
     }
 
-    fn flush(&mut self, writer: &mut Writer, node: &str, batch: &Batch, now: i64) -> Result<Flushed, FlushError> {
+    fn flush(
+        &mut self,
+        writer: &mut Writer,
+        node: &str,
+        batch: &Batch,
+        now: i64,
+    ) -> Result<Flushed, FlushError> {
         let doing = self.doing("flushing");
         let failed = |cause: rusqlite::Error| FlushError::Store(unavailable(doing.clone(), &cause));
-        let transaction =
-            self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-        let flushed = Flush { transaction: &transaction, node, now }.run(writer, batch).map_err(|stop| match stop {
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(failed)?;
+        let flushed = Flush {
+            transaction: &transaction,
+            node,
+            now,
+        }
+        .run(writer, batch)
+        .map_err(|stop| match stop {
             Stop::Overtaken(what) => FlushError::Overtaken(what),
             Stop::Replaced => FlushError::Replaced,
             Stop::Failed(cause) => failed(cause),
@@ -189,11 +231,21 @@ impl Store for Sqlite {
     }
 
     fn living(&mut self, node: &str) -> Result<Vec<Stored>, StoreError> {
-        self.list("reading positions", sql!("positions_living"), [node], stored)
+        self.list(
+            "reading positions",
+            sql!("positions_living"),
+            [node],
+            stored,
+        )
     }
 
     fn at_inode(&mut self, inode: u64) -> Result<Vec<Stored>, StoreError> {
-        self.list("reading positions", sql!("positions_at_inode"), [inode.cast_signed()], stored)
+        self.list(
+            "reading positions",
+            sql!("positions_at_inode"),
+            [inode.cast_signed()],
+            stored,
+        )
     }
 
     fn by_head(
@@ -204,15 +256,21 @@ impl Store for Sqlite {
         let mut found = Vec::new();
         let mut length = 0_i64;
         loop {
-            let next = self.list("reading positions", sql!("next_head_len"), params![scope, length], |row| {
-                row.get::<_, Option<i64>>(0)
-            })?;
-            let Some(Some(next)) = next.first().copied() else { return Ok(found) };
+            let next = self.list(
+                "reading positions",
+                sql!("next_head_len"),
+                params![scope, length],
+                |row| row.get::<_, Option<i64>>(0),
+            )?;
+            let Some(Some(next)) = next.first().copied() else {
+                return Ok(found);
+            };
             length = next;
-            let hash = hash_of(length.cast_unsigned()).map_err(|cause| StoreError::Unavailable {
-                doing: "reading the head of a file".to_owned(),
-                cause: cause.to_string(),
-            })?;
+            let hash =
+                hash_of(length.cast_unsigned()).map_err(|cause| StoreError::Unavailable {
+                    doing: "reading the head of a file".to_owned(),
+                    cause: cause.to_string(),
+                })?;
             let Some(hash) = hash else { return Ok(found) };
             let head = hash.to_le_bytes();
             found.extend(self.list(
@@ -225,30 +283,47 @@ impl Store for Sqlite {
     }
 
     fn epoch(&mut self, scope: &str) -> Result<u64, StoreError> {
-        let rows = self.list("reading a scope", sql!("scope_epoch"), [scope], |row| unsigned(row, 0))?;
+        let rows = self.list("reading a scope", sql!("scope_epoch"), [scope], |row| {
+            unsigned(row, 0)
+        })?;
         Ok(rows.first().copied().unwrap_or(0))
     }
 
     fn known_names(&mut self, since: NaiveDate) -> Result<KnownNames, StoreError> {
         let what = "reading names";
         let vhosts = self.list(what, sql!("known_vhosts"), [], |row| row.get(0))?;
-        let users = self.list(what, sql!("known_users"), [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let users = self.list(what, sql!("known_users"), [], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
         let new_names = self.list(what, sql!("new_names"), [since.to_string()], |row| {
             Ok(((day(row, 0)?, row.get(1)?), unsigned(row, 2)?))
         })?;
-        Ok(KnownNames { vhosts, users, new_names: new_names.into_iter().collect() })
+        Ok(KnownNames {
+            vhosts,
+            users,
+            new_names: new_names.into_iter().collect(),
+        })
     }
 
     fn unparsed(&mut self, position: i64) -> Result<Vec<StoredRange>, StoreError> {
-        self.list("reading unparsed ranges", sql!("unparsed_ranges"), [position], |row| {
-            let range = UnparsedRange {
-                start: unsigned(row, 0)?,
-                end: unsigned(row, 1)?,
-                lines: unsigned(row, 2)?,
-                day: day(row, 5)?,
-            };
-            Ok(StoredRange { range, node: row.get(3)?, source: row.get(4)? })
-        })
+        self.list(
+            "reading unparsed ranges",
+            sql!("unparsed_ranges"),
+            [position],
+            |row| {
+                let range = UnparsedRange {
+                    start: unsigned(row, 0)?,
+                    end: unsigned(row, 1)?,
+                    lines: unsigned(row, 2)?,
+                    day: day(row, 5)?,
+                };
+                Ok(StoredRange {
+                    range,
+                    node: row.get(3)?,
+                    source: row.get(4)?,
+                })
+            },
+        )
     }
 
     fn rows(&mut self, table: UsageTable, query: &UsageQuery) -> Result<Vec<UsageRow>, StoreError> {
@@ -257,8 +332,16 @@ impl Store for Sqlite {
             UsageTable::Users => sql!("rows_user"),
             UsageTable::Classes => sql!("rows_class"),
         };
-        let from = query.from.unwrap_or(NaiveDate::MIN).max(first_day()).to_string();
-        let to = query.to.unwrap_or(NaiveDate::MAX).min(last_day()).to_string();
+        let from = query
+            .from
+            .unwrap_or(NaiveDate::MIN)
+            .max(first_day())
+            .to_string();
+        let to = query
+            .to
+            .unwrap_or(NaiveDate::MAX)
+            .min(last_day())
+            .to_string();
         let vhost = match query.vhosts.as_slice() {
             [vhost] => Some(vhost),
             _ => None,
@@ -287,10 +370,17 @@ impl Store for Sqlite {
             params![from.to_string(), to.to_string()],
             |row| {
                 let count = |column: usize| -> rusqlite::Result<Count> {
-                    Ok(Count { lines: unsigned(row, column)?, bytes: unsigned(row, column + 4)? })
+                    Ok(Count {
+                        lines: unsigned(row, column)?,
+                        bytes: unsigned(row, column + 4)?,
+                    })
                 };
-                let balance =
-                    Balance { counted: count(3)?, unparsed: count(4)?, ignored: count(5)?, unattributed: count(6)? };
+                let balance = Balance {
+                    counted: count(3)?,
+                    unparsed: count(4)?,
+                    ignored: count(5)?,
+                    unattributed: count(6)?,
+                };
                 Ok(((row.get(0)?, row.get(1)?, day(row, 2)?), balance))
             },
         )?;
@@ -320,7 +410,11 @@ struct Flush<'t> {
 
 impl Flush<'_> {
     fn run(&self, writer: &Writer, batch: &Batch) -> Result<Flushed, Stop> {
-        if self.execute(sql!("flush_writer"), params![writer.instance, signed(writer.seq)])? != 1 {
+        if self.execute(
+            sql!("flush_writer"),
+            params![writer.instance, signed(writer.seq)],
+        )? != 1
+        {
             return Err(Stop::Replaced);
         }
         self.claim_scopes(&batch.checkpoints)?;
@@ -330,9 +424,16 @@ impl Flush<'_> {
         }
         self.add("bandwidth", &batch.deltas.vhosts, &mut flushed.refused)?;
         self.add("bandwidth_user", &batch.deltas.users, &mut flushed.refused)?;
-        self.add("bandwidth_class", &batch.deltas.classes, &mut flushed.refused)?;
+        self.add(
+            "bandwidth_class",
+            &batch.deltas.classes,
+            &mut flushed.refused,
+        )?;
         for ((day, vhost), names) in &batch.deltas.new_names {
-            self.execute(sql!("upsert_new_names"), params![day.to_string(), vhost, signed(*names)])?;
+            self.execute(
+                sql!("upsert_new_names"),
+                params![day.to_string(), vhost, signed(*names)],
+            )?;
         }
         for ((source, day), balance) in &batch.balance {
             self.book(self.node, source, *day, balance, 1)?;
@@ -344,7 +445,9 @@ impl Flush<'_> {
             let (from, to) = (signed(gap.from), gap.to.map(signed));
             self.execute(
                 sql!("insert_gap"),
-                params![self.node, gap.source, gap.path, from, to, gap.reason, self.now],
+                params![
+                    self.node, gap.source, gap.path, from, to, gap.reason, self.now
+                ],
             )?;
         }
         Ok(flushed)
@@ -369,7 +472,10 @@ impl Flush<'_> {
 
     fn checkpoint(&self, checkpoint: &Checkpoint) -> Result<i64, Stop> {
         let place = checkpoint.place;
-        let (device, inode) = (place.map(|p| p.device.cast_signed()), place.map(|p| p.inode.cast_signed()));
+        let (device, inode) = (
+            place.map(|p| p.device.cast_signed()),
+            place.map(|p| p.inode.cast_signed()),
+        );
         let birth = place.and_then(|p| p.birth);
         let print = &checkpoint.print;
         let (head, tail) = (print.head.to_le_bytes(), print.tail.to_le_bytes());
@@ -439,15 +545,24 @@ impl Flush<'_> {
 
     fn keep_ranges(&self, id: i64, checkpoint: &Checkpoint) -> Result<(), Stop> {
         for range in &checkpoint.reread {
-            if self.execute(sql!("flush_unparsed_delete"), params![id, signed(range.start), signed(range.end)])? != 1 {
-                return Err(Stop::Overtaken(format!("the unparsed bytes of {}", checkpoint.path)));
+            if self.execute(
+                sql!("flush_unparsed_delete"),
+                params![id, signed(range.start), signed(range.end)],
+            )? != 1
+            {
+                return Err(Stop::Overtaken(format!(
+                    "the unparsed bytes of {}",
+                    checkpoint.path
+                )));
             }
         }
         if checkpoint.unparsed.is_empty() && checkpoint.dropped == 0 {
             return Ok(());
         }
-        let mut kept =
-            self.transaction.prepare_cached(sql!("flush_unparsed_count"))?.query_row([id], |row| unsigned(row, 0))?;
+        let mut kept = self
+            .transaction
+            .prepare_cached(sql!("flush_unparsed_count"))?
+            .query_row([id], |row| unsigned(row, 0))?;
         let mut dropped = checkpoint.dropped;
         for range in &checkpoint.unparsed {
             if kept >= MAX_UNPARSED_RANGES {
@@ -481,8 +596,17 @@ impl Flush<'_> {
             match self.add_one(table, delta) {
                 Ok(()) => {}
                 Err(cause) if is_data_error(&cause) && delta.vhost != name::INVALID => {
-                    refused.push(format!("{table}: {} {} {}: {cause}", delta.vhost, delta.part, delta.day));
-                    self.add_one(table, &Delta { vhost: name::INVALID.to_owned(), ..delta.clone() })?;
+                    refused.push(format!(
+                        "{table}: {} {} {}: {cause}",
+                        delta.vhost, delta.part, delta.day
+                    ));
+                    self.add_one(
+                        table,
+                        &Delta {
+                            vhost: name::INVALID.to_owned(),
+                            ..delta.clone()
+                        },
+                    )?;
                 }
                 Err(cause) => return Err(cause.into()),
             }
@@ -491,8 +615,13 @@ impl Flush<'_> {
     }
 
     fn add_one(&self, table: &str, delta: &Delta) -> rusqlite::Result<()> {
-        let Amount { bytes_in, bytes_out, requests } = delta.amount;
-        let (bytes_in, bytes_out, requests) = (signed(bytes_in), signed(bytes_out), signed(requests));
+        let Amount {
+            bytes_in,
+            bytes_out,
+            requests,
+        } = delta.amount;
+        let (bytes_in, bytes_out, requests) =
+            (signed(bytes_in), signed(bytes_out), signed(requests));
         let day = delta.day.to_string();
         let done = match table {
             "bandwidth" => self.execute(
@@ -511,8 +640,20 @@ impl Flush<'_> {
         done.map(drop)
     }
 
-    fn book(&self, node: &str, source: &str, day: NaiveDate, balance: &Balance, sign: i64) -> Result<(), Stop> {
-        let parts = [balance.counted, balance.unparsed, balance.ignored, balance.unattributed];
+    fn book(
+        &self,
+        node: &str,
+        source: &str,
+        day: NaiveDate,
+        balance: &Balance,
+        sign: i64,
+    ) -> Result<(), Stop> {
+        let parts = [
+            balance.counted,
+            balance.unparsed,
+            balance.ignored,
+            balance.unattributed,
+        ];
         let lines = parts.map(|part| sign * signed(part.lines));
         let bytes = parts.map(|part| sign * signed(part.bytes));
         self.execute(
@@ -534,8 +675,14 @@ impl Flush<'_> {
         Ok(())
     }
 
-    fn execute(&self, statement: &str, parameters: impl rusqlite::Params) -> rusqlite::Result<usize> {
-        self.transaction.prepare_cached(statement)?.execute(parameters)
+    fn execute(
+        &self,
+        statement: &str,
+        parameters: impl rusqlite::Params,
+    ) -> rusqlite::Result<usize> {
+        self.transaction
+            .prepare_cached(statement)?
+            .execute(parameters)
     }
 }
 
@@ -570,14 +717,19 @@ fn initialise(connection: &mut Connection, path: &Path, zone: Tz) -> Result<(), 
 }
 
 fn version(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
-    connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(|cause| {
-        if cause.sqlite_error_code() == Some(ErrorCode::NotADatabase) {
-            return StoreError::Unusable {
-                message: format!("{} is no SQLite database\nname another file with --store sqlite:PATH", path.display()),
-            };
-        }
-        unavailable(format!("reading {}", path.display()), &cause)
-    })
+    connection
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .map_err(|cause| {
+            if cause.sqlite_error_code() == Some(ErrorCode::NotADatabase) {
+                return StoreError::Unusable {
+                    message: format!(
+                        "{} is no SQLite database\nname another file with --store sqlite:PATH",
+                        path.display()
+                    ),
+                };
+            }
+            unavailable(format!("reading {}", path.display()), &cause)
+        })
 }
 
 fn meta(connection: &Connection, path: &Path, name: &str) -> Result<String, StoreError> {
@@ -586,7 +738,10 @@ fn meta(connection: &Connection, path: &Path, name: &str) -> Result<String, Stor
         .optional()
         .map_err(|cause| unavailable(format!("reading {}", path.display()), &cause))?;
     value.ok_or_else(|| StoreError::Unusable {
-        message: format!("{} is no store of tollkeeper: it does not say its {name}", path.display()),
+        message: format!(
+            "{} is no store of tollkeeper: it does not say its {name}",
+            path.display()
+        ),
     })
 }
 
@@ -603,9 +758,11 @@ fn immediately<T>(
 fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
     let optional = |column: usize| row.get::<_, Option<i64>>(column);
     let place = match (optional(5)?, optional(6)?) {
-        (Some(device), Some(inode)) => {
-            Some(Place { device: device.cast_unsigned(), inode: inode.cast_unsigned(), birth: optional(7)? })
-        }
+        (Some(device), Some(inode)) => Some(Place {
+            device: device.cast_unsigned(),
+            inode: inode.cast_unsigned(),
+            birth: optional(7)?,
+        }),
         _ => None,
     };
     let hash = |column: usize| row.get::<_, [u8; 16]>(column).map(u128::from_le_bytes);
@@ -637,7 +794,11 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
 fn day(row: &Row<'_>, column: usize) -> rusqlite::Result<NaiveDate> {
     let text: String = row.get(column)?;
     text.parse().map_err(|cause| {
-        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(cause))
+        rusqlite::Error::FromSqlConversionFailure(
+            column,
+            rusqlite::types::Type::Text,
+            Box::new(cause),
+        )
     })
 }
 
@@ -669,7 +830,10 @@ fn is_data_error(cause: &rusqlite::Error) -> bool {
 }
 
 fn unavailable(doing: String, cause: &rusqlite::Error) -> StoreError {
-    StoreError::Unavailable { doing, cause: cause.to_string() }
+    StoreError::Unavailable {
+        doing,
+        cause: cause.to_string(),
+    }
 }
 
 /// Random bits from the keys that the standard library draws for each hasher from the system.
