@@ -1,0 +1,139 @@
+//! Batches on their way: built, answered, and thrown away when others were faster.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use super::{Ended, Follower};
+use crate::account::growth::Growth;
+use crate::daemon::clock;
+use crate::daemon::flusher::Settled;
+use crate::daemon::tracked::Tracked;
+use crate::source::follow::AtPath;
+use crate::source::position::State;
+use crate::store::{Batch, Moves};
+use crate::tally::Tally;
+
+/// What the batch on its way covers.
+pub(super) struct InFlight {
+    /// Files, each with the offset that will be committed, in the order of the checkpoints.
+    files: Vec<(u64, u64)>,
+    /// Scopes that it moves on.
+    scopes: Vec<String>,
+}
+
+impl Follower {
+    /// Hands a batch over; `false`: there is nothing to flush.
+    pub(super) fn flush(&mut self, now: Instant) -> Result<bool, Ended> {
+        self.next_flush = now + self.config.report_interval;
+        let (deltas, forgot) = self
+            .tally
+            .ledger
+            .take(&mut self.growth, &self.rules.classes);
+        if forgot {
+            self.tally.forget_names();
+        }
+        let mut batch = Batch {
+            deltas,
+            balance: std::mem::take(&mut self.balance),
+            gaps: std::mem::take(&mut self.gaps),
+            ..Batch::default()
+        };
+        let mut flight = InFlight {
+            files: Vec::new(),
+            scopes: Vec::new(),
+        };
+        for (id, file) in &mut self.files {
+            let Some(mut checkpoint) = file.checkpoint(&self.sources[file.source].name) else {
+                continue;
+            };
+            if let Moves::New { epoch } = &mut checkpoint.moves {
+                *epoch = self.epochs.demand(&checkpoint.scope, *epoch);
+                flight.scopes.push(checkpoint.scope.clone());
+            }
+            flight.files.push((*id, checkpoint.print.offset));
+            batch.checkpoints.push(checkpoint);
+        }
+        // Last, so that the answer's first rows are those of `flight.files`.
+        batch.checkpoints.append(&mut self.ending);
+        // A file that is to be let go and has nothing to commit is let go at once.
+        let flying: BTreeSet<u64> = flight.files.iter().map(|(id, _)| *id).collect();
+        self.files
+            .retain(|id, file| file.ends.is_none() || flying.contains(id));
+        if batch.is_empty() {
+            return Ok(false);
+        }
+        flight.scopes.sort_unstable();
+        flight.scopes.dedup();
+        self.in_flight = Some(flight);
+        self.batches.send(batch).map_err(|_| Ended::NoStore)?;
+        Ok(true)
+    }
+
+    pub(super) fn settled(&mut self, settled: Settled) -> Result<(), Ended> {
+        let Some(flight) = self.in_flight.take() else {
+            return Ok(());
+        };
+        match settled {
+            Settled::Flushed(flushed) => {
+                self.epochs.moved(flight.scopes);
+                for ((id, offset), position) in flight.files.into_iter().zip(flushed.positions) {
+                    let Some(file) = self.files.get_mut(&id) else {
+                        continue;
+                    };
+                    file.moves = Moves::Stored {
+                        id: position,
+                        from: offset,
+                    };
+                    file.committed = offset;
+                    if file.ends.is_some() && file.hasher.offset() == offset {
+                        self.files.remove(&id);
+                    }
+                }
+                Ok(())
+            }
+            Settled::Overtaken(what) => {
+                tracing::info!(
+                    "{what} was moved by another process; reading on from what is stored"
+                );
+                self.start_over();
+                Ok(())
+            }
+            Settled::Replaced => Err(Ended::Replaced),
+        }
+    }
+
+    /// Forgets all that is not committed, and takes up every file again from its stored position.
+    fn start_over(&mut self) {
+        self.tally = Tally::new(&self.rules);
+        self.balance.clear();
+        self.gaps.clear();
+        self.ending.clear();
+        match self.lookups.known_names(Growth::since(clock())) {
+            Ok(names) => self.growth.renew(names),
+            Err(error) => tracing::error!("{error}"),
+        }
+        for (_, old) in std::mem::take(&mut self.files) {
+            if old.ends == Some(State::Replaced) || old.at_path == AtPath::Ours {
+                continue;
+            }
+            // Renamed or deleted files are no longer found by path: take them up by what we hold.
+            let scope = old.scope();
+            let metadata = old.file.metadata();
+            let taken = metadata.map_err(Into::into).and_then(|metadata| {
+                let (taken, _) = self.recognise(&old.path, &old.file, &metadata, &scope)?;
+                Ok::<_, Box<dyn std::error::Error>>((metadata, taken))
+            });
+            match taken {
+                Ok((metadata, taken)) => {
+                    let mut again =
+                        Tracked::new(old.path, old.source, old.vhost, old.file, &metadata, taken);
+                    again.at_path = AtPath::Other;
+                    self.track(again);
+                }
+                Err(error) => tracing::error!("{}: {error}", old.path.display()),
+            }
+        }
+        self.search = true;
+        self.first_search = true;
+    }
+}
