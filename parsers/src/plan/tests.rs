@@ -278,6 +278,21 @@ fn apache_directives() {
             "a b|·|·|1795335791|0|5|·|·|·|·",
         )],
     );
+    // mod_ssl's log, and a client's certificate, which is not escaped.
+    check(
+        r#"apache:%t %h %{SSL_PROTOCOL}x %{SSL_CIPHER}x "%r" %b"#,
+        &[(
+            r#"[22/Nov/2026:08:23:11 +0000] ::1 TLSv1.3 TLS_AES_256_GCM_SHA384 "GET / HTTP/1.1" 7"#,
+            "·|·|::1|1795335791|0|7|·|·|GET|/",
+        )],
+    );
+    check(
+        r#"apache:%t %b "%{SSL_CLIENT_S_DN}x" %>s"#,
+        &[(
+            r#"[22/Nov/2026:08:23:11 +0000] 7 "CN=" 200" 404"#,
+            "·|·|·|1795335791|0|7|404|·|·|·",
+        )],
+    );
     // Hand-made JSON.
     check(
         r#"apache:{"t":"%{%Y-%m-%dT%H:%M:%S%z}t","h":"%v","u":"%u","o":%O,"i":%I,"s":%>s}"#,
