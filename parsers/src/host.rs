@@ -15,7 +15,8 @@ pub enum Host<'b> {
     Invalid,
     /// Lower case, no port, no final dot, no brackets; ASCII; at most 253 bytes.
     Folded(&'b str),
-    /// As `Folded`, but with letters outside ASCII: to be turned into punycode by the caller.
+    /// As `Folded`, but with letters outside ASCII: to be turned into punycode by the caller, who
+    /// folds what comes of it once more, since IDNA makes ASCII of some of them.
     Unicode(&'b str),
 }
 
@@ -135,6 +136,8 @@ fn fold_unicode<'b>(name: &[u8], buffer: &'b mut Vec<u8>) -> Host<'b> {
     let refused = |character: char| match character {
         'a'..='z' | 'A'..='Z' | '0'..='9' | '-' | '_' | '.' => false,
         '\0'..='\x7f' => true,
+        // IDNA would make `_` of these, and so names of our own rows.
+        '\u{fe33}' | '\u{fe34}' | '\u{fe4d}'..='\u{fe4f}' | '\u{ff3f}' => true,
         _ => character.is_control() || character.is_whitespace() || character == '\u{feff}',
     };
     if text.chars().any(refused) || text.starts_with(['_', '.']) {
@@ -204,6 +207,7 @@ mod tests {
             (b"_OTHER:80", Host::Invalid),
             (b"_none.", Host::Invalid),
             ("_żółw".as_bytes(), Host::Invalid),
+            ("＿none".as_bytes(), Host::Invalid),
             (b"*", Host::Invalid),
             (b"*.example.org", Host::Invalid),
             (b"evil\";}", Host::Invalid),

@@ -243,7 +243,8 @@ fn directive(text: &Text, at: usize, server: Server) -> Result<(Piece, usize), F
     let directive = Directive {
         // ap_escape_logitem: controls and all above 0x7e become \xhh or C escapes, quotes and
         // backslashes get a backslash. nginx, where a preset may be nginx's, writes \x22 and \x5C.
-        escaped: bytes.contains(b'"'),
+        // mod_ssl escapes nothing.
+        escaped: bytes.contains(b'"') && !matches!(name, b"x" | b"c"),
         escape: Escape::Backslash,
         optional,
         // An empty user is written as two bare quotes.
@@ -342,11 +343,30 @@ fn meaning(
         b"l" => (Meaning::Skipped, word),
         // `HTTP/1.1` and the like; a request whose protocol is anything else is logged as 1.0.
         b"H" => (Meaning::Skipped, word),
-        b"C" | b"e" | b"f" | b"i" | b"n" | b"o" | b"R" | b"x" | b"c" | b"^ti" | b"^to" => {
-            (Meaning::Skipped, any)
-        }
+        b"x" | b"c" if is_server_tls(argument) => (Meaning::Skipped, plain_word),
+        // Names from a client's certificate, as they are.
+        b"x" | b"c" => (Meaning::Skipped, ByteSet::ALL),
+        b"C" | b"e" | b"f" | b"i" | b"n" | b"o" | b"R" | b"^ti" | b"^to" => (Meaning::Skipped, any),
         _ => return Ok(None),
     }))
+}
+
+/// Whether a variable of mod_ssl is a word of the server's own, whatever the client is.
+fn is_server_tls(variable: &[u8]) -> bool {
+    const WORDS: [&[u8]; 11] = [
+        b"HTTPS",
+        b"SSL_PROTOCOL",
+        b"SSL_CIPHER",
+        b"SSL_CIPHER_EXPORT",
+        b"SSL_CIPHER_USEKEYSIZE",
+        b"SSL_CIPHER_ALGKEYSIZE",
+        b"SSL_COMPRESS_METHOD",
+        b"SSL_SESSION_ID",
+        b"SSL_SESSION_RESUMED",
+        b"version",
+        b"cipher",
+    ];
+    WORDS.contains(&variable)
 }
 
 /// `%t` and `%{…}t`.
@@ -370,7 +390,7 @@ pub(super) fn time_form(
     let epoch = |per_second| (TimeForm::Epoch { per_second }, ByteSet::DIGITS);
     let fraction = |digits| (TimeForm::Fraction { digits }, ByteSet::DIGITS);
     Ok(match format {
-        b"" => (TimeForm::Clf { brackets: true }, ByteSet::PRINTABLE),
+        b"" => (TimeForm::Clf { brackets: true }, ByteSet::CLOCK),
         b"sec" => epoch(1),
         b"msec" => epoch(1000),
         b"usec" => epoch(1_000_000),

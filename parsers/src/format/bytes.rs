@@ -15,6 +15,17 @@ impl ByteSet {
     pub const COUNT: Self = Self::DIGITS.with(b'-');
     /// A number with a fraction, or `-` where there is none.
     pub const DECIMAL: Self = Self::COUNT.with(b'.');
+    /// What a Common Log Format or ISO 8601 time is made of.
+    pub const CLOCK: Self = Self::DIGITS
+        .range(b'A', b'Z')
+        .range(b'a', b'z')
+        .with(b'/')
+        .with(b':')
+        .with(b' ')
+        .with(b'+')
+        .with(b'-')
+        .with(b'[')
+        .with(b']');
     /// Printable ASCII.
     pub const PRINTABLE: Self = Self::EMPTY.range(b' ', b'~');
     /// Printable ASCII without a space.

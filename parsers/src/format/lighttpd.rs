@@ -30,6 +30,11 @@ pub(super) fn parse(written: &[u8], at: usize) -> Result<Format, FormatError> {
     if text.bytes.is_empty() {
         return Err(quoting::error(span, "the format is empty", EXAMPLE));
     }
+    if !text.bytes.contains(&b'%') {
+        let name = text.written(0..text.bytes.len());
+        let message = format!("there is no directive in {name:?}");
+        return Err(text.error(0..text.bytes.len(), message, EXAMPLE));
+    }
     Ok(Format::from_pieces(
         Server::Lighttpd,
         pieces(&text, json)?,

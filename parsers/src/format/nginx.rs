@@ -31,8 +31,19 @@ pub(super) fn parse(written: &[u8], at: usize) -> Result<Format, FormatError> {
         }
         _ if trimmed.starts_with(b"escape=") => read_strings(trimmed, at)?,
         _ if is_all_quoted(trimmed) => read_strings(trimmed, at)?,
+        _ if trimmed.is_empty() => {
+            return Err(quoting::error(at..at, "the format is empty", EXAMPLE));
+        }
         _ => (Text::verbatim(trimmed, at), Mode::Default),
     };
+    if !text.bytes.contains(&b'$') {
+        let name = text.written(0..text.bytes.len());
+        return Err(text.error(
+            0..text.bytes.len(),
+            format!("there is no variable in {name:?}"),
+            "paste the log_format directive that defines it; nginx's own combined is the preset combined",
+        ));
+    }
     let mut format =
         Format::from_pieces(Server::Nginx, pieces(&text, mode)?, at..at + trimmed.len());
     format.forgeable = mode == Mode::None;
@@ -301,14 +312,14 @@ fn meaning(name: &[u8]) -> (Meaning, Bytes) {
                 form: TimeForm::Iso8601,
                 moment: end,
             },
-            Bytes::Any,
+            Bytes::Only(ByteSet::CLOCK),
         ),
         b"time_local" => (
             Meaning::Time {
                 form: TimeForm::Clf { brackets: false },
                 moment: end,
             },
-            Bytes::Any,
+            Bytes::Only(ByteSet::CLOCK),
         ),
         b"request" => (Meaning::Request, Bytes::Any),
         // Capital letters, `_` and `-`; other methods are a 400 and log none.

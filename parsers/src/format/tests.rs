@@ -72,6 +72,14 @@ fn pasted_formats() {
         ("nginx:$a $ b", "$ : a $ without a variable's name"),
         ("nginx:a ${b", "${: a $ without a variable's name"),
         ("nginx:", ": the format is empty"),
+        (
+            "nginx:combined",
+            "combined: there is no variable in \"combined\"",
+        ),
+        (
+            "lighttpd:combined",
+            "combined: there is no directive in \"combined\"",
+        ),
         // Apache
         ("apache:%h %%%>s", "%h[ %]%>s"),
         ("apache:\"%h \\\"%r\\\"\"", r#"%h[ \"]%r[\"]"#),
@@ -141,8 +149,8 @@ fn pasted_formats() {
             "%h[ ]%b",
         ),
         (
-            "lighttpd:\"a\\tb\\\\c\\\"d\\n\\x41\\q\\r\\a\"",
-            r#"[a\tb\\c\"d\nx41q\r\x07]"#,
+            "lighttpd:\"a\\tb\\\\c\\\"d\\n\\x41\\q\\r\\a%s\"",
+            r#"[a\tb\\c\"d\nx41q\r\x07]%s"#,
         ),
         ("lighttpd:a\\%s\\", r"[a]%s[\\]"),
         ("lighttpd:%{%Y}T", "%{%Y}T: unknown unit in %{%Y}T"),

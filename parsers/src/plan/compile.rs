@@ -155,17 +155,13 @@ fn join_adjacent(
     let mut index = 0;
     while index + 1 < fields.len() {
         let (left, right) = (&fields[index], &fields[index + 1]);
+        // The right field may be empty; then what follows it ends the left one.
         let follows = right.literal.first().copied();
-        let is_told = match left.ends_itself {
-            Some(true) => true,
-            Some(false) => left.bytes.is_disjoint(&right.bytes),
-            None => {
-                left.bytes.is_disjoint(&right.bytes)
-                    && (right.ends_itself.is_some()
-                        || follows
-                            .map_or(index + 2 == fields.len(), |byte| !left.bytes.contains(byte)))
-            }
-        };
+        let is_told = left.ends_itself == Some(true)
+            || left.bytes.is_disjoint(&right.bytes)
+                && (right.ends_itself.is_some()
+                    || follows
+                        .map_or(index + 2 == fields.len(), |byte| !left.bytes.contains(byte)));
         if !left.literal.is_empty() || is_told {
             index += 1;
             continue;
