@@ -53,7 +53,9 @@ impl Watch {
         };
         let watcher = notify::recommended_watcher(tell);
         if let Err(error) = &watcher {
-            tracing::warn!("folders cannot be watched ({error}); looking every few seconds instead");
+            tracing::warn!(
+                "folders cannot be watched ({error}); looking every few seconds instead"
+            );
         }
         Self {
             watcher: watcher.ok(),
@@ -77,8 +79,7 @@ impl Watch {
         for gone in self.watched.difference(&folders) {
             let _ = watcher.unwatch(gone);
         }
-        let mut watched: BTreeSet<PathBuf> =
-            self.watched.intersection(&folders).cloned().collect();
+        let mut watched: BTreeSet<PathBuf> = self.watched.intersection(&folders).cloned().collect();
         for folder in folders.difference(&self.watched) {
             if !folder.is_dir() {
                 continue;

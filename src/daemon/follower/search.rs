@@ -46,7 +46,8 @@ impl Follower {
             }
             for path in paths {
                 let is_as_it_was = known.get(&path).is_some_and(|place| {
-                    path.metadata().is_ok_and(|there| Place::of(&there).is(place))
+                    path.metadata()
+                        .is_ok_and(|there| Place::of(&there).is(place))
                 });
                 // The first source that finds a path has it.
                 let is_first = taken.insert(path.clone());
@@ -120,7 +121,11 @@ impl Follower {
                 }
                 self.announced += 1;
                 if self.announced <= MAX_ANNOUNCED {
-                    tracing::info!("following {} from byte {}", path.display(), new.hasher.offset());
+                    tracing::info!(
+                        "following {} from byte {}",
+                        path.display(),
+                        new.hasher.offset()
+                    );
                 }
                 self.track(new);
             }
@@ -170,9 +175,7 @@ impl Follower {
             Followed::Continue(index) => {
                 let stored = &found.stored[index];
                 match found.hashers[index].clone() {
-                    Some(hasher) => {
-                        (taken(stored, hasher), None)
-                    }
+                    Some(hasher) => (taken(stored, hasher), None),
                     None => (new(), None),
                 }
             }
@@ -241,7 +244,12 @@ impl Follower {
             // Its path may be the name that it was renamed to, which no pattern finds.
             let path = Path::new(&stored.path);
             let has = |source: &Source| source.name == stored.source;
-            let finds = |source: &Source| source.finders.iter().any(|finder| finder.captures(path).is_some());
+            let finds = |source: &Source| {
+                source
+                    .finders
+                    .iter()
+                    .any(|finder| finder.captures(path).is_some())
+            };
             let source = self.sources.iter().position(has);
             let Some(source) = source.or_else(|| self.sources.iter().position(finds)) else {
                 continue;
