@@ -8,7 +8,11 @@
 use memchr::memchr;
 
 /// The longest line that is read, in bytes, newline not counted. Longer ones are unparsed.
-pub const MAX_LINE_BYTES: usize = 65_536;
+///
+/// Twice what a client can make a server write: request line, referer, agent and user of 8 KiB each
+/// (nginx `large_client_header_buffers`, Apache `LimitRequestFieldSize`, by default), each byte
+/// written as the four of `\xHH`. A shorter limit would let clients move bytes that nobody bills.
+pub const MAX_LINE_BYTES: usize = 262_144;
 
 /// A line, found in a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

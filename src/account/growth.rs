@@ -44,11 +44,17 @@ impl Growth {
             max_users,
         };
         let special = [name::NONE, name::INVALID, name::OTHER, name::OVERFLOW].map(str::to_owned);
-        for vhost in configured.into_iter().chain(special) {
-            growth.known.insert(growth.hasher.hash_one((&vhost, "")));
-        }
+        growth.know(configured.into_iter().chain(special));
         growth.renew(stored);
         growth
+    }
+
+    /// These names are never capped. A pattern such as `*.example.org` admits nobody: clients can make
+    /// up any number of names below it.
+    pub fn know(&mut self, names: impl IntoIterator<Item = String>) {
+        for vhost in names {
+            self.known.insert(self.hasher.hash_one((&vhost, "")));
+        }
     }
 
     /// Takes what the store knows for the truth: a batch was rolled back, or others have added rows.

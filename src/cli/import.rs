@@ -58,14 +58,16 @@ pub(super) fn run(args: &ImportArgs, settings: &Settings) -> Result<ExitCode, Fa
             let books = Books::new(&inputs, None, &rules.classes, options.now);
             engine::run(&inputs, &rules, options, &meter, books, None).map_err(failed)
         }
-        (false, again) => {
+        (false, reread) => {
             let mut store = open::store(settings).map_err(failed)?;
-            let rules = daemon::rules(&settings.config, store.as_ref())?;
-            if again {
-                reread(&inputs, settings, &rules, options, store.as_mut())
-            } else {
-                account(&inputs, settings, &rules, options, &meter, store.as_mut())
-            }
+            let connect = || open::store(settings);
+            with_account(settings, options, store.as_mut(), |mut account, rules| {
+                if reread {
+                    return unparsed::run(&inputs, rules, options, &mut account);
+                }
+                let books = Books::new(&inputs, Some(account), &rules.classes, options.now);
+                engine::run(&inputs, rules, options, &meter, books, Some(&connect))
+            })
         }
     })?;
     report_files(&summary);
@@ -78,56 +80,28 @@ pub(super) fn run(args: &ImportArgs, settings: &Settings) -> Result<ExitCode, Fa
     Ok(ExitCode::from(u8::from(failed)))
 }
 
-fn account(
-    inputs: &[Input],
+/// Runs an import with a writer of its own in the store, which it takes off again.
+fn with_account(
     settings: &Settings,
-    rules: &Rules,
     options: Options,
-    meter: &Meter,
     store: &mut dyn Store,
+    work: impl for<'a> FnOnce(Account<'a>, &'a Rules) -> Result<Summary, engine::ImportError>,
 ) -> Result<Summary, Failure> {
-    let growth = daemon::growth(&settings.config, store).map_err(failed)?;
+    let names = daemon::names(&settings.config)?;
+    let rules = daemon::rules(&settings.config, &names, store.zone());
+    let growth = daemon::growth(&settings.config, &names, store).map_err(failed)?;
     let writer = store
         .register(&settings.node, Role::Import, options.now)
         .map_err(failed)?;
-    let instance = writer.clone();
-    let node = settings.node.clone();
+    let registered = writer.clone();
     let account = Account {
         store: &mut *store,
         writer,
-        node,
+        node: settings.node.clone(),
         growth,
     };
-    let books = Books::new(inputs, Some(account), &rules.classes, options.now);
-    let connect = || open::store(settings);
-    let result = engine::run(inputs, rules, options, meter, books, Some(&connect));
-    let retired = store.retire(&instance, options.now);
-    let summary = result.map_err(failed)?;
-    retired.map_err(failed)?;
-    Ok(summary)
-}
-
-fn reread(
-    inputs: &[Input],
-    settings: &Settings,
-    rules: &Rules,
-    options: Options,
-    store: &mut dyn Store,
-) -> Result<Summary, Failure> {
-    let growth = daemon::growth(&settings.config, store).map_err(failed)?;
-    let writer = store
-        .register(&settings.node, Role::Import, options.now)
-        .map_err(failed)?;
-    let instance = writer.clone();
-    let node = settings.node.clone();
-    let mut account = Account {
-        store: &mut *store,
-        writer,
-        node,
-        growth,
-    };
-    let result = unparsed::run(inputs, rules, options, &mut account);
-    let retired = store.retire(&instance, options.now);
+    let result = work(account, &rules);
+    let retired = store.retire(&registered, options.now);
     let summary = result.map_err(failed)?;
     retired.map_err(failed)?;
     Ok(summary)

@@ -1,7 +1,6 @@
 //! What several commands need before they can begin: the store, and the rules of the config.
 
 use crate::account::Rules;
-use crate::account::class::Classes;
 use crate::config::StoreUrl;
 use crate::daemon;
 use crate::store::sqlite::Sqlite;
@@ -46,9 +45,10 @@ pub(super) fn store_name(settings: &Settings) -> String {
 pub(super) fn rules_without_store(settings: &Settings) -> Result<Rules, Failure> {
     let store = existing_store(settings).map_err(anyhow::Error::new)?;
     let zone = store.map(|store| store.zone()).or(settings.timezone);
-    Ok(Rules {
-        zone: zone.unwrap_or_else(system_timezone),
-        folding: daemon::folding(&settings.config)?,
-        classes: Classes::new(&settings.config.classes),
-    })
+    let names = daemon::names(&settings.config)?;
+    Ok(daemon::rules(
+        &settings.config,
+        &names,
+        zone.unwrap_or_else(system_timezone),
+    ))
 }

@@ -455,9 +455,10 @@ impl Follower {
             return;
         }
         self.side_files = now;
-        match super::folding(&self.config) {
-            Ok(folding) => {
-                self.rules.folding = folding;
+        match super::names(&self.config) {
+            Ok(names) => {
+                self.rules.folding = names.folding;
+                self.growth.know(names.known);
                 self.tally.forget_names();
                 for file in self.files.values_mut() {
                     file.rules = None;

@@ -12,13 +12,14 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use chrono_tz::Tz;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::account::Rules;
 use crate::account::class::Classes;
 use crate::account::fold::Folding;
 use crate::account::growth::Growth;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, VhostRules};
 use crate::store::{Role, Store, StoreError};
 
 pub mod flusher;
@@ -61,45 +62,57 @@ pub enum DaemonError {
     },
 }
 
+/// What a config says of names: which site each is billed to, and those that are never capped.
+pub struct Names {
+    /// Which site a name is billed to.
+    pub folding: Folding,
+    /// Names that the operator knows.
+    pub known: Vec<String>,
+}
+
 /// The operator's names of sites, side files included.
 ///
 /// # Errors
 /// Where a side file cannot be read or understood.
-pub fn folding(config: &Config) -> Result<Folding, ConfigError> {
-    let names = config.vhosts.with_files()?;
-    Ok(Folding::new(names.known, names.aliases, names.fold_www))
+pub fn names(config: &Config) -> Result<Names, ConfigError> {
+    let rules = config.vhosts.with_files()?;
+    let known = rules
+        .known
+        .iter()
+        .chain(rules.aliases.values())
+        .cloned()
+        .collect();
+    let folding = Folding::new(rules.known, rules.aliases, rules.fold_www);
+    Ok(Names { folding, known })
 }
 
-/// The rules that a config makes, for a store whose days are a zone's.
-///
-/// # Errors
-/// As [`folding`].
-pub fn rules(config: &Config, store: &dyn Store) -> Result<Rules, ConfigError> {
-    Ok(Rules {
-        zone: store.zone(),
-        folding: folding(config)?,
+/// The rules that a config makes, for a zone's days.
+#[must_use]
+pub fn rules(config: &Config, names: &Names, zone: Tz) -> Rules {
+    Rules {
+        zone,
+        folding: names.folding.clone(),
         classes: Classes::new(&config.classes),
-    })
+    }
 }
 
 /// The caps of a config, over what a store knows.
 ///
 /// # Errors
 /// When the store does not answer.
-pub fn growth(config: &Config, store: &mut dyn Store) -> Result<Growth, StoreError> {
-    let known = store.known_names(Growth::since(clock()))?;
-    let configured = config
-        .vhosts
-        .known
-        .iter()
-        .chain(config.vhosts.aliases.values())
-        .cloned();
-    let vhosts = &config.vhosts;
+pub fn growth(config: &Config, names: &Names, store: &mut dyn Store) -> Result<Growth, StoreError> {
+    let stored = store.known_names(Growth::since(clock()))?;
+    let VhostRules {
+        max_new_vhosts_per_day,
+        max_new_users_per_day,
+        ..
+    } = config.vhosts;
+    let known = names.known.iter().cloned();
     Ok(Growth::new(
+        stored,
         known,
-        configured,
-        vhosts.max_new_vhosts_per_day,
-        vhosts.max_new_users_per_day,
+        max_new_vhosts_per_day,
+        max_new_users_per_day,
     ))
 }
 
@@ -123,8 +136,9 @@ pub fn run(
 ) -> Result<(), DaemonError> {
     let _lock = lock(state_dir, &node)?;
     let (mut store, mut lookups) = (open()?, open()?);
-    let rules = rules(&config, store.as_ref())?;
-    let growth = growth(&config, lookups.as_mut())?;
+    let names = names(&config)?;
+    let rules = rules(&config, &names, store.zone());
+    let growth = growth(&config, &names, lookups.as_mut())?;
     let mut writer = store.register(&node, Role::Daemon, clock())?;
     raise_file_limit();
 

@@ -64,8 +64,8 @@ pub struct Account<'s> {
 }
 
 /// The books.
-pub struct Books<'s> {
-    inputs: &'s [Input],
+pub struct Books<'i, 's> {
+    inputs: &'i [Input],
     /// `None`: nothing is stored.
     account: Option<Account<'s>>,
     classes: &'s Classes,
@@ -75,6 +75,7 @@ pub struct Books<'s> {
     batch: Waiting,
     current: Option<Current>,
     flushed: Instant,
+    flushes: u64,
 }
 
 /// What is not committed yet.
@@ -108,10 +109,10 @@ struct Current {
     gave_up: Option<String>,
 }
 
-impl<'s> Books<'s> {
+impl<'i, 's> Books<'i, 's> {
     /// For these inputs. Without an account nothing is stored.
     pub fn new(
-        inputs: &'s [Input],
+        inputs: &'i [Input],
         account: Option<Account<'s>>,
         classes: &'s Classes,
         now: i64,
@@ -133,6 +134,7 @@ impl<'s> Books<'s> {
             batch: Waiting::default(),
             current: None,
             flushed: Instant::now(),
+            flushes: 0,
         }
     }
 
@@ -140,6 +142,12 @@ impl<'s> Books<'s> {
     #[must_use]
     pub fn epochs(&self) -> Arc<Epochs> {
         Arc::clone(&self.epochs)
+    }
+
+    /// Batches committed.
+    #[must_use]
+    pub fn flushes(&self) -> u64 {
+        self.flushes
     }
 
     /// What is known of the lines so far of the file being read.
@@ -334,6 +342,7 @@ impl<'s> Books<'s> {
             Err(FlushError::Replaced) => return Err(ImportError::Replaced),
             Err(FlushError::Store(error)) => return Err(error.into()),
         };
+        self.flushes += 1;
         self.summary.total.add(total);
         self.summary.refused.extend(flushed.refused);
         for (index, balance) in waiting.reports {

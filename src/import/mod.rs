@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tollkeeper_parsers::format::Spec;
 
@@ -110,8 +111,12 @@ pub enum ImportError {
     Replaced,
 }
 
-/// How often an import begins again from the stored positions, when others have moved them.
-const MAX_PASSES: u32 = 20;
+/// How often in a row an import begins again from the stored positions, when others have moved them
+/// and nothing of its own was committed.
+const MAX_PASSES: u32 = 100;
+/// The pause before it begins again grows by this, up to the longest.
+const PAUSE_STEP: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Opens another connection to the same store, for the thread that looks files up.
 pub type Connect<'c> = &'c (dyn Fn() -> Result<Box<dyn Store>, StoreError> + Sync);
@@ -125,11 +130,11 @@ pub fn run(
     rules: &Rules,
     options: Options,
     meter: &Meter,
-    mut books: Books<'_>,
+    mut books: Books<'_, '_>,
     connect: Option<Connect<'_>>,
 ) -> Result<Summary, ImportError> {
     let mut first = 0;
-    let mut passes = 0;
+    let (mut passes, mut flushes) = (0, 0);
     while first < inputs.len() {
         let lookups = connect.map(|connect| connect()).transpose()?;
         let feed = Feed::new(
@@ -149,10 +154,17 @@ pub fn run(
         match pass {
             Pass::Done => break,
             Pass::Overtaken { first: again, what } => {
-                passes += 1;
+                passes = if books.flushes() > flushes {
+                    1
+                } else {
+                    passes + 1
+                };
+                flushes = books.flushes();
                 if passes == MAX_PASSES {
                     return Err(ImportError::Contended(what));
                 }
+                // The other one is given time to get ahead, instead of being raced.
+                std::thread::sleep((PAUSE_STEP * passes).min(LONGEST_PAUSE));
                 first = again;
             }
         }
@@ -224,7 +236,7 @@ fn on_one_thread(
     rules: &Rules,
     options: Options,
     meter: &Meter,
-    books: &mut Books<'_>,
+    books: &mut Books<'_, '_>,
 ) -> Result<Pass, ImportError> {
     let mut tally = Tally::new(rules);
     let mut spare = Vec::new();
@@ -271,7 +283,7 @@ fn on_threads(
     rules: &Rules,
     options: Options,
     meter: &Meter,
-    books: &mut Books<'_>,
+    books: &mut Books<'_, '_>,
 ) -> Result<Pass, ImportError> {
     let walkers = options.threads;
     let (give_work, take_work) = mpsc::sync_channel::<(u64, Box<Work>)>(walkers);
@@ -353,7 +365,7 @@ fn feed_threads(
 
 fn keep_books(
     told: Receiver<Numbered>,
-    books: &mut Books<'_>,
+    books: &mut Books<'_, '_>,
     meter: &Meter,
     pass_barrier: SyncSender<()>,
 ) -> Result<Pass, ImportError> {
