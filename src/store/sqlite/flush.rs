@@ -1,0 +1,318 @@
+//! The steps of one flush, inside its transaction.
+
+use std::collections::BTreeMap;
+
+use chrono::NaiveDate;
+use rusqlite::{ErrorCode, Transaction, params};
+
+use super::{MAX_UNPARSED_RANGES, signed, unsigned};
+use crate::account::balance::Balance;
+use crate::account::name;
+use crate::source::position::State;
+use crate::store::{Amount, Batch, Checkpoint, Delta, Flushed, Moves, Writer};
+
+/// Why a transaction was given up.
+pub(super) enum Stop {
+    Overtaken(String),
+    Replaced,
+    Failed(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Stop {
+    fn from(cause: rusqlite::Error) -> Self {
+        Self::Failed(cause)
+    }
+}
+
+/// The steps of one flush, inside its transaction.
+pub(super) struct Flush<'t> {
+    pub(super) transaction: &'t Transaction<'t>,
+    pub(super) node: &'t str,
+    pub(super) now: i64,
+}
+
+impl Flush<'_> {
+    pub(super) fn run(&self, writer: &Writer, batch: &Batch) -> Result<Flushed, Stop> {
+        if self.execute(
+            sql!("flush_writer"),
+            params![writer.instance, signed(writer.seq)],
+        )? != 1
+        {
+            return Err(Stop::Replaced);
+        }
+        self.claim_scopes(&batch.checkpoints)?;
+        let mut flushed = Flushed::default();
+        for checkpoint in &batch.checkpoints {
+            flushed.positions.push(self.checkpoint(checkpoint)?);
+        }
+        self.add("bandwidth", &batch.deltas.vhosts, &mut flushed.refused)?;
+        self.add("bandwidth_user", &batch.deltas.users, &mut flushed.refused)?;
+        self.add(
+            "bandwidth_class",
+            &batch.deltas.classes,
+            &mut flushed.refused,
+        )?;
+        for ((day, vhost), names) in &batch.deltas.new_names {
+            self.execute(
+                sql!("upsert_new_names"),
+                params![day.to_string(), vhost, signed(*names)],
+            )?;
+        }
+        for ((source, day), balance) in &batch.balance {
+            self.book(self.node, source, *day, balance, 1)?;
+        }
+        for ((node, source, day), balance) in &batch.corrections {
+            self.book(node, source, *day, balance, -1)?;
+        }
+        for gap in &batch.gaps {
+            let (from, to) = (signed(gap.from), gap.to.map(signed));
+            self.execute(
+                sql!("insert_gap"),
+                params![
+                    self.node, gap.source, gap.path, from, to, gap.reason, self.now
+                ],
+            )?;
+        }
+        Ok(flushed)
+    }
+
+    /// New files are new only if nobody else has met a new file in their scope since we looked.
+    fn claim_scopes(&self, checkpoints: &[Checkpoint]) -> Result<(), Stop> {
+        let mut scopes = BTreeMap::new();
+        for checkpoint in checkpoints {
+            if let Moves::New { epoch } = checkpoint.moves {
+                scopes.insert(checkpoint.scope.as_str(), epoch);
+            }
+        }
+        for (scope, epoch) in scopes {
+            self.execute(sql!("flush_scope_first"), [scope])?;
+            if self.execute(sql!("flush_scope"), params![scope, signed(epoch)])? != 1 {
+                return Err(Stop::Overtaken(format!("the scope {scope:?}")));
+            }
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&self, checkpoint: &Checkpoint) -> Result<i64, Stop> {
+        let place = checkpoint.place;
+        let (device, inode) = (
+            place.map(|p| p.device.cast_signed()),
+            place.map(|p| p.inode.cast_signed()),
+        );
+        let birth = place.and_then(|p| p.birth);
+        let print = &checkpoint.print;
+        let (head, tail) = (print.head.to_le_bytes(), print.tail.to_le_bytes());
+        let (chain, content) = (print.chain.to_le_bytes(), print.content.to_le_bytes());
+        let last_day = checkpoint.last_day.map(|day| day.to_string());
+        let state = match checkpoint.state {
+            State::Living => 0,
+            State::Finished => 1,
+            State::Replaced => 2,
+        };
+        let id = match checkpoint.moves {
+            Moves::New { .. } => {
+                self.execute(
+                    sql!("flush_position_insert"),
+                    params![
+                        self.node,
+                        checkpoint.source,
+                        checkpoint.scope,
+                        checkpoint.path,
+                        device,
+                        inode,
+                        birth,
+                        signed(print.head_len),
+                        head,
+                        signed(print.offset),
+                        tail,
+                        chain,
+                        content,
+                        last_day,
+                        state,
+                        0,
+                        self.now
+                    ],
+                )?;
+                self.transaction.last_insert_rowid()
+            }
+            Moves::Stored { id, from } => {
+                let moved = self.execute(
+                    sql!("flush_position_update"),
+                    params![
+                        id,
+                        signed(from),
+                        checkpoint.path,
+                        device,
+                        inode,
+                        birth,
+                        signed(print.head_len),
+                        head,
+                        signed(print.offset),
+                        tail,
+                        chain,
+                        content,
+                        last_day,
+                        state,
+                        self.now
+                    ],
+                )?;
+                if moved != 1 {
+                    return Err(Stop::Overtaken(checkpoint.path.clone()));
+                }
+                id
+            }
+        };
+        self.keep_ranges(id, checkpoint)?;
+        Ok(id)
+    }
+
+    fn keep_ranges(&self, id: i64, checkpoint: &Checkpoint) -> Result<(), Stop> {
+        for range in &checkpoint.reread {
+            if self.execute(
+                sql!("flush_unparsed_delete"),
+                params![id, signed(range.start), signed(range.end)],
+            )? != 1
+            {
+                return Err(Stop::Overtaken(format!(
+                    "the unparsed bytes of {}",
+                    checkpoint.path
+                )));
+            }
+        }
+        if checkpoint.unparsed.is_empty() && checkpoint.dropped == 0 {
+            return Ok(());
+        }
+        let mut kept = self
+            .transaction
+            .prepare_cached(sql!("flush_unparsed_count"))?
+            .query_row([id], |row| unsigned(row, 0))?;
+        let mut dropped = checkpoint.dropped;
+        for range in &checkpoint.unparsed {
+            if kept >= MAX_UNPARSED_RANGES {
+                dropped += range.lines;
+                continue;
+            }
+            kept += 1;
+            self.execute(
+                sql!("flush_unparsed"),
+                params![
+                    id,
+                    signed(range.start),
+                    signed(range.end),
+                    signed(range.lines),
+                    self.node,
+                    checkpoint.source,
+                    range.day.to_string()
+                ],
+            )?;
+        }
+        if dropped > 0 {
+            self.execute(sql!("flush_unparsed_dropped"), params![id, signed(dropped)])?;
+        }
+        Ok(())
+    }
+
+    /// Adds to the rows of one table. A key whose row will not take it goes to `_invalid`, so that one
+    /// row cannot stop all others.
+    fn add(&self, table: &str, deltas: &[Delta], refused: &mut Vec<String>) -> Result<(), Stop> {
+        for delta in deltas {
+            match self.add_one(table, delta) {
+                Ok(()) => {}
+                Err(cause) if is_data_error(&cause) && delta.vhost != name::INVALID => {
+                    refused.push(format!(
+                        "{table}: {} {} {}: {cause}",
+                        delta.vhost, delta.part, delta.day
+                    ));
+                    self.add_one(
+                        table,
+                        &Delta {
+                            vhost: name::INVALID.to_owned(),
+                            ..delta.clone()
+                        },
+                    )?;
+                }
+                Err(cause) => return Err(cause.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn add_one(&self, table: &str, delta: &Delta) -> rusqlite::Result<()> {
+        let Amount {
+            bytes_in,
+            bytes_out,
+            requests,
+        } = delta.amount;
+        let (bytes_in, bytes_out, requests) =
+            (signed(bytes_in), signed(bytes_out), signed(requests));
+        let day = delta.day.to_string();
+        let done = match table {
+            "bandwidth" => self.execute(
+                sql!("upsert_bandwidth"),
+                params![delta.vhost, day, bytes_in, bytes_out, requests],
+            ),
+            "bandwidth_user" => self.execute(
+                sql!("upsert_bandwidth_user"),
+                params![delta.vhost, delta.part, day, bytes_in, bytes_out, requests],
+            ),
+            _ => self.execute(
+                sql!("upsert_bandwidth_class"),
+                params![delta.vhost, delta.part, day, bytes_in, bytes_out, requests],
+            ),
+        };
+        done.map(drop)
+    }
+
+    fn book(
+        &self,
+        node: &str,
+        source: &str,
+        day: NaiveDate,
+        balance: &Balance,
+        sign: i64,
+    ) -> Result<(), Stop> {
+        let parts = [
+            balance.counted,
+            balance.unparsed,
+            balance.ignored,
+            balance.unattributed,
+        ];
+        let lines = parts.map(|part| sign * signed(part.lines));
+        let bytes = parts.map(|part| sign * signed(part.bytes));
+        self.execute(
+            sql!("upsert_balance"),
+            params![
+                node,
+                source,
+                day.to_string(),
+                lines[0],
+                lines[1],
+                lines[2],
+                lines[3],
+                bytes[0],
+                bytes[1],
+                bytes[2],
+                bytes[3]
+            ],
+        )?;
+        Ok(())
+    }
+
+    fn execute(
+        &self,
+        statement: &str,
+        parameters: impl rusqlite::Params,
+    ) -> rusqlite::Result<usize> {
+        self.transaction
+            .prepare_cached(statement)?
+            .execute(parameters)
+    }
+}
+
+/// Whether it is the row's own fault, and would be again at each try.
+fn is_data_error(cause: &rusqlite::Error) -> bool {
+    matches!(
+        cause.sqlite_error_code(),
+        Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig)
+    )
+}
