@@ -80,6 +80,7 @@ impl Sqlite {
                 doing()
             ),
         })?;
+        version(&connection, path)?;
         prepare(&connection).map_err(|cause| unavailable(doing(), &cause))?;
         initialise(&mut connection, path, zone.unwrap_or(fallback))?;
         Self::check(connection, path, zone)
