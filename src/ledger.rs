@@ -322,7 +322,7 @@ impl Names {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::KnownNames;
+    use crate::account::growth::KnownNames;
 
     fn amount(bytes_out: u64) -> Amount {
         Amount {

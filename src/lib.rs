@@ -16,6 +16,8 @@
 //! | [`config`] | the operator's file into typed values |
 //! | [`source`] | files into blocks of bytes, with the positions that they end at |
 //! | `tollkeeper_parsers` | bytes into lines, lines into records: a crate of its own, pure |
+//! | [`detect`] | the first lines of a log into a format, where the operator left it to us |
+//! | [`recognise`] | asks the store which position a file is |
 //! | [`tally`] | walks a block's lines: each is charged, or named as not charged |
 //! | [`account`] | a record into who pays, on which day, for how much |
 //! | [`ledger`] | sums between flushes; deltas, sorted |
@@ -28,6 +30,7 @@ pub mod account;
 pub mod cli;
 pub mod config;
 pub mod daemon;
+pub mod detect;
 pub mod excerpt;
 pub mod import;
 pub mod ledger;

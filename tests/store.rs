@@ -351,8 +351,11 @@ fn a_store_keeps_its_zone_and_says_what_is_wrong() {
     assert_eq!(same.zone(), Tz::UTC);
 
     let text = bench.path.with_file_name("notes.txt");
-    std::fs::write(&text, "this is no database, however long it may be. ".repeat(50))
-        .expect("a file");
+    std::fs::write(
+        &text,
+        "this is no database, however long it may be. ".repeat(50),
+    )
+    .expect("a file");
     let error = Sqlite::open(&text, None, Tz::UTC)
         .err()
         .expect("no database")

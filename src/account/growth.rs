@@ -10,10 +10,20 @@ use chrono::NaiveDate;
 
 use super::day::{self, DayNumber};
 use super::name;
-use crate::store::KnownNames;
 
 /// First-ever names a day, unless the operator says otherwise; and the same for users of one vhost.
 pub const DEFAULT_MAX_NEW_NAMES: u64 = 10_000;
+
+/// Names that have rows already, as a store knew them when it was asked.
+#[derive(Debug, Default)]
+pub struct KnownNames {
+    /// Vhosts that have rows.
+    pub vhosts: Vec<String>,
+    /// (vhost, user) that have rows.
+    pub users: Vec<(String, String)>,
+    /// How many were new, by day and vhost ("" for vhosts), for the days asked about.
+    pub new_names: BTreeMap<(NaiveDate, String), u64>,
+}
 
 /// What is known, and how much each day has grown.
 #[derive(Debug)]

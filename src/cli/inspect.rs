@@ -18,7 +18,7 @@ use crate::account::{Rules, SourceRules, credits_user, name};
 use crate::config::Users;
 use crate::config::glob::glob_captures;
 use crate::daemon::clock;
-use crate::import::feed;
+use crate::detect;
 use crate::source::blocks::{Blocks, LastLine, SMALL_BLOCK_BYTES};
 use crate::source::content::Hasher;
 use crate::source::open as files;
@@ -120,7 +120,7 @@ fn check_log(
     let mut block = blocks.next(Vec::new()).map_err(|error| wrong(&error))?;
     if let Some(first) = &block {
         for spec in specs.iter_mut().filter(|spec| matches!(spec, Spec::Auto)) {
-            let (detected, why) = feed::detect(first.lines()).map_err(|why| wrong(&why))?;
+            let (detected, why) = detect::detect(first.lines()).map_err(|why| wrong(&why))?;
             report.notes.push(why);
             *spec = detected;
         }
@@ -178,7 +178,7 @@ fn check_log(
     }
     let names_site = how.plans.iter().any(Plan::has_vhost) || how.vhost.is_some();
     if !names_site && source.is_none_or(|source| source.vhost.is_none()) && lines > 0 {
-        report.notes.push(feed::NO_VHOST.to_owned());
+        report.notes.push(detect::NO_VHOST.to_owned());
     }
     Ok(())
 }

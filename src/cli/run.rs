@@ -12,7 +12,7 @@ use super::args::RunArgs;
 use super::{Failure, Settings, open};
 use crate::config::FileSource;
 use crate::daemon::{self, DaemonError, follower::Ended};
-use crate::import::feed;
+use crate::detect;
 use crate::source::open as files;
 
 /// Says more, or less: `debug`, or `tollkeeper=warn`.
@@ -94,7 +94,7 @@ fn detectable(path: &Path) -> Result<(), Failure> {
     let Some(end) = memchr::memrchr(b'\n', &sample[..read]) else {
         return Ok(());
     };
-    feed::detect(&sample[..=end])
+    detect::detect(&sample[..=end])
         .map(drop)
         .map_err(|why| Failure::Failed(anyhow::anyhow!("{}: {why}", path.display())))
 }

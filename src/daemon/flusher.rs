@@ -4,23 +4,12 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
 
 use super::clock;
-use super::follower::Message;
-use crate::store::{Batch, FlushError, Flushed, Store, Writer};
+use super::message::{Message, Settled};
+use crate::store::{Batch, FlushError, Store, Writer};
 
 /// The first pause before a batch is tried again; it doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-
-/// How a batch was settled.
-#[derive(Debug)]
-pub enum Settled {
-    /// It is in the store.
-    Flushed(Flushed),
-    /// It is not: somebody moved a position.
-    Overtaken(String),
-    /// It is not: another daemon runs as this node.
-    Replaced,
-}
 
 /// Flushes batches until the follower is gone.
 pub fn run(

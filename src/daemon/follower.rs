@@ -13,7 +13,7 @@ use chrono::NaiveDate;
 use tollkeeper_parsers::format::Spec;
 
 use super::clock;
-use super::flusher::Settled;
+use super::message::Message;
 use super::tracked::{ACTIVE_INTERVAL, Chunk, QUIET_INTERVAL, Tracked};
 use super::watch::Watch;
 use crate::account::balance::Balance;
@@ -21,7 +21,7 @@ use crate::account::day;
 use crate::account::growth::Growth;
 use crate::account::{Rules, SourceRules};
 use crate::config::Config;
-use crate::import::feed;
+use crate::detect;
 use crate::recognise::Epochs;
 use crate::source::find::Finder;
 use crate::source::follow::Step;
@@ -44,17 +44,6 @@ const SEARCH_INTERVAL: Duration = Duration::from_secs(5);
 const TURN_INTERVAL: Duration = Duration::from_millis(20);
 /// How long a stop waits for the last flush.
 const LAST_FLUSH: Duration = Duration::from_secs(30);
-
-/// What the follower is told.
-#[derive(Debug)]
-pub enum Message {
-    /// Something happened in the folders: [`Watch`] says what.
-    Happened,
-    /// A batch is settled.
-    Settled(Settled),
-    /// Read what is there, flush, and end.
-    Stop,
-}
 
 /// Why the follower ended before it was told to.
 #[derive(Debug, thiserror::Error)]
@@ -393,7 +382,7 @@ impl Follower {
         let mut formats = source.formats.clone();
         let mut why = String::new();
         for spec in formats.iter_mut().filter(|spec| matches!(spec, Spec::Auto)) {
-            match feed::detect(bytes) {
+            match detect::detect(bytes) {
                 Ok((detected, note)) => {
                     *spec = detected;
                     why = note;

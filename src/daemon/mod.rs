@@ -24,10 +24,12 @@ use crate::store::{Role, Store, StoreError};
 
 pub mod flusher;
 pub mod follower;
+pub mod message;
 pub mod tracked;
 pub mod watch;
 
-use follower::{Ended, Follower, Message};
+use follower::{Ended, Follower};
+use message::Message;
 use watch::Watch;
 
 /// Why the daemon did not start, or ended by itself.

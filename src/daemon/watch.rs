@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use notify::event::{EventKind, ModifyKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 
-use super::follower::Message;
+use super::message::Message;
 
 /// Paths that are gathered; beyond, all is searched.
 const MAX_PATHS: usize = 10_000;

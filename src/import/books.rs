@@ -371,8 +371,12 @@ impl<'i, 's> Books<'i, 's> {
     #[must_use]
     pub fn close(mut self) -> Summary {
         if self.account.is_none() {
-            let mut growth =
-                Growth::new(crate::store::KnownNames::default(), [], u64::MAX, u64::MAX);
+            let mut growth = Growth::new(
+                crate::account::growth::KnownNames::default(),
+                [],
+                u64::MAX,
+                u64::MAX,
+            );
             let mut waiting = std::mem::take(&mut self.batch);
             self.summary.total = waiting.ledger.total();
             self.summary.rows = waiting.ledger.take(&mut growth, self.classes).0.vhosts;

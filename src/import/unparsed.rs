@@ -9,11 +9,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::books::{Account, SOURCE};
-use super::feed::{detect, shown};
+use super::feed::shown;
 use super::{FileReport, ImportError, Input, Options, Summary};
 use crate::account::balance::{Balance, Count};
 use crate::account::day::{self, DayNumber};
 use crate::account::{Rules, SourceRules};
+use crate::detect::detect;
 use crate::recognise;
 use crate::source::open::{self, Packing};
 use crate::source::position::{Place, Stored};

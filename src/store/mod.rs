@@ -11,6 +11,7 @@ use chrono::NaiveDate;
 use chrono_tz::Tz;
 
 use crate::account::balance::Balance;
+use crate::account::growth::KnownNames;
 use crate::source::content::Fingerprint;
 use crate::source::position::{Place, State, Stored};
 use crate::usage::{UsageQuery, UsageRow, UsageTable};
@@ -230,17 +231,6 @@ pub enum StoreError {
         /// What is wrong and what to do.
         message: String,
     },
-}
-
-/// First-ever names, known to the store when it was asked.
-#[derive(Debug, Default)]
-pub struct KnownNames {
-    /// Vhosts that have rows.
-    pub vhosts: Vec<String>,
-    /// (vhost, user) that have rows.
-    pub users: Vec<(String, String)>,
-    /// How many were new, by day and vhost ("" for vhosts), for the days asked about.
-    pub new_names: BTreeMap<(NaiveDate, String), u64>,
 }
 
 /// What all stores do. Calls block; each store is owned by one thread.

@@ -15,10 +15,10 @@ use rusqlite::{
 };
 
 use super::{
-    Batch, FlushError, Flushed, KnownNames, Role, Store, StoreError, StoredRange, UnparsedRange,
-    Writer,
+    Batch, FlushError, Flushed, Role, Store, StoreError, StoredRange, UnparsedRange, Writer,
 };
 use crate::account::balance::{Balance, Count};
+use crate::account::growth::KnownNames;
 use crate::source::content::Fingerprint;
 use crate::source::position::{Place, State, Stored};
 use crate::usage::{UsageQuery, UsageRow, UsageTable};

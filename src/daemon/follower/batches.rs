@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::{Ended, Follower};
 use crate::account::growth::Growth;
 use crate::daemon::clock;
-use crate::daemon::flusher::Settled;
+use crate::daemon::message::Settled;
 use crate::daemon::tracked::Tracked;
 use crate::source::follow::AtPath;
 use crate::source::position::State;

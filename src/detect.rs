@@ -1,0 +1,42 @@
+//! Which preset a log is written in, by its first lines.
+
+use memchr::memchr_iter;
+use tollkeeper_parsers::format::{self, Detected, Spec};
+
+/// Lines of a file that detection looks at.
+const SAMPLE_LINES: usize = 200;
+
+/// What is said where all lines of a file go to the row of those that name no site.
+pub const NO_VHOST: &str = "its format names no site, so all of it goes to the row _none; name the site with --vhost \
+     NAME (vhost = \"NAME\" in the config), or log it in the format";
+
+/// Chooses a preset from the first lines of a log.
+///
+/// # Errors
+/// Why none can be chosen, and what to do.
+pub fn detect(start: &[u8]) -> Result<(Spec, String), String> {
+    let mut lines: Vec<&[u8]> = Vec::new();
+    let mut begin = 0;
+    for end in memchr_iter(b'\n', start).take(SAMPLE_LINES) {
+        lines.push(&start[begin..end]);
+        begin = end + 1;
+    }
+    if lines.is_empty() {
+        lines.push(start);
+    }
+    match format::detect(&lines) {
+        Detected::Preset { name, why } => {
+            let spec = Spec::parse(name).map_err(|error| error.to_string())?;
+            Ok((spec, format!("format {name}: {why}")))
+        }
+        Detected::Ambiguous { names, why } => Err(format!(
+            "its format could be {}: {why}\nname one with --format, or paste the format from the server's config",
+            names.join(" or ")
+        )),
+        Detected::Nothing { why } => Err(format!(
+            "its format is none of the presets: {why}\n\
+             paste it from the server's config: --format 'nginx:log_format …', 'apache:LogFormat …' or \
+             'lighttpd:accesslog.format = …'"
+        )),
+    }
+}
