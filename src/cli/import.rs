@@ -16,11 +16,12 @@ use super::report::human_bytes;
 use super::{Failure, Settings, complain, open, print, refuse_vhost_twice};
 use crate::account::Rules;
 use crate::account::balance::Balance;
-use crate::config::glob::{Pattern, expand_vhost};
+use crate::config::glob::expand_vhost;
 use crate::daemon::{self, clock};
 use crate::excerpt::{excerpt, printable};
 use crate::import::books::{Account, Books};
 use crate::import::{self as engine, FileReport, Input, Meter, Options, Summary, unparsed};
+use crate::source::find::source_of;
 use crate::store::{Role, Store};
 
 /// Columns that a line which did not parse may take.
@@ -77,7 +78,11 @@ pub(super) fn run(args: &ImportArgs, settings: &Settings) -> Result<ExitCode, Fa
     };
     print(&shown)?;
     let failed = summary.files.iter().any(|file| file.error.is_some());
-    Ok(ExitCode::from(u8::from(failed)))
+    let misused = summary.files.iter().any(|file| file.misuse);
+    Ok(ExitCode::from(match (misused, failed) {
+        (true, _) => 2,
+        (false, failed) => u8::from(failed),
+    }))
 }
 
 /// Runs an import with a writer of its own in the store, which it takes off again.
@@ -125,33 +130,15 @@ fn input(file: &Path, args: &ImportArgs, settings: &Settings) -> Input {
         vhost: lines.vhost.clone(),
         vhost_given: lines.vhost.is_some(),
     };
-    let Some(absolute) = input
-        .path
-        .as_ref()
-        .and_then(|path| std::path::absolute(path).ok())
-    else {
-        return input;
-    };
-    let bytes = absolute.as_os_str().as_encoded_bytes();
-    for source in &settings.config.file_sources {
-        for path in &source.paths {
-            let Some(captures) = Pattern::new(path)
-                .ok()
-                .and_then(|pattern| pattern.captures(bytes))
-            else {
-                continue;
-            };
-            if lines.formats.is_empty() {
-                input.formats = source.formats.clone();
-            }
-            input.users = input.users.or(source.users);
-            if input.vhost.is_none() {
-                input.vhost = source
-                    .vhost
-                    .as_ref()
-                    .and_then(|vhost| expand_vhost(vhost, &captures));
-            }
-            return input;
+    let path = input.path.as_deref().unwrap_or(Path::new("-"));
+    if let Some((source, captures)) = source_of(&settings.config.file_sources, path) {
+        if lines.formats.is_empty() {
+            input.formats = source.formats.clone();
+        }
+        input.users = input.users.or(source.users);
+        if input.vhost.is_none() {
+            let template = source.vhost.as_ref();
+            input.vhost = template.and_then(|vhost| expand_vhost(vhost, &captures));
         }
     }
     input

@@ -16,11 +16,11 @@ use super::check::{CheckReport, DirectiveReport, FailedLine, FormatReport, Sampl
 use super::{Failure, Settings, open, refuse_vhost_twice};
 use crate::account::{Rules, SourceRules, credits_user, name};
 use crate::config::Users;
-use crate::config::glob::glob_captures;
 use crate::daemon::clock;
 use crate::detect;
 use crate::source::blocks::{Blocks, LastLine, SMALL_BLOCK_BYTES};
 use crate::source::content::Hasher;
+use crate::source::find::source_of;
 use crate::source::open as files;
 use crate::tally::{Progress, Tally};
 
@@ -103,16 +103,14 @@ fn check_log(
         let packing = files::packing(&file).map_err(|error| wrong(&error))?;
         files::content(file, packing, 0, Arc::default()).map_err(|error| wrong(&error))?
     };
-    let source = settings.config.file_sources.iter().find(|source| {
-        let absolute = std::path::absolute(log).unwrap_or_default();
-        source
-            .paths
-            .iter()
-            .any(|path| glob_captures(path, &absolute.to_string_lossy()).is_some())
-    });
+    let sources = &settings.config.file_sources;
+    let source = source_of(sources, log).map(|(source, _)| source);
     let mut specs = match source {
-        Some(source) if args.lines.formats.is_empty() => source.formats.clone(),
-        _ => args.lines.specs(),
+        _ if !args.lines.formats.is_empty() => args.lines.specs(),
+        Some(source) => source.formats.clone(),
+        // A log from elsewhere, to try the formats of a config on.
+        None if !sources.is_empty() => sources.iter().flat_map(|s| s.formats.clone()).collect(),
+        None => args.lines.specs(),
     };
     let users = args.lines.users.or(source.and_then(|source| source.users));
 

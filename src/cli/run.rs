@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use tollkeeper_parsers::format::Spec;
+use tollkeeper_parsers::plan::Plan;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::prelude::*;
 
@@ -63,7 +64,7 @@ fn source(log: &Path, args: &RunArgs) -> Result<FileSource, Failure> {
         super::refuse_vhost_twice(&args.lines)?;
     }
     if formats.iter().any(|spec| matches!(spec, Spec::Auto)) {
-        detectable(&path)?;
+        detectable(&path, args)?;
     }
     let mut pattern = String::with_capacity(text.len());
     for c in text.chars() {
@@ -82,7 +83,7 @@ fn source(log: &Path, args: &RunArgs) -> Result<FileSource, Failure> {
 }
 
 /// A log whose format cannot be told is found out while somebody is watching.
-fn detectable(path: &Path) -> Result<(), Failure> {
+fn detectable(path: &Path, args: &RunArgs) -> Result<(), Failure> {
     const SAMPLE_BYTES: usize = 256 << 10;
     let Ok((file, _)) = files::followed(path) else {
         return Ok(());
@@ -94,9 +95,15 @@ fn detectable(path: &Path) -> Result<(), Failure> {
     let Some(end) = memchr::memrchr(b'\n', &sample[..read]) else {
         return Ok(());
     };
-    detect::detect(&sample[..=end])
-        .map(drop)
-        .map_err(|why| Failure::Failed(anyhow::anyhow!("{}: {why}", path.display())))
+    let (spec, _) = detect::detect(&sample[..=end])
+        .map_err(|why| Failure::Failed(anyhow::anyhow!("{}: {why}", path.display())))?;
+    let names_site = matches!(&spec, Spec::Format(format) if Plan::compile(format).is_ok_and(|plan| plan.has_vhost()));
+    match spec {
+        Spec::Format(format) if names_site && args.lines.vhost.is_some() => Err(
+            Failure::vhost_given_twice(format.preset.unwrap_or_default()),
+        ),
+        _ => Ok(()),
+    }
 }
 
 fn start_logging() {

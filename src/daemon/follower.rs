@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use chrono::NaiveDate;
 use tollkeeper_parsers::format::Spec;
+use tollkeeper_parsers::plan::Plan;
 
 use super::clock;
 use super::message::Message;
@@ -403,6 +404,10 @@ impl Follower {
             Ok(rules) => {
                 if !why.is_empty() {
                     tracing::info!("{}: {why}", file.path.display());
+                }
+                let names_site = rules.vhost.is_some() || rules.plans.iter().any(Plan::has_vhost);
+                if !names_site {
+                    self.say(&file.path.clone(), detect::NO_VHOST.to_owned());
                 }
                 let rules = Arc::new(rules);
                 file.rules = Some(Arc::clone(&rules));

@@ -254,6 +254,7 @@ impl<'i, 's> Books<'i, 's> {
         report.partial = end.partial;
         report.already = end.already;
         report.error = end.error;
+        report.misuse = end.misuse;
         let gave_up = self
             .current
             .as_mut()

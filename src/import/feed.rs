@@ -84,6 +84,8 @@ pub struct End {
     pub notes: Vec<String>,
     /// Why it could not be read, or not to its end.
     pub error: Option<String>,
+    /// Whether that is because the command line asked for what makes no sense.
+    pub misuse: bool,
     /// Bytes at its end that are no line yet.
     pub partial: u64,
     /// All of it had been counted before.
@@ -96,6 +98,7 @@ impl End {
             index,
             notes: Vec::new(),
             error: None,
+            misuse: false,
             partial: 0,
             already: false,
         }
@@ -133,6 +136,8 @@ struct Current {
 enum NotRead {
     /// It cannot be, or not now.
     Error(String),
+    /// The command line does not fit it.
+    Misuse(&'static str),
     /// All of it is in the rows.
     Already { note: String, partial: u64 },
     /// What was read before must be committed first.
@@ -200,6 +205,10 @@ impl<'f> Feed<'f> {
             }
             Err(NotRead::Store(error)) => return Some(Fed::Failed(error)),
             Err(NotRead::Error(error)) => end.error = Some(error),
+            Err(NotRead::Misuse(error)) => {
+                end.error = Some(error.to_owned());
+                end.misuse = true;
+            }
             Err(NotRead::Already { note, partial }) => {
                 end.notes.push(note);
                 end.partial = partial;
@@ -396,8 +405,9 @@ impl<'f> Feed<'f> {
         .map_err(|(_, error)| NotRead::Error(format!("its format cannot be used: {error}")))?;
         let names_site = source.plans.iter().any(Plan::has_vhost);
         if source.vhost.is_some() && names_site && input.vhost_given {
-            let why = "its format names the site in each line, so --vhost cannot be used with it";
-            return Err(NotRead::Error(why.to_owned()));
+            return Err(NotRead::Misuse(
+                "its format names the site in each line, so --vhost cannot be used with it: leave it out",
+            ));
         }
         if source.vhost.is_none() && !names_site && !source.plans.is_empty() {
             notes.push(NO_VHOST.to_owned());

@@ -74,6 +74,8 @@ pub struct FileReport {
     pub balance: Balance,
     /// Why it could not be read, or not to its end.
     pub error: Option<String>,
+    /// Whether that is because the command line asked for what makes no sense.
+    pub misuse: bool,
     /// Bytes at its end that are no line yet.
     pub partial: u64,
     /// The first lines that did not parse, with what the format wanted.

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use super::identity::before_rotation;
+use crate::config::FileSource;
 use crate::config::glob::Pattern;
 
 /// A pattern, ready to be looked for again and again.
@@ -100,6 +102,30 @@ impl Finder {
     }
 }
 
+/// The source that follows a file, or followed it before it was rotated; and what the wildcards of
+/// its pattern match.
+#[must_use]
+pub fn source_of<'c>(
+    sources: &'c [FileSource],
+    path: &Path,
+) -> Option<(&'c FileSource, Vec<String>)> {
+    let path = std::path::absolute(path).ok()?;
+    let names = [before_rotation(&path), path];
+    for path in names.iter().rev() {
+        for source in sources {
+            let captures = source
+                .paths
+                .iter()
+                .filter_map(|pattern| Pattern::new(pattern).ok())
+                .find_map(|pattern| pattern.captures(path.as_os_str().as_encoded_bytes()));
+            if let Some(captures) = captures {
+                return Some((source, captures));
+            }
+        }
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,5 +176,40 @@ mod tests {
             find("{var,www/b/logs}/[xe]*.log").0,
             ["var/x.log", "www/b/logs/error.log"]
         );
+    }
+
+    #[test]
+    fn rotated_files_belong_to_the_source_that_followed_them() {
+        let source = |name: &str, path: &str| FileSource {
+            name: name.to_owned(),
+            paths: vec![path.to_owned()],
+            formats: Vec::new(),
+            users: None,
+            vhost: None,
+        };
+        let sources = [
+            source("sites", "/var/log/*.access.log"),
+            source("all", "/var/log/**"),
+        ];
+        for (path, name, captured) in [
+            ("/var/log/a.access.log", "sites", "a"),
+            ("/var/log/a.access.log.1", "all", "a.access.log.1"),
+            ("/var/log/x/y", "all", "x/y"),
+        ] {
+            let (found, captures) = source_of(&sources, Path::new(path)).expect(path);
+            assert_eq!(
+                (found.name.as_str(), captures[0].as_str()),
+                (name, captured)
+            );
+        }
+        let sites = &sources[..1];
+        for path in [
+            "/var/log/a.access.log.1",
+            "/var/log/a.access.log-20261122.gz",
+        ] {
+            let (found, captures) = source_of(sites, Path::new(path)).expect(path);
+            assert_eq!((found.name.as_str(), captures[0].as_str()), ("sites", "a"));
+        }
+        assert!(source_of(sites, Path::new("/var/log/a.error.log")).is_none());
     }
 }

@@ -4,7 +4,7 @@
 //! begin their logs with the same line; so a place counts only with the content, and a short piece
 //! of content only with a place or a name.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::content::HEAD_BYTES;
 use super::position::State;
@@ -132,6 +132,15 @@ pub fn decide_followed(candidates: &[Evidence]) -> Followed {
 #[must_use]
 pub fn same_log(one: &Path, other: &Path) -> bool {
     one.parent() == other.parent() && stem(one) == stem(other)
+}
+
+/// The path that a rotated log had while it was written to, as its name tells.
+#[must_use]
+pub fn before_rotation(path: &Path) -> PathBuf {
+    match stem(path) {
+        Some(stem) => path.with_file_name(stem),
+        None => path.to_owned(),
+    }
 }
 
 fn stem(path: &Path) -> Option<&str> {
