@@ -43,6 +43,8 @@ const MAX_LEDGER_ACCOUNTS: usize = 1_000_000;
 const SEARCH_INTERVAL: Duration = Duration::from_secs(5);
 /// However much happens, files are not looked at more often.
 const TURN_INTERVAL: Duration = Duration::from_millis(20);
+/// A batch that has been on its way for longer no longer keeps files from being taken up.
+const LONG_FLIGHT: Duration = Duration::from_secs(2);
 /// How long a stop waits for the last flush.
 const LAST_FLUSH: Duration = Duration::from_secs(30);
 
@@ -192,7 +194,7 @@ impl Follower {
     /// One turn: search, look, read, flush, as far as each is due.
     fn turn(&mut self, now: Instant) -> Result<(), Ended> {
         self.hear(now);
-        if self.in_flight.is_none() && (self.search || now >= self.next_search) {
+        if self.may_take_up(now) && (self.search || now >= self.next_search) {
             self.reread_side_files();
             self.search_files(now);
         }
@@ -204,14 +206,24 @@ impl Follower {
         Ok(())
     }
 
+    /// Whether files may be taken up. While a batch is on its way, what is looked up may be outdated
+    /// when it lands, and everything would begin again; but nobody waits for long.
+    fn may_take_up(&self, now: Instant) -> bool {
+        let flight = self.in_flight.as_ref();
+        flight.is_none_or(|flight| now.saturating_duration_since(flight.since) > LONG_FLIGHT)
+    }
+
+    /// When there is something to do next, if nothing happens before.
     fn due(&self) -> Instant {
-        let mut due = self.next_search;
-        if self.in_flight.is_none() {
-            due = due.min(self.next_flush);
-        }
-        for file in self.files.values() {
-            if file.ends.is_none() && file.stopped.is_none() {
-                due = due.min(file.next_look);
+        let mut due = match &self.in_flight {
+            Some(flight) => self.next_search.max(flight.since + LONG_FLIGHT),
+            None => self.next_search.min(self.next_flush),
+        };
+        if self.tally.ledger.len() < MAX_LEDGER_ACCOUNTS {
+            for file in self.files.values() {
+                if file.ends.is_none() && file.stopped.is_none() {
+                    due = due.min(file.next_look);
+                }
             }
         }
         due
@@ -239,7 +251,7 @@ impl Follower {
         loop {
             if self.in_flight.is_none() {
                 let now = Instant::now();
-                if !drained {
+                if !drained || self.search {
                     self.search_files(now);
                 }
                 self.drain();
@@ -315,10 +327,14 @@ impl Follower {
                 return true;
             };
             let more = match file.read(buffer) {
-                Ok(Chunk::Lines(bytes)) => {
-                    let more = self.lines(&mut file, &bytes, is_last);
-                    self.buffer = bytes;
+                Ok(Chunk::Lines(buffer, lines)) => {
+                    let more = self.lines(&mut file, &buffer[lines], is_last);
+                    self.buffer = buffer;
                     more
+                }
+                Ok(Chunk::Overwritten) => {
+                    file.look_again(now);
+                    false
                 }
                 Ok(Chunk::TooLong(bytes, hasher)) => {
                     let outcome = Tally::pass_over(&file.progress, file.hasher.offset(), bytes);

@@ -2,6 +2,7 @@
 
 use std::fs::{File, Metadata};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -78,12 +79,14 @@ pub struct Taken {
 
 /// What a read brought.
 pub enum Chunk {
-    /// Whole lines, from the hasher's offset on.
-    Lines(Vec<u8>),
+    /// Whole lines, from the hasher's offset on: the bytes of the buffer in this range.
+    Lines(Vec<u8>, Range<usize>),
     /// One line that is too long to be held: so many bytes, and the hasher behind it.
     TooLong(u64, Box<Hasher>),
     /// No whole line yet.
     Nothing,
+    /// The bytes before the offset are no longer those that were read.
+    Overwritten,
 }
 
 impl Tracked {
@@ -173,16 +176,17 @@ impl Tracked {
     /// As the system says.
     pub fn read(&mut self, buffer: Vec<u8>) -> io::Result<Chunk> {
         let mut buffer = buffer;
-        buffer.clear();
-        buffer.resize(self.read_bytes, 0);
-        let read = read_full_at(&self.file, &mut buffer, self.hasher.offset())?;
-        buffer.truncate(read);
-        match memchr::memrchr(b'\n', &buffer) {
-            Some(last) => {
-                buffer.truncate(last + 1);
-                Ok(Chunk::Lines(buffer))
-            }
-            None if read < self.read_bytes => Ok(Chunk::Nothing),
+        let tail = self.hasher.tail().len();
+        buffer.resize(tail + self.read_bytes, 0);
+        let from = self.hasher.offset() - tail as u64;
+        let read = read_full_at(&self.file, &mut buffer, from)?;
+        if buffer[..read.min(tail)] != *self.hasher.tail() {
+            return Ok(Chunk::Overwritten);
+        }
+        let is_full = read == buffer.len();
+        match memchr::memrchr(b'\n', &buffer[tail..read]) {
+            Some(last) => Ok(Chunk::Lines(buffer, tail..tail + last + 1)),
+            None if !is_full => Ok(Chunk::Nothing),
             None if self.read_more() => self.read(buffer),
             None => self.pass_over(buffer),
         }

@@ -19,6 +19,7 @@ pub(super) struct InFlight {
     files: Vec<(u64, u64)>,
     /// Scopes that it moves on.
     scopes: Vec<String>,
+    pub(super) since: Instant,
 }
 
 impl Follower {
@@ -41,6 +42,7 @@ impl Follower {
         let mut flight = InFlight {
             files: Vec::new(),
             scopes: Vec::new(),
+            since: now,
         };
         for (id, file) in &mut self.files {
             let Some(mut checkpoint) = file.checkpoint(&self.sources[file.source].name) else {

@@ -327,7 +327,7 @@ impl Follower {
     /// A file was truncated or overwritten in place. Its position is retired; the file is read from
     /// its start, under a new one.
     pub(super) fn begin_again(&mut self, id: u64) {
-        if self.in_flight.is_some() {
+        if !self.may_take_up(Instant::now()) {
             return;
         }
         let Some(mut old) = self.files.remove(&id) else {
