@@ -120,3 +120,95 @@ fn punycode(unicode: &str) -> Option<String> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owned(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn folding(known: &[&str], aliases: &[(&str, &str)], fold_www: bool) -> Folding {
+        let aliases = aliases
+            .iter()
+            .map(|(alias, name)| ((*alias).to_owned(), (*name).to_owned()));
+        Folding::new(owned(known), aliases, fold_www)
+    }
+
+    #[test]
+    fn names_are_billed_to_their_site() {
+        let all = folding(
+            &[],
+            &[
+                ("www.example.org", "example.org"),
+                ("*.cdn.example", "cdn.example"),
+                ("*.eu.cdn.example", "eu.example"),
+            ],
+            false,
+        );
+        for (logged, site) in [
+            ("example.org", "example.org"),
+            ("WWW.Example.ORG.:8080", "example.org"),
+            ("www.other.example", "www.other.example"),
+            ("a.cdn.example", "cdn.example"),
+            ("a.b.cdn.example", "cdn.example"),
+            ("a.eu.cdn.example", "eu.example"),
+            ("cdn.example", "cdn.example"),
+            ("żółw.example", "xn--w-uga1v8h.example"),
+            ("[2001:DB8::1]:80", "2001:db8::1"),
+            ("", "_none"),
+            ("_", "_none"),
+            ("-", "_none"),
+            ("_none", "_invalid"),
+            ("_overflow", "_invalid"),
+            ("a b", "_invalid"),
+            ("*", "_invalid"),
+            ("../../etc/passwd", "_invalid"),
+        ] {
+            assert_eq!(all.site(logged.as_bytes()), site, "{logged}");
+        }
+        assert_eq!(all.site(b"\xff\xfe.example"), "_invalid");
+    }
+
+    #[test]
+    fn what_is_not_known_is_other() {
+        let some = folding(
+            &["example.org", "*.free.example"],
+            &[("old.example", "example.org")],
+            false,
+        );
+        for (logged, site) in [
+            ("example.org", "example.org"),
+            ("old.example", "example.org"),
+            ("a.free.example", "a.free.example"),
+            ("free.example", "_other"),
+            ("www.example.org", "_other"),
+            ("", "_none"),
+            ("a b", "_invalid"),
+        ] {
+            assert_eq!(some.site(logged.as_bytes()), site, "{logged}");
+        }
+    }
+
+    #[test]
+    fn www_in_front_can_be_the_same_site() {
+        let www = folding(
+            &[],
+            &[
+                ("example.com", "example.org"),
+                ("www.special.example", "shop.example"),
+            ],
+            true,
+        );
+        for (logged, site) in [
+            ("www.a.example", "a.example"),
+            ("www.example.com", "example.org"),
+            ("www.special.example", "shop.example"),
+            ("www.example", "www.example"),
+            ("www", "www"),
+        ] {
+            assert_eq!(www.site(logged.as_bytes()), site, "{logged}");
+        }
+    }
+}
