@@ -1,0 +1,177 @@
+//! Followed logs: rotated, truncated, replaced, found later, linked to.
+
+mod support;
+
+use std::fs::{self, File};
+use std::os::unix::fs::{chown, symlink};
+
+use support::log::{FORMAT, lines, rows};
+use support::{Balance, Sandbox, append, source, text, wait_until};
+
+/// Follows `access.log`, which holds 100 lines that are counted already.
+fn following() -> (
+    Sandbox,
+    support::Daemon,
+    std::path::PathBuf,
+    std::path::PathBuf,
+) {
+    let sandbox = Sandbox::new();
+    let log = sandbox.write("logs/access.log", lines(0, 100));
+    let config = sandbox.config(&source(&[&log], FORMAT, ""));
+    let daemon = sandbox.start(&["-c", text(&config)]);
+    sandbox.wait_for_rows(&rows([lines(0, 100).as_str()]));
+    (sandbox, daemon, log, config)
+}
+
+#[test]
+fn a_renamed_log_is_read_on_and_the_new_one_from_its_start() {
+    let (sandbox, daemon, log, _) = following();
+    let rotated = log.with_extension("log.1");
+    fs::rename(&log, &rotated).expect("our own folder");
+    // Old workers go on writing to it for a while.
+    append(&rotated, lines(100, 50));
+    append(&log, lines(150, 50));
+    append(&rotated, lines(200, 50));
+    sandbox.wait_for_rows(&rows([lines(0, 250).as_str()]));
+    append(&rotated, lines(250, 50));
+    sandbox.wait_for_rows(&rows([lines(0, 300).as_str()]));
+    daemon.stop();
+    assert_eq!(sandbox.stored_balance(), Balance::counted(300));
+}
+
+#[test]
+fn a_truncated_log_is_read_from_its_start() {
+    let (sandbox, daemon, log, _) = following();
+    File::options()
+        .write(true)
+        .open(&log)
+        .and_then(|file| file.set_len(0))
+        .expect("our own file");
+    append(&log, lines(1_000, 10));
+    sandbox.wait_for_rows(&rows([lines(0, 100).as_str(), &lines(1_000, 10)]));
+    append(&log, lines(1_010, 10));
+    sandbox.wait_for_rows(&rows([lines(0, 100).as_str(), &lines(1_000, 20)]));
+    daemon.stop();
+    assert_eq!(sandbox.stored_balance(), Balance::counted(120));
+}
+
+#[test]
+fn a_log_truncated_while_the_daemon_is_away_is_read_from_its_start() {
+    for more in [10, 500] {
+        // Shorter than it was, and longer.
+        let (sandbox, daemon, log, config) = following();
+        daemon.stop();
+        File::options()
+            .write(true)
+            .open(&log)
+            .and_then(|file| file.set_len(0))
+            .expect("our own file");
+        append(&log, lines(1_000, more));
+        let daemon = sandbox.start(&["-c", text(&config)]);
+        sandbox.wait_for_rows(&rows([lines(0, 100).as_str(), &lines(1_000, more)]));
+        daemon.stop();
+        assert_eq!(sandbox.stored_balance(), Balance::counted(100 + more));
+    }
+}
+
+#[test]
+fn a_log_that_is_replaced_by_another_is_read_from_its_start() {
+    let (sandbox, daemon, log, _) = following();
+    let other = sandbox.write("logs/new", lines(1_000, 30));
+    fs::rename(&other, &log).expect("our own folder");
+    sandbox.wait_for_rows(&rows([lines(0, 100).as_str(), &lines(1_000, 30)]));
+    daemon.stop();
+}
+
+#[test]
+fn logs_and_folders_that_appear_later_are_found() {
+    let sandbox = Sandbox::new();
+    let config = sandbox.config(&source(&[&sandbox.path("home/*/logs/*.log")], FORMAT, ""));
+    let daemon = sandbox.start(&["-c", text(&config)]);
+    let first = sandbox.write("home/one/logs/access.log", lines(0, 10));
+    sandbox.wait_for_rows(&rows([lines(0, 10).as_str()]));
+    sandbox.write("home/two/logs/access.log", lines(10, 10));
+    append(&first, lines(20, 10));
+    sandbox.wait_for_rows(&rows([lines(0, 30).as_str()]));
+    daemon.stop();
+}
+
+#[test]
+fn a_log_that_is_not_there_yet_is_waited_for() {
+    let sandbox = Sandbox::new();
+    let log = sandbox.path("logs/access.log");
+    let config = sandbox.config(&source(&[&log], FORMAT, ""));
+    let mut daemon = sandbox.start(&["-c", text(&config)]);
+    wait_until("the store is there", || {
+        sandbox
+            .state()
+            .join("tollkeeper.db")
+            .exists()
+            .then_some(())
+            .ok_or("no")
+    });
+    daemon.assert_running();
+    sandbox.write("logs/access.log", lines(0, 10));
+    sandbox.wait_for_rows(&rows([lines(0, 10).as_str()]));
+    daemon.stop();
+}
+
+#[test]
+fn one_log_by_two_names_is_counted_once() {
+    let sandbox = Sandbox::new();
+    let log = sandbox.write("logs/access.log", lines(0, 100));
+    fs::hard_link(&log, sandbox.path("logs/hard.log")).expect("a file system with links");
+    symlink(&log, sandbox.path("logs/soft.log")).expect("a file system with links");
+    let config = sandbox.config(&source(&[&sandbox.path("logs/*.log")], FORMAT, ""));
+    let daemon = sandbox.start(&["-c", text(&config)]);
+    sandbox.wait_for_rows(&rows([lines(0, 100).as_str()]));
+    append(&log, lines(100, 100));
+    sandbox.wait_for_rows(&rows([lines(0, 200).as_str()]));
+    daemon.stop();
+    assert_eq!(sandbox.stored_balance(), Balance::counted(200));
+}
+
+#[test]
+fn what_customers_put_beside_their_logs_is_not_read() {
+    if !rustix::process::geteuid().is_root() {
+        // Only root can make files of another owner; a test as somebody else has no customers.
+        return;
+    }
+    let sandbox = Sandbox::new();
+    sandbox.write("logs/own.log", lines(0, 10));
+    let secret = sandbox.write("secret", lines(10, 10));
+    let link = sandbox.path("logs/link.log");
+    symlink(&secret, &link).expect("a file system with links");
+    std::os::unix::fs::lchown(&link, Some(65_534), Some(65_534)).expect("root may");
+    let own = sandbox.write("theirs", lines(20, 10));
+    chown(&own, Some(65_534), Some(65_534)).expect("root may");
+    let own_link = sandbox.path("logs/own-link.log");
+    symlink(&own, &own_link).expect("a file system with links");
+    std::os::unix::fs::lchown(&own_link, Some(65_534), Some(65_534)).expect("root may");
+    let fifo = sandbox.path("logs/fifo.log");
+    assert!(
+        std::process::Command::new("mkfifo")
+            .arg(&fifo)
+            .status()
+            .expect("mkfifo")
+            .success()
+    );
+    fs::create_dir(sandbox.path("logs/folder.log")).expect("a new folder");
+    let config = sandbox.config(&source(&[&sandbox.path("logs/*.log")], FORMAT, ""));
+    let daemon = sandbox.start(&["-c", text(&config)]);
+    sandbox.wait_for_rows(&rows([lines(0, 10).as_str(), &lines(20, 10)]));
+    daemon.stop();
+}
+
+#[test]
+fn thousands_of_lines_in_one_write_and_one_line_in_many() {
+    let (sandbox, daemon, log, _) = following();
+    append(&log, lines(100, 20_000));
+    let last = lines(20_100, 1);
+    for byte in last.bytes() {
+        append(&log, [byte]);
+    }
+    sandbox.wait_for_rows(&rows([lines(0, 20_101).as_str()]));
+    daemon.stop();
+    assert_eq!(sandbox.stored_balance(), Balance::counted(20_101));
+}
