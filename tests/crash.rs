@@ -82,6 +82,56 @@ fn load(address: SocketAddr, stop: &AtomicBool, hosts: [&str; 2]) {
 }
 
 #[test]
+fn killed_again_and_again_while_nginx_writes_and_its_log_is_rotated() {
+    let mut random = Random::new("crash::nginx");
+    let sandbox = Sandbox::new();
+    let server = Server::start(&sandbox, Kind::Nginx, "");
+    let log = server.log("exact.log");
+    let config = sandbox.config(&source(
+        &[&log],
+        &format!("nginx:{}", Kind::Nginx.recommended()),
+        "",
+    ));
+    let rotate_now = || {
+        rotate(&log);
+        server.reopen_logs();
+        wait_for("nginx writes a new log", || log.exists());
+    };
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let stop_when_done = StopOnDrop(&stop);
+        scope.spawn(|| load(server.address, &stop, ["a.example", "b.example"]));
+        scope.spawn(|| load(server.address, &stop, ["c.example", "a.example"]));
+        for round in 0..KILLS {
+            let mut daemon = sandbox.start(&["-c", text(&config)]);
+            // A log that was rotated before the daemon was ever started is not its own.
+            if round == 0 || random.percent(70) {
+                wait_until_caught_up(&sandbox, &log);
+            }
+            let end = Instant::now() + Duration::from_millis(random.below(1_500));
+            for _ in 0..random.below(3) {
+                wait_for_moment(Instant::now() + Duration::from_millis(random.below(500)));
+                rotate_now();
+            }
+            wait_for_moment(end);
+            daemon.assert_running();
+            if random.percent(80) {
+                daemon.kill();
+            } else {
+                daemon.stop();
+            }
+            // Sometimes it is away while the log is rotated, more than once.
+            for _ in 0..random.below(3) {
+                rotate_now();
+            }
+        }
+        drop(stop_when_done);
+    });
+    server.stop();
+    check_all_is_counted(&sandbox, &config, &log, sum);
+}
+
+#[test]
 fn killed_again_and_again_with_one_rotation_in_between() {
     let mut random = Random::new("crash::one");
     let sandbox = Sandbox::new();
@@ -162,6 +212,11 @@ impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
+}
+
+#[test]
+fn killed_while_many_logs_are_written_and_rotated_at_any_time() {
+    kill_while_many_logs_are_written("crash::many", true);
 }
 
 #[test]

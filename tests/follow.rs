@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::{chown, symlink};
 
 use support::log::{FORMAT, lines, rows};
-use support::{Balance, Sandbox, append, source, text, wait_until};
+use support::{Balance, Sandbox, append, gzip, source, text, wait_until};
 
 /// Follows `access.log`, which holds 100 lines that are counted already.
 fn following() -> (
@@ -37,6 +37,35 @@ fn a_renamed_log_is_read_on_and_the_new_one_from_its_start() {
     sandbox.wait_for_rows(&rows([lines(0, 300).as_str()]));
     daemon.stop();
     assert_eq!(sandbox.stored_balance(), Balance::counted(300));
+}
+
+#[test]
+fn a_log_rotated_while_the_daemon_is_away_is_finished_first() {
+    let (sandbox, daemon, log, config) = following();
+    daemon.stop();
+    append(&log, lines(100, 50));
+    fs::rename(&log, log.with_extension("log.2")).expect("our own folder");
+    fs::write(log.with_extension("log.1"), lines(150, 50)).expect("a new file");
+    fs::write(&log, lines(200, 50)).expect("a new file");
+    let daemon = sandbox.start(&["-c", text(&config)]);
+    sandbox.wait_for_rows(&rows([lines(0, 250).as_str()]));
+    daemon.stop();
+    assert_eq!(sandbox.stored_balance(), Balance::counted(250));
+}
+
+#[test]
+fn a_log_rotated_and_packed_while_the_daemon_is_away_is_finished() {
+    let (sandbox, daemon, log, config) = following();
+    daemon.stop();
+    append(&log, lines(100, 50));
+    let content = fs::read(&log).expect("our own file");
+    fs::remove_file(&log).expect("our own file");
+    fs::write(log.with_extension("log.1.gz"), gzip(&content)).expect("a new file");
+    fs::write(&log, lines(150, 50)).expect("a new file");
+    let daemon = sandbox.start(&["-c", text(&config)]);
+    sandbox.wait_for_rows(&rows([lines(0, 200).as_str()]));
+    daemon.stop();
+    assert_eq!(sandbox.stored_balance(), Balance::counted(200));
 }
 
 #[test]
