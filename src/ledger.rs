@@ -32,6 +32,9 @@ pub struct Ledger {
     hasher: RandomState,
     entries: Vec<Entry>,
     by_key: HashTable<u32>,
+    /// By vhost, the entry that its last request without a user went to. It may be an entry of a
+    /// batch that is gone, so whoever looks here compares the key.
+    without_user: Vec<u32>,
     classes: Vec<Entry>,
     by_class: HashTable<u32>,
 }
@@ -46,8 +49,11 @@ struct Entry {
 }
 
 impl Entry {
-    fn key(&self) -> (DayNumber, NameId, NameId) {
-        (self.day, self.vhost, self.part)
+    /// Day, vhost and part in one number, which is hashed and compared as one.
+    #[inline]
+    fn key(&self) -> u128 {
+        let day = u128::from(self.day.cast_unsigned());
+        day << 64 | u128::from(self.vhost.0) << 32 | u128::from(self.part.0)
     }
 }
 
@@ -58,18 +64,35 @@ impl Ledger {
     }
 
     /// Adds to an account.
+    #[inline]
     pub fn add(&mut self, day: DayNumber, vhost: NameId, user: NameId, amount: Amount) {
-        add(
-            &self.hasher,
-            &mut self.entries,
-            &mut self.by_key,
-            Entry {
-                day,
-                vhost,
-                part: user,
-                amount,
-            },
-        );
+        let new = Entry {
+            day,
+            vhost,
+            part: user,
+            amount,
+        };
+        let has_user = user != NO_USER;
+        if !has_user
+            && let Some(&at) = self.without_user.get(vhost.0 as usize)
+            && let Some(entry) = self.entries.get_mut(at as usize)
+            && entry.key() == new.key()
+        {
+            entry.amount.add(amount);
+            return;
+        }
+        let at = add(&self.hasher, &mut self.entries, &mut self.by_key, new);
+        if !has_user {
+            self.remember(vhost, at);
+        }
+    }
+
+    fn remember(&mut self, vhost: NameId, at: u32) {
+        let index = vhost.0 as usize;
+        if index >= self.without_user.len() {
+            self.without_user.resize(index + 1, u32::MAX);
+        }
+        self.without_user[index] = at;
     }
 
     /// Adds to a class of a vhost's clients.
@@ -244,18 +267,26 @@ impl Ledger {
     }
 }
 
-fn add(hasher: &RandomState, entries: &mut Vec<Entry>, index: &mut HashTable<u32>, new: Entry) {
-    let hash = hasher.hash_one(new.key());
-    let found = index.entry(
-        hash,
-        |&at| entries[at as usize].key() == new.key(),
-        |&at| hasher.hash_one(entries[at as usize].key()),
-    );
+/// Which entry it went to.
+fn add(
+    hasher: &RandomState,
+    entries: &mut Vec<Entry>,
+    index: &mut HashTable<u32>,
+    new: Entry,
+) -> u32 {
+    let key = new.key();
+    let hash = hasher.hash_one(key);
+    let found = index.find(hash, |&at| entries[at as usize].key() == key);
     match found {
-        Slot::Occupied(slot) => entries[*slot.get() as usize].amount.add(new.amount),
-        Slot::Vacant(slot) => {
-            slot.insert(number(entries.len()));
+        Some(&at) => {
+            entries[at as usize].amount.add(new.amount);
+            at
+        }
+        None => {
+            let at = number(entries.len());
+            index.insert_unique(hash, at, |&at| hasher.hash_one(entries[at as usize].key()));
             entries.push(new);
+            at
         }
     }
 }
