@@ -155,9 +155,10 @@ impl Step {
         at: usize,
         reading: &mut Reading<'l, '_>,
     ) -> Result<usize, Misfit> {
-        let is_quotes =
-            self.empty_is_quotes && line.get(at..).is_some_and(|rest| rest.starts_with(b"\"\""));
-        let from = if is_quotes { at + 2 } else { at };
+        let from = match self.empty_is_quotes {
+            true => behind_quotes(line, at),
+            false => at,
+        };
         let end = match &self.end {
             End::Byte(anchor) => {
                 let end = self.find_end(line, from, *anchor, reading)?;
@@ -567,6 +568,15 @@ fn long_digits(line: &[u8], from: usize) -> (Option<u64>, usize) {
             .wrapping_add(u64::from(byte.wrapping_sub(b'0')))
     });
     (is_number.then_some(number), from + length)
+}
+
+/// Behind two quotes, if they stand at `at`.
+#[inline(never)]
+fn behind_quotes(line: &[u8], at: usize) -> usize {
+    match line.get(at..) {
+        Some([b'"', b'"', ..]) => at + 2,
+        _ => at,
+    }
 }
 
 /// Where digits and dashes end.
