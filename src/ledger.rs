@@ -37,6 +37,19 @@ pub struct Ledger {
     without_user: Vec<u32>,
     classes: Vec<Entry>,
     by_class: HashTable<u32>,
+    /// Names that [`Ledger::hand_over`] has told.
+    told: usize,
+}
+
+/// What a ledger has summed, on its way to the [`Ledger::receive`] of another one, which knows the
+/// names of all that was handed over before.
+#[derive(Debug)]
+pub struct Sums {
+    entries: Vec<Entry>,
+    classes: Vec<Entry>,
+    /// Names that the other one knows; none: it is to forget all.
+    known: usize,
+    new_names: Vec<Box<str>>,
 }
 
 /// What one account moved on one day. `part` is a user, or the number of a class.
@@ -131,6 +144,38 @@ impl Ledger {
             total.add(entry.amount);
         }
         total
+    }
+
+    /// Hands over what has been summed. Names and their numbers stay, unless there are very many:
+    /// the second value says that they were forgotten.
+    pub fn hand_over(&mut self) -> (Sums, bool) {
+        let sums = Sums {
+            entries: std::mem::take(&mut self.entries),
+            classes: std::mem::take(&mut self.classes),
+            known: self.told,
+            new_names: self.names.texts[self.told..].to_vec(),
+        };
+        self.told = self.names.texts.len();
+        self.by_key.clear();
+        self.by_class.clear();
+        let forget = self.told > MAX_NAMES_KEPT;
+        if forget {
+            *self = Self::default();
+        }
+        (sums, forget)
+    }
+
+    /// Takes what one other ledger, always the same, has handed over, in the order in which it did.
+    /// What this one held before is gone; what it holds now is for [`Ledger::absorb`].
+    pub fn receive(&mut self, sums: Sums) {
+        if sums.known == 0 {
+            *self = Self::default();
+        }
+        for name in &sums.new_names {
+            self.name(name);
+        }
+        self.entries = sums.entries;
+        self.classes = sums.classes;
     }
 
     /// Takes over what another ledger has summed, and leaves it empty. The numbers that the other one
@@ -354,6 +399,61 @@ impl Names {
 mod tests {
     use super::*;
     use crate::account::growth::KnownNames;
+
+    #[test]
+    fn sums_are_handed_over_with_the_names_that_are_new() {
+        let (mut walker, mut mirror, mut batch) =
+            (Ledger::default(), Ledger::default(), Ledger::default());
+        let classes = Classes::default();
+        let mut growth = Growth::new(KnownNames::default(), [], 9, 9);
+        let mut all = Vec::new();
+        let (a, alice) = (walker.name("a.example"), walker.name("alice"));
+        for round in 0..3 {
+            walker.add(1, a, NO_USER, amount(1));
+            walker.add(1, a, alice, amount(10));
+            let next = walker.name(&format!("{round}.example"));
+            walker.add(1, next, alice, amount(100));
+            mirror.receive(walker.hand_over().0);
+            assert!(walker.is_empty());
+            batch.absorb(&mut mirror);
+            assert!(mirror.is_empty());
+        }
+        let deltas = batch.take(&mut growth, &classes).0;
+        for delta in deltas.vhosts.iter().chain(&deltas.users) {
+            all.push((&*delta.vhost, &*delta.part, delta.amount.bytes_out));
+        }
+        assert_eq!(
+            all,
+            [
+                ("0.example", "", 100),
+                ("1.example", "", 100),
+                ("2.example", "", 100),
+                ("a.example", "", 33),
+                ("0.example", "alice", 100),
+                ("1.example", "alice", 100),
+                ("2.example", "alice", 100),
+                ("a.example", "alice", 30),
+            ]
+        );
+    }
+
+    #[test]
+    fn very_many_names_are_forgotten_and_told_again() {
+        let (mut walker, mut mirror, mut batch) =
+            (Ledger::default(), Ledger::default(), Ledger::default());
+        for round in 0..2 {
+            for number in 0..=MAX_NAMES_KEPT {
+                let vhost = walker.name(&format!("{}.example", number + round));
+                walker.add(1, vhost, NO_USER, amount(1));
+            }
+            let (sums, forgotten) = walker.hand_over();
+            assert!(forgotten);
+            mirror.receive(sums);
+            batch.absorb(&mut mirror);
+        }
+        assert_eq!(batch.len(), MAX_NAMES_KEPT + 2);
+        assert_eq!(batch.total().requests, 2 * (MAX_NAMES_KEPT as u64 + 1));
+    }
 
     fn amount(bytes_out: u64) -> Amount {
         Amount {

@@ -17,7 +17,7 @@ use tollkeeper_parsers::time::Clf;
 use crate::account::balance::Balance;
 use crate::account::day::{DayNumber, Days};
 use crate::account::{Rules, SourceRules, Unattributed, credits_user, measure, name};
-use crate::ledger::{Ledger, NO_USER, NameId};
+use crate::ledger::{Ledger, NO_USER, NameId, Sums};
 use crate::store::Amount;
 
 /// A file none of whose first lines parses is not in its format.
@@ -168,6 +168,15 @@ impl Tally {
             users: Cache::default(),
             none,
         }
+    }
+
+    /// Hands over what has been summed; names are kept for the lines to come.
+    pub fn hand_over(&mut self) -> Sums {
+        let (sums, forgotten) = self.ledger.hand_over();
+        if forgotten {
+            self.forget_names();
+        }
+        sums
     }
 
     /// Forgets the numbers of names: the ledger has forgotten them, or the rules have changed.
