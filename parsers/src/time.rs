@@ -31,8 +31,8 @@ pub fn clf(bytes: &[u8]) -> Option<Time> {
     Clf::default().read(bytes)
 }
 
-/// Reads one [`clf`] time after another: the date and the zone seldom change between two lines, so
-/// those of the last time are remembered.
+/// Reads one [`clf`] time after another: the date and the zone seldom change between two lines, and
+/// on a busy server not even the second does, so the last time is remembered.
 #[derive(Debug, Clone)]
 pub struct Clf {
     /// `22/Nov/2026:`
@@ -41,6 +41,10 @@ pub struct Clf {
     zone: [u8; 6],
     /// When that day begins in that zone.
     midnight: i64,
+    /// `08:23:11`
+    clock: [u8; 8],
+    /// Seconds from midnight to it.
+    second: i64,
 }
 
 impl Default for Clf {
@@ -49,6 +53,8 @@ impl Default for Clf {
             date: *b"01/Jan/1970:",
             zone: *b" +0000",
             midnight: 0,
+            clock: *b"00:00:00",
+            second: 0,
         }
     }
 }
@@ -63,11 +69,14 @@ impl Clf {
         if *date != self.date || *zone != self.zone {
             self.turn(*date, zone.try_into().ok()?)?;
         }
-        let [a, b, b':', c, d, b':', e, f] = clock else {
-            return None;
-        };
-        let second = second_of_day(two(a, b)?, two(c, d)?, two(e, f)?)?;
-        Some(Time::Instant(self.midnight + second))
+        if clock != self.clock {
+            let [a, b, b':', c, d, b':', e, f] = clock else {
+                return None;
+            };
+            self.second = second_of_day(two(a, b)?, two(c, d)?, two(e, f)?)?;
+            self.clock = clock;
+        }
+        Some(Time::Instant(self.midnight + self.second))
     }
 
     #[cold]
@@ -83,11 +92,9 @@ impl Clf {
             month_from_short([c, d, e])?,
             two(a, b)?,
         )?;
-        *self = Self {
-            date,
-            zone,
-            midnight: day * 86_400 - offset(offset_of_zone)?,
-        };
+        self.midnight = day * 86_400 - offset(offset_of_zone)?;
+        self.date = date;
+        self.zone = zone;
         Some(())
     }
 }
@@ -309,6 +316,31 @@ mod tests {
 
     fn instant(seconds: i64) -> Option<Time> {
         Some(Time::Instant(seconds))
+    }
+
+    #[test]
+    fn a_remembered_time_changes_nothing() {
+        let mut remembering = Clf::default();
+        for text in [
+            "01/Jan/1970:00:00:00 +0000",
+            "22/Nov/2026:08:23:11 +0000",
+            "22/Nov/2026:08:23:11 +0100",
+            "22/Nov/2026:08:23:61 +0100",
+            "22/Nov/2026:08:23:11 +0100",
+            "23/Nov/2026:08:23:11 +0100",
+            "31/Nov/2026:08:23:12 +0100",
+            "23/Nov/2026:08:23:12 +9900",
+            "23/Nov/2026:08:23:12 +0100",
+            "23/Nov/2026:08-23:12 +0100",
+            "23/Nov/2026:08:23:11 -0000",
+            "23/Nov/2026:08:23:11",
+        ] {
+            assert_eq!(
+                remembering.read(text.as_bytes()),
+                clf(text.as_bytes()),
+                "{text}"
+            );
+        }
     }
 
     #[test]
