@@ -32,8 +32,24 @@ pub struct Ledger {
     hasher: RandomState,
     entries: Vec<Entry>,
     by_key: HashTable<u32>,
+    /// By vhost, the entry that its last request without a user went to. It may be an entry of a
+    /// batch that is gone, so whoever looks here compares the key.
+    without_user: Vec<u32>,
     classes: Vec<Entry>,
     by_class: HashTable<u32>,
+    /// Names that [`Ledger::hand_over`] has told.
+    told: usize,
+}
+
+/// What a ledger has summed, on its way to the [`Ledger::receive`] of another one, which knows the
+/// names of all that was handed over before.
+#[derive(Debug)]
+pub struct Sums {
+    entries: Vec<Entry>,
+    classes: Vec<Entry>,
+    /// Names that the other one knows; none: it is to forget all.
+    known: usize,
+    new_names: Vec<Box<str>>,
 }
 
 /// What one account moved on one day. `part` is a user, or the number of a class.
@@ -46,8 +62,11 @@ struct Entry {
 }
 
 impl Entry {
-    fn key(&self) -> (DayNumber, NameId, NameId) {
-        (self.day, self.vhost, self.part)
+    /// Day, vhost and part in one number, which is hashed and compared as one.
+    #[inline]
+    fn key(&self) -> u128 {
+        let day = u128::from(self.day.cast_unsigned());
+        day << 64 | u128::from(self.vhost.0) << 32 | u128::from(self.part.0)
     }
 }
 
@@ -58,18 +77,35 @@ impl Ledger {
     }
 
     /// Adds to an account.
+    #[inline]
     pub fn add(&mut self, day: DayNumber, vhost: NameId, user: NameId, amount: Amount) {
-        add(
-            &self.hasher,
-            &mut self.entries,
-            &mut self.by_key,
-            Entry {
-                day,
-                vhost,
-                part: user,
-                amount,
-            },
-        );
+        let new = Entry {
+            day,
+            vhost,
+            part: user,
+            amount,
+        };
+        let has_user = user != NO_USER;
+        if !has_user
+            && let Some(&at) = self.without_user.get(vhost.0 as usize)
+            && let Some(entry) = self.entries.get_mut(at as usize)
+            && entry.key() == new.key()
+        {
+            entry.amount.add(amount);
+            return;
+        }
+        let at = add(&self.hasher, &mut self.entries, &mut self.by_key, new);
+        if !has_user {
+            self.remember(vhost, at);
+        }
+    }
+
+    fn remember(&mut self, vhost: NameId, at: u32) {
+        let index = vhost.0 as usize;
+        if index >= self.without_user.len() {
+            self.without_user.resize(index + 1, u32::MAX);
+        }
+        self.without_user[index] = at;
     }
 
     /// Adds to a class of a vhost's clients.
@@ -108,6 +144,38 @@ impl Ledger {
             total.add(entry.amount);
         }
         total
+    }
+
+    /// Hands over what has been summed. Names and their numbers stay, unless there are very many:
+    /// the second value says that they were forgotten.
+    pub fn hand_over(&mut self) -> (Sums, bool) {
+        let sums = Sums {
+            entries: std::mem::take(&mut self.entries),
+            classes: std::mem::take(&mut self.classes),
+            known: self.told,
+            new_names: self.names.texts[self.told..].to_vec(),
+        };
+        self.told = self.names.texts.len();
+        self.by_key.clear();
+        self.by_class.clear();
+        let forget = self.told > MAX_NAMES_KEPT;
+        if forget {
+            *self = Self::default();
+        }
+        (sums, forget)
+    }
+
+    /// Takes what one other ledger, always the same, has handed over, in the order in which it did.
+    /// What this one held before is gone; what it holds now is for [`Ledger::absorb`].
+    pub fn receive(&mut self, sums: Sums) {
+        if sums.known == 0 {
+            *self = Self::default();
+        }
+        for name in &sums.new_names {
+            self.name(name);
+        }
+        self.entries = sums.entries;
+        self.classes = sums.classes;
     }
 
     /// Takes over what another ledger has summed, and leaves it empty. The numbers that the other one
@@ -244,18 +312,26 @@ impl Ledger {
     }
 }
 
-fn add(hasher: &RandomState, entries: &mut Vec<Entry>, index: &mut HashTable<u32>, new: Entry) {
-    let hash = hasher.hash_one(new.key());
-    let found = index.entry(
-        hash,
-        |&at| entries[at as usize].key() == new.key(),
-        |&at| hasher.hash_one(entries[at as usize].key()),
-    );
+/// Which entry it went to.
+fn add(
+    hasher: &RandomState,
+    entries: &mut Vec<Entry>,
+    index: &mut HashTable<u32>,
+    new: Entry,
+) -> u32 {
+    let key = new.key();
+    let hash = hasher.hash_one(key);
+    let found = index.find(hash, |&at| entries[at as usize].key() == key);
     match found {
-        Slot::Occupied(slot) => entries[*slot.get() as usize].amount.add(new.amount),
-        Slot::Vacant(slot) => {
-            slot.insert(number(entries.len()));
+        Some(&at) => {
+            entries[at as usize].amount.add(new.amount);
+            at
+        }
+        None => {
+            let at = number(entries.len());
+            index.insert_unique(hash, at, |&at| hasher.hash_one(entries[at as usize].key()));
             entries.push(new);
+            at
         }
     }
 }
@@ -323,6 +399,61 @@ impl Names {
 mod tests {
     use super::*;
     use crate::account::growth::KnownNames;
+
+    #[test]
+    fn sums_are_handed_over_with_the_names_that_are_new() {
+        let (mut walker, mut mirror, mut batch) =
+            (Ledger::default(), Ledger::default(), Ledger::default());
+        let classes = Classes::default();
+        let mut growth = Growth::new(KnownNames::default(), [], 9, 9);
+        let mut all = Vec::new();
+        let (a, alice) = (walker.name("a.example"), walker.name("alice"));
+        for round in 0..3 {
+            walker.add(1, a, NO_USER, amount(1));
+            walker.add(1, a, alice, amount(10));
+            let next = walker.name(&format!("{round}.example"));
+            walker.add(1, next, alice, amount(100));
+            mirror.receive(walker.hand_over().0);
+            assert!(walker.is_empty());
+            batch.absorb(&mut mirror);
+            assert!(mirror.is_empty());
+        }
+        let deltas = batch.take(&mut growth, &classes).0;
+        for delta in deltas.vhosts.iter().chain(&deltas.users) {
+            all.push((&*delta.vhost, &*delta.part, delta.amount.bytes_out));
+        }
+        assert_eq!(
+            all,
+            [
+                ("0.example", "", 100),
+                ("1.example", "", 100),
+                ("2.example", "", 100),
+                ("a.example", "", 33),
+                ("0.example", "alice", 100),
+                ("1.example", "alice", 100),
+                ("2.example", "alice", 100),
+                ("a.example", "alice", 30),
+            ]
+        );
+    }
+
+    #[test]
+    fn very_many_names_are_forgotten_and_told_again() {
+        let (mut walker, mut mirror, mut batch) =
+            (Ledger::default(), Ledger::default(), Ledger::default());
+        for round in 0..2 {
+            for number in 0..=MAX_NAMES_KEPT {
+                let vhost = walker.name(&format!("{}.example", number + round));
+                walker.add(1, vhost, NO_USER, amount(1));
+            }
+            let (sums, forgotten) = walker.hand_over();
+            assert!(forgotten);
+            mirror.receive(sums);
+            batch.absorb(&mut mirror);
+        }
+        assert_eq!(batch.len(), MAX_NAMES_KEPT + 2);
+        assert_eq!(batch.total().requests, 2 * (MAX_NAMES_KEPT as u64 + 1));
+    }
 
     fn amount(bytes_out: u64) -> Amount {
         Amount {

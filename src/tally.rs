@@ -12,11 +12,12 @@ use memchr::memchr;
 use tollkeeper_parsers::error::{Expected, LineError};
 use tollkeeper_parsers::framing::MAX_LINE_BYTES;
 use tollkeeper_parsers::record::{Line, Logged, Record};
+use tollkeeper_parsers::time::Clf;
 
 use crate::account::balance::Balance;
 use crate::account::day::{DayNumber, Days};
 use crate::account::{Rules, SourceRules, Unattributed, credits_user, measure, name};
-use crate::ledger::{Ledger, NO_USER, NameId};
+use crate::ledger::{Ledger, NO_USER, NameId, Sums};
 use crate::store::Amount;
 
 /// A file none of whose first lines parses is not in its format.
@@ -128,6 +129,7 @@ impl Outcome {
         }
     }
 
+    #[inline]
     fn book(&mut self, day: Option<DayNumber>) -> &mut Balance {
         let at = match self.balance.iter().rposition(|(of, _)| *of == day) {
             Some(at) => at,
@@ -146,6 +148,7 @@ pub struct Tally {
     /// What has been summed.
     pub ledger: Ledger,
     days: Days,
+    clf: Clf,
     vhosts: Cache,
     users: Cache,
     none: NameId,
@@ -160,10 +163,20 @@ impl Tally {
         Self {
             ledger,
             days: Days::new(rules.zone),
+            clf: Clf::default(),
             vhosts: Cache::default(),
             users: Cache::default(),
             none,
         }
+    }
+
+    /// Hands over what has been summed; names are kept for the lines to come.
+    pub fn hand_over(&mut self) -> Sums {
+        let (sums, forgotten) = self.ledger.hand_over();
+        if forgotten {
+            self.forget_names();
+        }
+        sums
     }
 
     /// Forgets the numbers of names: the ledger has forgotten them, or the rules have changed.
@@ -259,7 +272,7 @@ impl Walk<'_> {
         }
         let mut furthest: Option<(usize, LineError)> = None;
         for (index, plan) in self.source.plans.iter().enumerate() {
-            match plan.read(line) {
+            match plan.read_for_account(line, &mut self.tally.clf) {
                 Ok(Line::Record(record)) => {
                     self.parsed();
                     let site = if plan.has_vhost() {

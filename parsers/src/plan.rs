@@ -9,6 +9,7 @@
 
 mod compile;
 mod explain;
+mod scan;
 mod walk;
 
 use std::fmt;
@@ -18,6 +19,7 @@ pub use explain::Explained;
 use crate::error::{Expected, FormatError, LineError};
 use crate::format::{Format, Server, TimeForm};
 use crate::record::Line;
+use crate::time::Clf;
 
 /// How exact a format can be. In rising order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -132,8 +134,10 @@ struct Step {
     literal: Box<[u8]>,
 }
 
-/// What is done with a field.
+/// What is done with a field. Which it is stands in a byte of its own, not among the values of
+/// some field, since each line asks for each step.
 #[derive(Debug, Clone)]
+#[repr(u8)]
 enum Take {
     Skip,
     Vhost(crate::text::Escape),
@@ -244,6 +248,20 @@ impl Plan {
     #[inline]
     pub fn read<'l>(&self, line: &'l [u8]) -> Result<Line<'l>, LineError> {
         walk::read(self, line)
+    }
+
+    /// As [`Plan::read`], for one line after another: method and path are left out where they stand
+    /// in a request line, and `clf` remembers the date of the line before.
+    ///
+    /// # Errors
+    /// With the first byte that does not fit the format.
+    #[inline]
+    pub fn read_for_account<'l>(
+        &self,
+        line: &'l [u8],
+        clf: &mut Clf,
+    ) -> Result<Line<'l>, LineError> {
+        walk::read_for_account(self, line, clf)
     }
 
     /// How exact the numbers can be.

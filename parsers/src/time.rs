@@ -28,23 +28,75 @@ const LAST_SECOND: i64 = 253_402_300_799;
 /// Reads the Common Log Format's time, `22/Nov/2026:08:23:11 +0000`: exactly these 26 bytes.
 #[must_use]
 pub fn clf(bytes: &[u8]) -> Option<Time> {
-    let bytes: &[u8; CLF_BYTES] = bytes.try_into().ok()?;
-    let separators = [
-        bytes[2], bytes[6], bytes[11], bytes[14], bytes[17], bytes[20],
-    ];
-    if separators != *b"//::: " {
-        return None;
+    Clf::default().read(bytes)
+}
+
+/// Reads one [`clf`] time after another: the date and the zone seldom change between two lines, and
+/// on a busy server not even the second does, so the last time is remembered.
+#[derive(Debug, Clone)]
+pub struct Clf {
+    /// `22/Nov/2026:`
+    date: [u8; 12],
+    /// ` +0000`
+    zone: [u8; 6],
+    /// When that day begins in that zone.
+    midnight: i64,
+    /// `08:23:11`
+    clock: [u8; 8],
+    /// Seconds from midnight to it.
+    second: i64,
+}
+
+impl Default for Clf {
+    fn default() -> Self {
+        Self {
+            date: *b"01/Jan/1970:",
+            zone: *b" +0000",
+            midnight: 0,
+            clock: *b"00:00:00",
+            second: 0,
+        }
     }
-    let day = two(bytes[0], bytes[1])?;
-    let month = month_from_short([bytes[3], bytes[4], bytes[5]])?;
-    let year = four([bytes[7], bytes[8], bytes[9], bytes[10]])?;
-    let hour = two(bytes[12], bytes[13])?;
-    let minute = two(bytes[15], bytes[16])?;
-    let second = two(bytes[18], bytes[19])?;
-    let offset = offset([bytes[21], bytes[22], bytes[23], bytes[24], bytes[25]])?;
-    Some(Time::Instant(
-        days(year, month, day)? * 86_400 + second_of_day(hour, minute, second)? - offset,
-    ))
+}
+
+impl Clf {
+    /// As [`clf`].
+    #[inline]
+    pub fn read(&mut self, bytes: &[u8]) -> Option<Time> {
+        let bytes: &[u8; CLF_BYTES] = bytes.try_into().ok()?;
+        let (date, rest) = bytes.split_first_chunk()?;
+        let (&clock, zone) = rest.split_first_chunk()?;
+        if *date != self.date || *zone != self.zone {
+            self.turn(*date, zone.try_into().ok()?)?;
+        }
+        if clock != self.clock {
+            let [a, b, b':', c, d, b':', e, f] = clock else {
+                return None;
+            };
+            self.second = second_of_day(two(a, b)?, two(c, d)?, two(e, f)?)?;
+            self.clock = clock;
+        }
+        Some(Time::Instant(self.midnight + self.second))
+    }
+
+    #[cold]
+    fn turn(&mut self, date: [u8; 12], zone: [u8; 6]) -> Option<()> {
+        let [a, b, b'/', c, d, e, b'/', f, g, h, i, b':'] = date else {
+            return None;
+        };
+        let [b' ', offset_of_zone @ ..] = zone else {
+            return None;
+        };
+        let day = days(
+            four([f, g, h, i])?,
+            month_from_short([c, d, e])?,
+            two(a, b)?,
+        )?;
+        self.midnight = day * 86_400 - offset(offset_of_zone)?;
+        self.date = date;
+        self.zone = zone;
+        Some(())
+    }
 }
 
 /// Reads `2026-11-22T08:23:11` followed by `Z`, `+00:00`, `+0000` or nothing (a local time), and
@@ -264,6 +316,31 @@ mod tests {
 
     fn instant(seconds: i64) -> Option<Time> {
         Some(Time::Instant(seconds))
+    }
+
+    #[test]
+    fn a_remembered_time_changes_nothing() {
+        let mut remembering = Clf::default();
+        for text in [
+            "01/Jan/1970:00:00:00 +0000",
+            "22/Nov/2026:08:23:11 +0000",
+            "22/Nov/2026:08:23:11 +0100",
+            "22/Nov/2026:08:23:61 +0100",
+            "22/Nov/2026:08:23:11 +0100",
+            "23/Nov/2026:08:23:11 +0100",
+            "31/Nov/2026:08:23:12 +0100",
+            "23/Nov/2026:08:23:12 +9900",
+            "23/Nov/2026:08:23:12 +0100",
+            "23/Nov/2026:08-23:12 +0100",
+            "23/Nov/2026:08:23:11 -0000",
+            "23/Nov/2026:08:23:11",
+        ] {
+            assert_eq!(
+                remembering.read(text.as_bytes()),
+                clf(text.as_bytes()),
+                "{text}"
+            );
+        }
     }
 
     #[test]

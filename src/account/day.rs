@@ -17,6 +17,8 @@ pub type DayNumber = i32;
 #[derive(Debug, Clone)]
 pub struct Days {
     zone: Tz,
+    /// The minute that the last time was in: where it begins, and its day.
+    last: (i64, DayNumber),
     slots: [(i64, DayNumber); SLOTS],
 }
 
@@ -26,19 +28,26 @@ impl Days {
     pub fn new(zone: Tz) -> Self {
         Self {
             zone,
+            last: (i64::MIN, 0),
             slots: [(i64::MIN, 0); SLOTS],
         }
     }
 
     /// The day of a time; `None` for times that no calendar holds.
+    #[inline]
     pub fn of(&mut self, time: Time) -> Option<DayNumber> {
         let seconds = match time {
             Time::Local(seconds) => return i32::try_from(seconds.div_euclid(DAY_SECONDS)).ok(),
             Time::Instant(seconds) => seconds,
         };
+        let (begins, day) = self.last;
+        if (begins..begins.saturating_add(SLOT_SECONDS)).contains(&seconds) {
+            return Some(day);
+        }
         let minute = seconds.div_euclid(SLOT_SECONDS);
         let slot = &mut self.slots[minute.rem_euclid(SLOTS as i64) as usize];
         if slot.0 == minute {
+            self.last = (minute * SLOT_SECONDS, slot.1);
             return Some(slot.1);
         }
         let instant = DateTime::from_timestamp(seconds, 0)?;
@@ -49,6 +58,7 @@ impl Days {
             .local_minus_utc();
         let day = i32::try_from((seconds + i64::from(offset)).div_euclid(DAY_SECONDS)).ok()?;
         *slot = (minute, day);
+        self.last = (minute * SLOT_SECONDS, day);
         Some(day)
     }
 }

@@ -16,7 +16,7 @@ use tollkeeper_parsers::format::Spec;
 use crate::account::balance::Balance;
 use crate::account::{Rules, SourceRules};
 use crate::config::Users;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Sums};
 use crate::source::content::Fingerprint;
 use crate::store::{Amount, Delta, Store, StoreError};
 use crate::tally::{Failure, Outcome, Progress, Tally};
@@ -277,7 +277,8 @@ type Numbered = (u64, Told);
 
 enum Told {
     Fed(Fed),
-    Walked(Box<(Walked, Ledger)>),
+    /// A block, what it came to, and the number of the walker.
+    Walked(Box<(Walked, Sums, usize)>),
 }
 
 fn on_threads(
@@ -302,7 +303,7 @@ fn on_threads(
         scope.spawn(move || {
             feed_threads(&mut feed, &give_work, &feeder_tells, &take_spare, &barrier);
         });
-        for _ in 0..walkers {
+        for walker in 0..walkers {
             let (tell, give_spare, take_work) =
                 (tell.clone(), give_spare.clone(), Arc::clone(&take_work));
             scope.spawn(move || {
@@ -314,11 +315,10 @@ fn on_threads(
                         .recv();
                     let Ok((number, work)) = work else { return };
                     let walked = walk(&mut tally, rules, &work, options.now);
-                    let ledger = std::mem::take(&mut tally.ledger);
-                    tally.forget_names();
+                    let sums = tally.hand_over();
                     let _ = give_spare.send(work.block.into_spare());
                     if tell
-                        .send((number, Told::Walked(Box::new((walked, ledger)))))
+                        .send((number, Told::Walked(Box::new((walked, sums, walker)))))
                         .is_err()
                     {
                         return;
@@ -328,7 +328,8 @@ fn on_threads(
         }
         // Whoever is left waiting for another ends when that other's end of the channel is gone.
         drop((tell, give_spare, take_work));
-        keep_books(told, books, meter, pass_barrier)
+        let mirrors = std::iter::repeat_with(Ledger::default).take(walkers);
+        keep_books(told, mirrors.collect(), books, meter, pass_barrier)
     })
 }
 
@@ -365,8 +366,11 @@ fn feed_threads(
     }
 }
 
+/// `mirrors`: for each walker, a ledger that knows the names that it has told. A walker takes blocks
+/// in their order, so what it tells arrives here in its own order too.
 fn keep_books(
     told: Receiver<Numbered>,
+    mut mirrors: Vec<Ledger>,
     books: &mut Books<'_, '_>,
     meter: &Meter,
     pass_barrier: SyncSender<()>,
@@ -379,9 +383,11 @@ fn keep_books(
             next += 1;
             let pass = match told {
                 Told::Walked(walked) => {
-                    let (walked, mut ledger) = *walked;
+                    let (walked, sums, walker) = *walked;
+                    let mirror = &mut mirrors[walker];
+                    mirror.receive(sums);
                     if books.walked(&walked, meter) {
-                        books.take_in(&mut ledger)?
+                        books.take_in(mirror)?
                     } else {
                         Pass::Done
                     }

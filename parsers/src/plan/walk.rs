@@ -4,39 +4,84 @@
 //! a line lacks is reported with its offset, and nothing in a line can make this code fail
 //! otherwise: every slice is taken with `get` or at an offset that was just found.
 
-use memchr::{memchr, memchr2, memrchr};
+use memchr::{memchr, memrchr};
 
-use super::{Anchor, Behind, End, Plan, Region, Start, Step, Take, Used};
+use super::{Anchor, Behind, End, Plan, Region, Start, Step, Take, Used, scan};
 use crate::error::{Expected, LineError};
 use crate::format::{Count, TimeForm};
 use crate::record::{Ignored, Line, Logged, Record};
 use crate::text::Escape;
-use crate::time::{self, Parts};
+use crate::time::{self, Clf, Parts};
 
 /// What has been read of a line.
-struct Reading<'l> {
+struct Reading<'l, 'm> {
     record: Record<'l>,
     both: Option<u64>,
-    parts: Parts,
-    /// Where the last part of the time stands.
-    time_at: usize,
-    /// Whether `-` stands for the time or a part of it.
-    lacks_time: bool,
-    request: Option<&'l [u8]>,
+    request: Option<Logged<'l>>,
+    /// Of a time that is put together from several fields.
+    composed: Option<Composed>,
+    clf: &'m mut Clf,
+    /// What did not fit.
+    misfit: Option<LineError>,
 }
 
+/// The line does not fit; what and where is in [`Reading::misfit`]. Steps pass their results on
+/// in registers that way, which an error of two words would not fit into.
+struct Misfit;
+
+#[derive(Default)]
+struct Composed {
+    parts: Parts,
+    /// Where the last part of the time stands.
+    at: usize,
+    /// Whether `-` stands for the time or a part of it.
+    is_lacking: bool,
+}
+
+/// Reads a line whole.
 pub(super) fn read<'l>(plan: &Plan, line: &'l [u8]) -> Result<Line<'l>, LineError> {
+    read_line(plan, line, &mut Clf::default(), |reading| {
+        if let Some(Logged { bytes, escape }) = reading.request {
+            let (method, path) = split_request(bytes);
+            reading.record.method = method.and_then(|bytes| logged(bytes, escape));
+            reading.record.path = path.and_then(|bytes| logged(bytes, escape));
+        }
+    })
+}
+
+/// Reads what the account needs of a line: a request line is not split.
+pub(super) fn read_for_account<'l>(
+    plan: &Plan,
+    line: &'l [u8],
+    clf: &mut Clf,
+) -> Result<Line<'l>, LineError> {
+    read_line(plan, line, clf, |_| {})
+}
+
+#[inline]
+fn read_line<'l>(
+    plan: &Plan,
+    line: &'l [u8],
+    clf: &mut Clf,
+    finish: impl FnOnce(&mut Reading<'l, '_>),
+) -> Result<Line<'l>, LineError> {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    if line.trim_ascii().is_empty() {
+    if line.iter().all(u8::is_ascii_whitespace) {
         return Ok(Line::Ignored(Ignored::Blank));
     }
-    match walk(plan, line) {
+    match walk(plan, line, clf, finish) {
         Err(_) if line.first() == Some(&b'#') => Ok(Line::Ignored(Ignored::Comment)),
         read => read,
     }
 }
 
-fn walk<'l>(plan: &Plan, line: &'l [u8]) -> Result<Line<'l>, LineError> {
+#[inline]
+fn walk<'l>(
+    plan: &Plan,
+    line: &'l [u8],
+    clf: &mut Clf,
+    finish: impl FnOnce(&mut Reading<'l, '_>),
+) -> Result<Line<'l>, LineError> {
     let mut reading = Reading {
         record: Record {
             vhost: None,
@@ -51,95 +96,89 @@ fn walk<'l>(plan: &Plan, line: &'l [u8]) -> Result<Line<'l>, LineError> {
             path: None,
         },
         both: None,
-        parts: Parts::default(),
-        time_at: 0,
-        lacks_time: false,
         request: None,
+        composed: None,
+        clf,
+        misfit: None,
     };
-    let mut at = literal(line, 0, &plan.first, 0)?;
-    for step in &plan.steps {
-        at = step.walk(line, at, &mut reading)?;
-    }
-    if at != line.len() {
-        return Err(LineError {
-            at,
+    if let Err(Misfit) = reading.walk(plan, line) {
+        let nothing = LineError {
+            at: 0,
             expected: Expected::End,
-        });
-    }
-    if plan.composes_time && !reading.lacks_time {
-        let wrong = LineError {
-            at: reading.time_at,
-            expected: Expected::Time,
         };
-        reading.record.time = Some(reading.parts.time().ok_or(wrong)?);
-    }
-    if plan.reads.both {
-        reading.split_both(plan);
+        return Err(reading.misfit.unwrap_or(nothing));
     }
     if plan.tells_http2 && reading.is_http2_connection() {
         return Ok(Line::Ignored(Ignored::Http2Connection));
     }
+    finish(&mut reading);
     Ok(Line::Record(reading.record))
 }
 
-/// Checks that `literal` stands at `at`; its end.
-#[inline]
-fn literal(line: &[u8], at: usize, literal: &[u8], after: u16) -> Result<usize, LineError> {
-    let end = at + literal.len();
-    match line.get(at..end) {
-        Some(found) if is_same(found, literal) => Ok(end),
-        _ => {
-            let rest = line.get(at..).unwrap_or_default();
-            let common = rest.iter().zip(literal).take_while(|(a, b)| a == b).count();
-            Err(LineError {
-                at: at + common,
-                expected: Expected::Literal(after),
-            })
-        }
-    }
-}
-
-/// Literals are a few bytes long: a loop takes a third of the time that a call of memcmp takes.
 #[inline]
 fn is_same(found: &[u8], literal: &[u8]) -> bool {
     found.len() == literal.len() && found.iter().zip(literal).all(|(a, b)| a == b)
 }
 
 /// The first byte of the anchor's kind from `from`.
-#[inline]
+#[inline(always)]
 fn find(line: &[u8], from: usize, anchor: Anchor) -> Option<usize> {
-    let mut at = from;
     if !anchor.escaped {
-        return Some(at + memchr(anchor.byte, line.get(at..)?)?);
+        return Some(from + scan::one(anchor.byte, line.get(from..)?)?);
     }
+    let at = from + scan::either(anchor.byte, b'\\', line.get(from..)?)?;
+    if line[at] == anchor.byte {
+        return Some(at);
+    }
+    find_behind_backslashes(line, at, anchor.byte)
+}
+
+/// The first such byte that no backslash hides; `at` is a backslash.
+#[inline(never)]
+fn find_behind_backslashes(line: &[u8], mut at: usize, byte: u8) -> Option<usize> {
     loop {
-        at += memchr2(anchor.byte, b'\\', line.get(at..)?)?;
-        if line[at] == anchor.byte {
-            return Some(at);
-        }
         // A backslash and the byte that it hides.
         at += 2;
+        at += scan::either(byte, b'\\', line.get(at..)?)?;
+        if line[at] == byte {
+            return Some(at);
+        }
     }
 }
 
 impl Step {
     /// Reads the field at `at` and what stands behind it; where that ends.
-    #[inline]
+    #[inline(always)]
     fn walk<'l>(
         &self,
         line: &'l [u8],
         at: usize,
-        reading: &mut Reading<'l>,
-    ) -> Result<usize, LineError> {
-        let is_quotes =
-            self.empty_is_quotes && line.get(at..).is_some_and(|rest| rest.starts_with(b"\"\""));
-        let from = if is_quotes { at + 2 } else { at };
+        reading: &mut Reading<'l, '_>,
+    ) -> Result<usize, Misfit> {
+        let from = match self.empty_is_quotes {
+            true => behind_quotes(line, at),
+            false => at,
+        };
         let end = match &self.end {
-            End::Byte(anchor) => self.find_end(line, from, *anchor)?,
+            End::Byte(anchor) => {
+                let end = self.find_end(line, from, *anchor, reading)?;
+                if self.literal.len() == 1 {
+                    // The anchor is all of it.
+                    reading.take(&self.take, line, at, end)?;
+                    return Ok(end + 1);
+                }
+                end
+            }
             End::Count => {
-                let rest = &line[from..];
-                let is_count = |byte: &&u8| byte.is_ascii_digit() || **byte == b'-';
-                from + rest.iter().take_while(is_count).count()
+                let (number, end) = digits(line, from);
+                match (&self.take, number) {
+                    (Take::Bytes { count, .. }, Some(number)) => {
+                        reading.bytes(*count, Some(number));
+                        return reading.literal(line, end, &self.literal, self.directive + 1);
+                    }
+                    (_, Some(_)) => end,
+                    (_, None) => count_end(line, from),
+                }
             }
             End::Run(bytes) => {
                 from + line[from..]
@@ -147,63 +186,69 @@ impl Step {
                     .take_while(|&&byte| bytes.contains(byte))
                     .count()
             }
-            End::Line => self.line_end(line, from)?,
+            End::Line => self.line_end(line, from, reading)?,
             End::Time => {
                 let length = reading.open_time(&self.take, line, at)?;
-                return literal(line, at + length, &self.literal, self.directive + 1);
+                return reading.literal(line, at + length, &self.literal, self.directive + 1);
             }
             End::Region(region) => return self.walk_region(region, line, at, from, reading),
         };
         reading.take(&self.take, line, at, end)?;
-        literal(line, end, &self.literal, self.directive + 1)
+        reading.literal(line, end, &self.literal, self.directive + 1)
     }
 
     /// Where the literal with the anchor starts.
-    #[inline]
-    fn find_end(&self, line: &[u8], from: usize, anchor: Anchor) -> Result<usize, LineError> {
-        let expected = Expected::Literal(self.directive + 1);
-        let found = find(line, from, anchor).ok_or(LineError {
-            at: line.len(),
-            expected,
-        })?;
-        // Too near for the literal's own bytes before the anchor: it is not the literal's.
-        found
-            .checked_sub(anchor.index)
-            .filter(|&end| end >= from)
-            .ok_or(LineError {
-                at: found,
-                expected,
-            })
+    #[inline(always)]
+    fn find_end(
+        &self,
+        line: &[u8],
+        from: usize,
+        anchor: Anchor,
+        reading: &mut Reading<'_, '_>,
+    ) -> Result<usize, Misfit> {
+        match find(line, from, anchor) {
+            Some(found) if found - from >= anchor.index => Ok(found - anchor.index),
+            // Too near for the literal's own bytes before the anchor: it is not the literal's.
+            found => reading.fail(
+                found.unwrap_or(line.len()),
+                Expected::Literal(self.directive + 1),
+            ),
+        }
     }
 
     /// Where the literal at the line's end starts.
-    fn line_end(&self, line: &[u8], from: usize) -> Result<usize, LineError> {
-        let end = line
-            .len()
-            .checked_sub(self.literal.len())
-            .filter(|&end| end >= from);
-        let expected = Expected::Literal(self.directive + 1);
-        end.ok_or(LineError {
-            at: line.len(),
-            expected,
-        })
+    #[inline]
+    fn line_end(
+        &self,
+        line: &[u8],
+        from: usize,
+        reading: &mut Reading<'_, '_>,
+    ) -> Result<usize, Misfit> {
+        match line.len().checked_sub(self.literal.len()) {
+            Some(end) if end >= from => Ok(end),
+            _ => reading.fail(line.len(), Expected::Literal(self.directive + 1)),
+        }
     }
 
+    #[inline]
     fn walk_region<'l>(
         &self,
         region: &Region,
         line: &'l [u8],
         at: usize,
         from: usize,
-        reading: &mut Reading<'l>,
-    ) -> Result<usize, LineError> {
+        reading: &mut Reading<'l, '_>,
+    ) -> Result<usize, Misfit> {
         let region_end = match region.anchor {
-            Some(anchor) => self.find_end(line, from, anchor)?,
-            None => self.line_end(line, from)?,
+            Some(anchor) => self.find_end(line, from, anchor, reading)?,
+            None => self.line_end(line, from, reading)?,
         };
         let mut end = region_end;
         for field in &region.behind {
-            let start = field.start(line, from, end)?;
+            let start = match field.start(line, from, end) {
+                Ok(start) => start,
+                Err(at) => return reading.fail(at, Expected::Literal(field.directive)),
+            };
             reading.take(&field.take, line, start, end)?;
             end = start - field.literal.len();
         }
@@ -212,17 +257,15 @@ impl Step {
             .behind
             .first()
             .map_or(self.directive, |field| field.directive);
-        literal(line, region_end, &self.literal, last + 1)
+        reading.literal(line, region_end, &self.literal, last + 1)
     }
 }
 
 impl Behind {
-    /// Where the field that ends at `end` starts; its literal stands before that.
-    fn start(&self, line: &[u8], from: usize, end: usize) -> Result<usize, LineError> {
-        let error = |at| LineError {
-            at,
-            expected: Expected::Literal(self.directive),
-        };
+    /// Where the field that ends at `end` starts; its literal stands before that. Where there is no
+    /// such place: where it was looked for.
+    #[inline]
+    fn start(&self, line: &[u8], from: usize, end: usize) -> Result<usize, usize> {
         let start = match self.start {
             Start::Width(width) => end.checked_sub(width),
             Start::Byte { byte, from_end } => {
@@ -231,28 +274,92 @@ impl Behind {
                     .filter(|&start| start <= end)
             }
         };
-        let start = start.ok_or(error(end))?;
+        let start = start.ok_or(end)?;
         let before = start
             .checked_sub(self.literal.len())
             .filter(|&before| before >= from);
         match before {
             Some(before) if is_same(&line[before..start], &self.literal) => Ok(start),
-            Some(before) => Err(error(before)),
-            None => Err(error(from)),
+            Some(before) => Err(before),
+            None => Err(from),
         }
     }
 }
 
-impl<'l> Reading<'l> {
-    /// Takes the field `line[start..end]`.
+impl<'l> Reading<'l, '_> {
     #[inline]
+    fn walk(&mut self, plan: &Plan, line: &'l [u8]) -> Result<(), Misfit> {
+        let mut at = self.literal(line, 0, &plan.first, 0)?;
+        for step in &plan.steps {
+            at = step.walk(line, at, self)?;
+        }
+        if at != line.len() {
+            return self.fail(at, Expected::End);
+        }
+        if plan.composes_time {
+            self.compose_time()?;
+        }
+        if plan.reads.both {
+            self.split_both(plan);
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn fail<T>(&mut self, at: usize, expected: Expected) -> Result<T, Misfit> {
+        self.misfit = Some(LineError { at, expected });
+        Err(Misfit)
+    }
+
+    /// Checks that `literal` stands at `at`; its end. Most are a byte or two: looking at each in
+    /// place takes a third of the time that a call of memcmp takes.
+    #[inline(always)]
+    fn literal(
+        &mut self,
+        line: &[u8],
+        at: usize,
+        literal: &[u8],
+        after: u16,
+    ) -> Result<usize, Misfit> {
+        let end = at + literal.len();
+        let stands = match (literal, line.get(at..end)) {
+            ([a], Some([x])) => a == x,
+            ([a, b], Some([x, y])) => a == x && b == y,
+            (_, Some(found)) => is_same(found, literal),
+            (_, None) => false,
+        };
+        if stands {
+            Ok(end)
+        } else {
+            self.lacks(line, at, literal, after)
+        }
+    }
+
+    #[cold]
+    fn lacks(
+        &mut self,
+        line: &[u8],
+        at: usize,
+        literal: &[u8],
+        after: u16,
+    ) -> Result<usize, Misfit> {
+        let rest = line.get(at..).unwrap_or_default();
+        let common = rest.iter().zip(literal).take_while(|(a, b)| a == b).count();
+        self.fail(at + common, Expected::Literal(after))
+    }
+
+    /// Takes the field `line[start..end]`.
+    #[inline(always)]
     fn take(
         &mut self,
         take: &Take,
         line: &'l [u8],
         start: usize,
         end: usize,
-    ) -> Result<(), LineError> {
+    ) -> Result<(), Misfit> {
+        if matches!(take, Take::Skip) {
+            return Ok(());
+        }
         let field = &line[start..end];
         match take {
             Take::Skip => {}
@@ -263,15 +370,17 @@ impl<'l> Reading<'l> {
                 let number = match field {
                     b"-" if *dash_is_zero => Some(0),
                     b"-" | b"" => None,
-                    _ => Some(number(field, start)?),
+                    _ => match number_before(line, start, end) {
+                        Ok(number) => Some(number),
+                        Err(error) => return self.fail(error.at, error.expected),
+                    },
                 };
-                match count {
-                    Count::In => self.record.bytes_in = number,
-                    Count::Out | Count::Body => self.record.bytes_out = number,
-                    Count::Both => self.both = number,
-                }
+                self.bytes(*count, number);
             }
-            Take::Status => self.record.status = status(field, start)?,
+            Take::Status => match status(field) {
+                Some(status) => self.record.status = status,
+                None => return self.fail(start, Expected::Status),
+            },
             Take::Vhost(escape) => self.record.vhost = logged(field, *escape),
             Take::User {
                 escape,
@@ -288,32 +397,39 @@ impl<'l> Reading<'l> {
                 self.record.client = Some(field).filter(|field| !matches!(*field, b"" | b"-"));
             }
             Take::Request(escape) => {
-                self.request = Some(field);
-                let (method, path) = split_request(field);
-                self.record.method = method.and_then(|bytes| logged(bytes, *escape));
-                self.record.path = path.and_then(|bytes| logged(bytes, *escape));
+                self.request = Some(Logged {
+                    bytes: field,
+                    escape: *escape,
+                });
             }
             Take::Method(escape) => self.record.method = logged(field, *escape),
             Take::Path(escape) => self.record.path = logged(field, *escape),
-            Take::Duration { per_second } => {
-                self.record.duration_us = duration(field, *per_second, start)?;
-            }
+            Take::Duration { per_second } => match duration(field, *per_second, start) {
+                Ok(duration) => self.record.duration_us = duration,
+                Err(error) => return self.fail(error.at, error.expected),
+            },
             Take::Time { .. } => {
                 let length = self.open_time(take, &line[..end], start)?;
                 if start + length != end {
-                    return Err(LineError {
-                        at: start + length,
-                        expected: Expected::Time,
-                    });
+                    return self.fail(start + length, Expected::Time);
                 }
             }
         }
         Ok(())
     }
 
+    #[inline]
+    fn bytes(&mut self, count: Count, number: Option<u64>) {
+        match count {
+            Count::In => self.record.bytes_in = number,
+            Count::Out | Count::Body => self.record.bytes_out = number,
+            Count::Both => self.both = number,
+        }
+    }
+
     /// Takes a time that ends where its shape does; its length.
     #[inline]
-    fn open_time(&mut self, take: &Take, line: &[u8], at: usize) -> Result<usize, LineError> {
+    fn open_time(&mut self, take: &Take, line: &[u8], at: usize) -> Result<usize, Misfit> {
         let Take::Time {
             form,
             optional,
@@ -324,55 +440,74 @@ impl<'l> Reading<'l> {
         };
         let rest = &line[at..];
         if *optional && rest.first() == Some(&b'-') {
-            self.lacks_time |= *used != Used::No;
+            if *used != Used::No {
+                self.composed.get_or_insert_default().is_lacking = true;
+            }
             return Ok(1);
         }
-        let wrong = LineError {
-            at,
-            expected: Expected::Time,
-        };
-        let (time, length) = match form {
+        let read = match form {
             TimeForm::Clf { brackets } => {
                 let length = time::CLF_BYTES + if *brackets { 2 } else { 0 };
-                let text = rest.get(..length).ok_or(wrong)?;
-                let text = match (brackets, text) {
-                    (true, [b'[', inside @ .., b']']) => inside,
-                    (true, _) => return Err(wrong),
+                let text = match (brackets, rest.get(..length)) {
+                    (true, Some([b'[', inside @ .., b']'])) => Some(inside),
+                    (true, _) => None,
                     (false, text) => text,
                 };
-                (time::clf(text), length)
+                text.and_then(|text| self.clf.read(text))
+                    .map(|time| (time, length))
             }
-            TimeForm::Iso8601 => (
-                time::iso8601(rest.get(..ISO_BYTES).ok_or(wrong)?),
-                ISO_BYTES,
-            ),
-            TimeForm::EpochWithFraction => (time::epoch(rest), rest.len()),
-            TimeForm::Epoch { per_second } => (time::epoch_in_units(rest, *per_second), rest.len()),
+            TimeForm::Iso8601 => rest
+                .get(..ISO_BYTES)
+                .and_then(time::iso8601)
+                .map(|time| (time, ISO_BYTES)),
+            TimeForm::EpochWithFraction => time::epoch(rest).map(|time| (time, rest.len())),
+            TimeForm::Epoch { per_second } => {
+                time::epoch_in_units(rest, *per_second).map(|time| (time, rest.len()))
+            }
             TimeForm::Fraction { digits } => {
-                let text = rest
-                    .get(..*digits)
-                    .filter(|text| text.iter().all(u8::is_ascii_digit));
-                text.ok_or(wrong)?;
-                return Ok(*digits);
+                let text = rest.get(..*digits);
+                return match text.filter(|text| text.iter().all(u8::is_ascii_digit)) {
+                    Some(_) => Ok(*digits),
+                    None => self.fail(at, Expected::Time),
+                };
             }
             TimeForm::Pattern(pattern) => {
                 let mut unused = Parts::default();
+                let composed = self.composed.get_or_insert_default();
+                composed.at = at;
                 let parts = if *used == Used::No {
                     &mut unused
                 } else {
-                    &mut self.parts
+                    &mut composed.parts
                 };
-                self.time_at = at;
-                return pattern.read(rest, parts).ok_or(wrong);
+                return match pattern.read(rest, parts) {
+                    Some(length) => Ok(length),
+                    None => self.fail(at, Expected::Time),
+                };
             }
         };
-        let time = time.ok_or(wrong)?;
+        let Some((time, length)) = read else {
+            return self.fail(at, Expected::Time);
+        };
         match used {
             Used::Whole => self.record.time = Some(time),
-            Used::Part => self.parts.set(time),
+            Used::Part => self.composed.get_or_insert_default().parts.set(time),
             Used::No => {}
         }
         Ok(length)
+    }
+
+    /// The time, from its parts.
+    fn compose_time(&mut self) -> Result<(), Misfit> {
+        let composed = self.composed.take().unwrap_or_default();
+        if composed.is_lacking {
+            return Ok(());
+        }
+        match composed.parts.time() {
+            Some(time) => self.record.time = Some(time),
+            None => return self.fail(composed.at, Expected::Time),
+        }
+        Ok(())
     }
 
     /// From the sum of both directions and one of them, the other.
@@ -388,7 +523,7 @@ impl<'l> Reading<'l> {
 
     fn is_http2_connection(&self) -> bool {
         let is_preface = match self.request {
-            Some(request) => request == b"PRI * HTTP/2.0",
+            Some(request) => request.bytes == b"PRI * HTTP/2.0",
             None => self
                 .record
                 .method
@@ -405,6 +540,59 @@ const ISO_BYTES: usize = 25;
 #[inline]
 fn logged(bytes: &[u8], escape: Escape) -> Option<Logged<'_>> {
     (!matches!(bytes, b"" | b"-")).then_some(Logged { bytes, escape })
+}
+
+/// Digits from `from` on as a number, and where they end; no number where there are none, where
+/// they may be beyond 64 bits, or where a dash among them makes them none.
+#[inline]
+fn digits(line: &[u8], from: usize) -> (Option<u64>, usize) {
+    let word = line.get(from..).and_then(<[u8]>::first_chunk);
+    if let Some((value, length)) = word.and_then(|word| scan::leading_number(*word))
+        && line[from + length] != b'-'
+    {
+        return (Some(value), from + length);
+    }
+    long_digits(line, from)
+}
+
+/// The same for those that a word does not hold with the byte behind them.
+#[inline(never)]
+fn long_digits(line: &[u8], from: usize) -> (Option<u64>, usize) {
+    let rest = line.get(from..).unwrap_or_default();
+    let length = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    // Nineteen digits always fit.
+    let is_number = (1..=19).contains(&length) && rest.get(length) != Some(&b'-');
+    let number = rest[..length].iter().fold(0_u64, |value, byte| {
+        value
+            .wrapping_mul(10)
+            .wrapping_add(u64::from(byte.wrapping_sub(b'0')))
+    });
+    (is_number.then_some(number), from + length)
+}
+
+/// Behind two quotes, if they stand at `at`.
+#[inline(never)]
+fn behind_quotes(line: &[u8], at: usize) -> usize {
+    match line.get(at..) {
+        Some([b'"', b'"', ..]) => at + 2,
+        _ => at,
+    }
+}
+
+/// Where digits and dashes end.
+fn count_end(line: &[u8], from: usize) -> usize {
+    let is_count = |byte: &&u8| byte.is_ascii_digit() || **byte == b'-';
+    from + line[from..].iter().take_while(is_count).count()
+}
+
+/// The number that the field `line[start..end]` is.
+#[inline]
+fn number_before(line: &[u8], start: usize, end: usize) -> Result<u64, LineError> {
+    let word = line.get(..end).and_then(<[u8]>::last_chunk);
+    match word.and_then(|word| scan::trailing_number(*word, end - start)) {
+        Some(value) => Ok(value),
+        None => number(&line[start..end], start),
+    }
 }
 
 /// A whole number; beyond 64 bits it is the largest that there is.
@@ -448,19 +636,17 @@ fn large_number(field: &[u8], start: usize) -> Result<u64, LineError> {
     Ok(value)
 }
 
-/// Three digits (nginx may write 000 or 009), or a lone 0 where the server never chose one.
+/// Three digits (nginx may write 000 or 009), or a lone 0 where the server never chose one;
+/// `Some(None)`: a dash. `None`: no status at all.
 #[inline]
-fn status(field: &[u8], start: usize) -> Result<Option<u16>, LineError> {
+fn status(field: &[u8]) -> Option<Option<u16>> {
     match *field {
-        [a @ b'0'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9'] => Ok(Some(
+        [a @ b'0'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9'] => Some(Some(
             u16::from(a - b'0') * 100 + u16::from(b - b'0') * 10 + u16::from(c - b'0'),
         )),
-        [b'0'] => Ok(Some(0)),
-        [] | [b'-'] => Ok(None),
-        _ => Err(LineError {
-            at: start,
-            expected: Expected::Status,
-        }),
+        [b'0'] => Some(Some(0)),
+        [] | [b'-'] => Some(None),
+        _ => None,
     }
 }
 
