@@ -253,5 +253,8 @@ fn evidence(
         same_content,
         same_head: print.head_len > 0 && start.is_some_and(|start| hash(seed, start) == print.head),
         state: position.state,
+        same_path: Path::new(&position.path) == path,
+        elsewhere: false,
+        held: false,
     }
 }

@@ -1,3 +1,3 @@
 SELECT id, node, source, scope, path, device, inode, birth, head_len, head_hash, "offset",
-       tail_hash, chain, content, last_day, state
+       tail_hash, chain, content, last_day, state, updated
 FROM position WHERE node = ?1 AND state = 0

@@ -67,14 +67,32 @@ impl Growth {
         }
     }
 
-    /// Takes what the store knows for the truth: a batch was rolled back, or others have added rows.
-    pub fn renew(&mut self, stored: KnownNames) {
+    /// Whether any name may have been refused.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.grown.iter().any(|((_, of), grown)| {
+            *grown
+                >= if of.is_empty() {
+                    self.max_vhosts
+                } else {
+                    self.max_users
+                }
+        })
+    }
+
+    /// Names that have rows by now, whoever made them.
+    pub fn know_rows(&mut self, stored: &KnownNames) {
         for vhost in &stored.vhosts {
             self.known.insert(self.hasher.hash_one((vhost, "")));
         }
         for (vhost, user) in &stored.users {
             self.known.insert(self.hasher.hash_one((vhost, user)));
         }
+    }
+
+    /// Takes what the store knows for the truth: a batch was rolled back, or others have added rows.
+    pub fn renew(&mut self, stored: KnownNames) {
+        self.know_rows(&stored);
         self.grown = stored
             .new_names
             .into_iter()

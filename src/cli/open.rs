@@ -1,5 +1,7 @@
 //! What several commands need before they can begin: the store, and the rules of the config.
 
+use std::path::PathBuf;
+
 use crate::account::Rules;
 use crate::config::StoreUrl;
 use crate::daemon;
@@ -36,6 +38,21 @@ pub(super) fn existing_store(settings: &Settings) -> Result<Option<Box<dyn Store
 pub(super) fn store_name(settings: &Settings) -> String {
     let StoreUrl::Sqlite(path) = &settings.store;
     path.display().to_string()
+}
+
+/// Where one daemon keeps out another of the same node: beside the store that both would flush to.
+#[must_use]
+pub(super) fn lock_path(settings: &Settings) -> PathBuf {
+    let StoreUrl::Sqlite(store) = &settings.store;
+    let plain = |c: char| c.is_ascii_alphanumeric() || ".-".contains(c);
+    let node: String = settings
+        .node
+        .chars()
+        .map(|c| if plain(c) { c } else { '_' })
+        .collect();
+    let mut name = store.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".run-{node}.lock"));
+    store.with_file_name(name)
 }
 
 /// The rules of the config where nothing is stored: with the zone of the store, if there is one.

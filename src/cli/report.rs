@@ -368,6 +368,14 @@ pub fn write_json(out: &mut impl Write, by: &By, rows: &[ReportRow<'_>]) -> io::
 /// # Errors
 /// Those of `out`.
 pub fn write_csv(out: &mut impl Write, by: &By, rows: &[ReportRow<'_>]) -> io::Result<()> {
+    write_records(out, by, rows).map_err(|error| match error.into_kind() {
+        // As it came: whoever has closed the pipe is known by it.
+        csv::ErrorKind::Io(error) => error,
+        other => io::Error::other(format!("{other:?}")),
+    })
+}
+
+fn write_records(out: &mut impl Write, by: &By, rows: &[ReportRow<'_>]) -> Result<(), csv::Error> {
     let mut csv = csv::Writer::from_writer(out);
     csv.write_record(by.names().chain(COUNTERS))?;
     for row in rows {
@@ -379,7 +387,8 @@ pub fn write_csv(out: &mut impl Write, by: &By, rows: &[ReportRow<'_>]) -> io::R
         }
         csv.write_record(None::<&[u8]>)?;
     }
-    csv.flush()
+    csv.flush()?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -47,7 +47,8 @@ pub(super) fn run(args: &RunArgs, mut settings: Settings) -> Result<ExitCode, Fa
     drop(opened);
     let config = std::mem::take(&mut settings.config);
     let reopen = || open::store(&settings);
-    daemon::run(config, settings.node.clone(), &settings.state_dir, &reopen).map_err(coded)?;
+    let lock = open::lock_path(&settings);
+    daemon::run(config, settings.node.clone(), &lock, &reopen).map_err(coded)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,6 +1,6 @@
 //! The thread that owns the store: one batch at a time, tried until it is settled.
 
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
 use super::clock;
@@ -11,16 +11,19 @@ use crate::store::{Batch, FlushError, Store, Writer};
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Flushes batches until the follower is gone.
+/// Flushes batches until the follower is gone, which drops the other end of `given_up`.
 pub fn run(
     store: &mut dyn Store,
     writer: &mut Writer,
     node: &str,
     batches: &Receiver<Batch>,
     answers: &Sender<Message>,
+    given_up: &Receiver<()>,
 ) {
     while let Ok(batch) = batches.recv() {
-        let settled = settle(store, writer, node, &batch);
+        let Some(settled) = settle(store, writer, node, &batch, given_up) else {
+            return;
+        };
         if answers.send(Message::Settled(settled)).is_err() {
             break;
         }
@@ -30,7 +33,14 @@ pub fn run(
     }
 }
 
-fn settle(store: &mut dyn Store, writer: &mut Writer, node: &str, batch: &Batch) -> Settled {
+/// `None`: nobody waits for the answer any more.
+fn settle(
+    store: &mut dyn Store,
+    writer: &mut Writer,
+    node: &str,
+    batch: &Batch,
+    given_up: &Receiver<()>,
+) -> Option<Settled> {
     let mut pause = FIRST_PAUSE;
     let mut away = false;
     loop {
@@ -44,10 +54,10 @@ fn settle(store: &mut dyn Store, writer: &mut Writer, node: &str, batch: &Batch)
                         "the store refuses a row; its bytes went to _invalid: {refused}"
                     );
                 }
-                return Settled::Flushed(flushed);
+                return Some(Settled::Flushed(flushed));
             }
-            Err(FlushError::Overtaken(what)) => return Settled::Overtaken(what),
-            Err(FlushError::Replaced) => return Settled::Replaced,
+            Err(FlushError::Overtaken(what)) => return Some(Settled::Overtaken(what)),
+            Err(FlushError::Replaced) => return Some(Settled::Replaced),
             Err(FlushError::Store(error)) => {
                 if !away {
                     tracing::error!(
@@ -57,7 +67,10 @@ fn settle(store: &mut dyn Store, writer: &mut Writer, node: &str, batch: &Batch)
                 away = true;
             }
         }
-        std::thread::sleep(jittered(pause));
+        // The other end is dropped when the follower ends.
+        if given_up.recv_timeout(jittered(pause)) != Err(RecvTimeoutError::Timeout) {
+            return None;
+        }
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }

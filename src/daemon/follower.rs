@@ -23,7 +23,9 @@ use crate::account::growth::Growth;
 use crate::account::{Rules, SourceRules};
 use crate::config::Config;
 use crate::detect;
+use crate::excerpt::printable;
 use crate::recognise::Epochs;
+use crate::source::blocks::Block;
 use crate::source::find::Finder;
 use crate::source::follow::Step;
 use crate::source::position::State;
@@ -43,8 +45,14 @@ const MAX_LEDGER_ACCOUNTS: usize = 1_000_000;
 const SEARCH_INTERVAL: Duration = Duration::from_secs(5);
 /// However much happens, files are not looked at more often.
 const TURN_INTERVAL: Duration = Duration::from_millis(20);
+/// Bytes of one file that are read before it is another's turn, and a batch may be flushed.
+const TURN_BYTES: u64 = 64 << 20;
+/// How often names are asked of the store again while a cap is reached.
+const RENEW_INTERVAL: Duration = Duration::from_secs(60);
 /// A batch that has been on its way for longer no longer keeps files from being taken up.
 const LONG_FLIGHT: Duration = Duration::from_secs(2);
+/// How long a stop goes on reading.
+const MAX_DRAIN: Duration = Duration::from_secs(10);
 /// How long a stop waits for the last flush.
 const LAST_FLUSH: Duration = Duration::from_secs(30);
 
@@ -96,10 +104,21 @@ pub struct Follower {
     said: HashMap<PathBuf, String>,
     search: bool,
     next_search: Instant,
+    no_search_before: Instant,
     next_flush: Instant,
     /// The living positions of an earlier run are still to be found.
     first_search: bool,
     announced: u64,
+    /// Nothing has been looked for yet in this process.
+    at_start: bool,
+    /// When this process began, in seconds since 1970,
+    started: i64,
+    /// and since when each log has been followed, where that is longer.
+    followed_since: HashMap<PathBuf, i64>,
+    /// Copies that were left alone: length and time of change, and when they were looked at.
+    left: HashMap<PathBuf, ((u64, i64, i64), Instant)>,
+    /// When names were last asked of the store, because a cap was reached.
+    renewed: Option<Instant>,
     buffer: Vec<u8>,
 }
 
@@ -157,10 +176,17 @@ impl Follower {
             said: HashMap::new(),
             search: true,
             next_search: now,
+            no_search_before: now,
             next_flush: now + config.report_interval,
             config,
             first_search: true,
             announced: 0,
+            at_start: true,
+            // The second in which it began is still history.
+            started: clock() + 1,
+            followed_since: HashMap::new(),
+            left: HashMap::new(),
+            renewed: None,
             buffer: Vec::new(),
         }
     }
@@ -194,9 +220,15 @@ impl Follower {
     /// One turn: search, look, read, flush, as far as each is due.
     fn turn(&mut self, now: Instant) -> Result<(), Ended> {
         self.hear(now);
-        if self.may_take_up(now) && (self.search || now >= self.next_search) {
+        if self.may_take_up(now)
+            && ((self.search && now >= self.no_search_before) || now >= self.next_search)
+        {
             self.reread_side_files();
-            self.search_files(now);
+            self.search_files();
+            // However often something appears, looking for it takes a twentieth of the time at most.
+            let took = now.elapsed();
+            self.next_search = Instant::now() + SEARCH_INTERVAL;
+            self.no_search_before = Instant::now() + took * 20;
         }
         self.look_at_files(now);
         let full = self.tally.ledger.len() >= MAX_BATCH_ACCOUNTS;
@@ -217,11 +249,12 @@ impl Follower {
     fn due(&self) -> Instant {
         let mut due = match &self.in_flight {
             Some(flight) => self.next_search.max(flight.since + LONG_FLIGHT),
+            None if self.search => self.no_search_before.min(self.next_flush),
             None => self.next_search.min(self.next_flush),
         };
         if self.tally.ledger.len() < MAX_LEDGER_ACCOUNTS {
             for file in self.files.values() {
-                if file.ends.is_none() && file.stopped.is_none() {
+                if file.ends.is_none() {
                     due = due.min(file.next_look);
                 }
             }
@@ -252,7 +285,7 @@ impl Follower {
             if self.in_flight.is_none() {
                 let now = Instant::now();
                 if !drained || self.search {
-                    self.search_files(now);
+                    self.search_files();
                 }
                 self.drain();
                 if !self.flush(now)? && drained {
@@ -272,22 +305,29 @@ impl Follower {
         }
     }
 
-    /// Reads every file up to where it ended when the stop began.
+    /// Reads every file to its end, as far as time and the ledger allow; the rest is read at the next
+    /// start.
     fn drain(&mut self) {
-        let now = Instant::now();
+        let begin = Instant::now();
         for file in self.files.values_mut() {
-            file.look_again(now);
+            file.look_again(begin);
         }
-        self.look_at_files(now);
+        loop {
+            let now = Instant::now();
+            self.look_at_files(now);
+            let more = self.files.values().any(|file| file.is_due(now));
+            let full = self.tally.ledger.len() >= MAX_BATCH_ACCOUNTS;
+            if !more || full || begin.elapsed() > MAX_DRAIN {
+                return;
+            }
+        }
     }
 
     fn look_at_files(&mut self, now: Instant) {
         let due: Vec<u64> = self
             .files
             .iter()
-            .filter(|(_, file)| {
-                file.next_look <= now && file.ends.is_none() && file.stopped.is_none()
-            })
+            .filter(|(_, file)| file.is_due(now))
             .map(|(id, _)| *id)
             .collect();
         for id in due {
@@ -305,13 +345,15 @@ impl Follower {
                     continue;
                 }
             };
+            let is_stopped = file.stopped.is_some();
             match step {
                 Step::Wait => {}
+                Step::Read if is_stopped => {}
                 Step::Read => drop(self.read(id, now, false)),
                 Step::Retire => {
-                    let is_done = self.read(id, now, true);
-                    if let Some(file) = self.files.get_mut(&id).filter(|_| is_done) {
-                        file.ends = Some(State::Finished);
+                    let is_done = is_stopped || self.read(id, now, true);
+                    if is_done {
+                        self.let_go(id);
                     }
                 }
                 Step::BeginAgain => self.begin_again(id),
@@ -319,8 +361,35 @@ impl Follower {
         }
     }
 
+    /// A renamed file has been quiet for long: its position is finished. What could not be read of it,
+    /// because no format fits, is a gap.
+    fn let_go(&mut self, id: u64) {
+        let Some(file) = self.files.get_mut(&id) else {
+            return;
+        };
+        file.ends = Some(State::Finished);
+        let size = file.file.metadata().map_or(0, |metadata| metadata.len());
+        let read = file.hasher.offset();
+        if file.rules.is_some() && file.stopped.is_none() || read >= size {
+            return;
+        }
+        let reason = "no format fits it".to_owned();
+        tracing::warn!(
+            "{}: {reason}; byte {read} to {size} are not counted",
+            shown(&file.path)
+        );
+        self.gaps.push(Gap {
+            source: self.sources[file.source].name.clone(),
+            path: file.path.to_string_lossy().into_owned(),
+            from: read,
+            to: Some(size),
+            reason,
+        });
+    }
+
     /// Reads one file to its end, or as long as there is room in the ledger; `false`: not to its end.
     fn read(&mut self, id: u64, now: Instant, is_last: bool) -> bool {
+        let mut budget = TURN_BYTES;
         loop {
             let buffer = std::mem::take(&mut self.buffer);
             let Some(mut file) = self.files.remove(&id) else {
@@ -351,14 +420,26 @@ impl Follower {
                     false
                 }
             };
-            let full = self.tally.ledger.len() >= MAX_LEDGER_ACCOUNTS;
+            budget = budget.saturating_sub(self.buffer.len() as u64);
+            let full = self.tally.ledger.len() >= MAX_BATCH_ACCOUNTS || budget == 0;
             if more && full {
-                file.look_again(now + ACTIVE_INTERVAL);
+                file.look_again(now);
             }
             self.files.insert(id, file);
             if !more || full {
                 return !(more && full);
             }
+        }
+    }
+
+    /// Walks a block of an archive.
+    fn archived(&mut self, file: &mut Tracked, block: &Block) {
+        if block.lines().is_empty() {
+            let outcome = Tally::pass_over(&file.progress, block.base, block.covers);
+            let (outcome, _) = file.walked(&[], outcome, false);
+            self.book(file, &outcome);
+        } else {
+            self.lines(file, block.lines(), true);
         }
     }
 
@@ -378,7 +459,7 @@ impl Follower {
                 .plans
                 .get(failure.format)
                 .map(|plan| plan.describe(&failure.error));
-            tracing::debug!(path = %file.path.display(), offset = failure.offset, ?wanted, "a line does not parse");
+            tracing::debug!(path = %shown(&file.path), offset = failure.offset, ?wanted, "a line does not parse");
         }
         let (outcome, more) = file.walked(bytes, outcome, is_last);
         self.book(file, &outcome);
@@ -419,7 +500,7 @@ impl Follower {
         match rules {
             Ok(rules) => {
                 if !why.is_empty() {
-                    tracing::info!("{}: {why}", file.path.display());
+                    tracing::info!("{}: {why}", shown(&file.path));
                 }
                 let names_site = rules.vhost.is_some() || rules.plans.iter().any(Plan::has_vhost);
                 if !names_site {
@@ -485,9 +566,14 @@ impl Follower {
         if self.said.get(path) == Some(&what) || self.said.len() >= MAX_SAID {
             return;
         }
-        tracing::warn!("{}: {what}", path.display());
+        tracing::warn!("{}: {}", shown(path), printable(&what));
         self.said.insert(path.to_owned(), what);
     }
+}
+
+/// A path as it may be printed: customers choose the names of files.
+fn shown(path: &Path) -> String {
+    printable(&path.to_string_lossy()).into_owned()
 }
 
 fn changed(path: &Path) -> Option<SystemTime> {

@@ -126,17 +126,17 @@ pub fn clock() -> i64 {
         .map_or(0, |since| since.as_secs().cast_signed())
 }
 
-/// Runs until SIGTERM or SIGINT. `open` opens the store; it is called twice, once for each thread.
+/// Runs until SIGTERM or SIGINT. `lock_path` is where one daemon keeps out another; `open` opens the store; it is called twice, once for each thread.
 ///
 /// # Errors
 /// See [`DaemonError`].
 pub fn run(
     config: Config,
     node: String,
-    state_dir: &Path,
+    lock_path: &Path,
     open: &dyn Fn() -> Result<Box<dyn Store>, StoreError>,
 ) -> Result<(), DaemonError> {
-    let _lock = lock(state_dir, &node)?;
+    let _lock = lock(lock_path, &node)?;
     let (mut store, mut lookups) = (open()?, open()?);
     let names = names(&config)?;
     let rules = rules(&config, &names, store.zone());
@@ -156,16 +156,25 @@ pub fn run(
         .enable_all()
         .build()
         .map_err(system("starting to wait for signals"))?;
+    let (give_up, given_up) = mpsc::channel();
     std::thread::scope(|scope| {
         let answers = wake.clone();
-        let flusher = scope.spawn(move || {
-            flusher::run(store.as_mut(), &mut writer, &node, &take_batches, &answers)
+        scope.spawn(move || {
+            let store = store.as_mut();
+            flusher::run(
+                store,
+                &mut writer,
+                &node,
+                &take_batches,
+                &answers,
+                &given_up,
+            );
         });
         let (ended, has_ended) = tokio::sync::oneshot::channel();
         let following = scope.spawn(move || {
             let result = follower.run(&messages);
-            // Dropping the follower closes the channel of batches, which ends the flusher.
-            drop(follower);
+            // With the follower go the channel of batches and the hope for an answer: the flusher ends.
+            drop((follower, give_up));
             let _ = ended.send(());
             result
         });
@@ -174,11 +183,6 @@ pub fn run(
             let _ = wake.send(Message::Stop);
         }
         let result = following.join().unwrap_or(Err(Ended::NoStore));
-        if result.is_ok() {
-            // After a clean stop the flusher signs off; after another it may still be trying.
-            let _ = flusher.join();
-            return Ok(());
-        }
         result.map_err(DaemonError::from)
     })
 }
@@ -201,43 +205,28 @@ async fn wait_for_signal(ended: tokio::sync::oneshot::Receiver<()>) -> std::io::
     }
 }
 
-/// One daemon a node and state directory; the lock goes with the process, however it ends.
-fn lock(state_dir: &Path, node: &str) -> Result<std::fs::File, DaemonError> {
-    let name: String = node
-        .chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() || ".-".contains(c) {
-                c
-            } else {
-                '_'
-            }
-        })
-        .collect();
-    let path = state_dir.join(format!("run-{name}.lock"));
-    let doing = || format!("locking {}", path.display());
-    std::fs::create_dir_all(state_dir).map_err(|cause| DaemonError::System {
-        doing: doing(),
+/// One daemon a node and store; the lock goes with the process, however it ends.
+fn lock(path: &Path, node: &str) -> Result<std::fs::File, DaemonError> {
+    let failed = |cause| DaemonError::System {
+        doing: format!("locking {}", path.display()),
         cause,
-    })?;
+    };
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(failed)?;
+    }
     let file = std::fs::OpenOptions::new()
         .create(true)
         .truncate(false)
         .write(true)
-        .open(&path)
-        .map_err(|cause| DaemonError::System {
-            doing: doing(),
-            cause,
-        })?;
+        .open(path)
+        .map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(std::fs::TryLockError::WouldBlock) => Err(DaemonError::Running {
             node: node.to_owned(),
             lock: path.display().to_string(),
         }),
-        Err(std::fs::TryLockError::Error(cause)) => Err(DaemonError::System {
-            doing: doing(),
-            cause,
-        }),
+        Err(std::fs::TryLockError::Error(cause)) => Err(failed(cause)),
     }
 }
 

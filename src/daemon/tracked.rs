@@ -51,6 +51,8 @@ pub struct Tracked {
     pub progress: Progress,
     /// What the next checkpoint moves.
     pub moves: Moves,
+    /// At which its scope was looked up.
+    pub epoch: u64,
     /// Up to where it is committed.
     pub committed: u64,
     /// Why it is not read on, until the config changes.
@@ -110,6 +112,7 @@ impl Tracked {
             file,
             at_path: AtPath::Ours,
             rules: None,
+            epoch: taken.moves.clone().epoch_mut().map_or(0, |epoch| *epoch),
             committed: taken.hasher.offset(),
             hasher: taken.hasher,
             progress: Progress {
@@ -162,6 +165,12 @@ impl Tracked {
             self.last_seen = seen_now;
         }
         Ok(step)
+    }
+
+    /// Whether it is to be looked at now.
+    #[must_use]
+    pub fn is_due(&self, now: Instant) -> bool {
+        self.next_look <= now && self.ends.is_none()
     }
 
     /// Looks again at once: not all that is there has been read.
@@ -248,12 +257,13 @@ impl Tracked {
             .collect()
     }
 
-    /// The checkpoint that covers all that was read; `None`: nothing has moved.
+    /// The checkpoint that covers all that was read; `None`: there is nothing to commit.
     pub fn checkpoint(&mut self, source: &str) -> Option<Checkpoint> {
         let print = self.hasher.fingerprint();
         let moved = print.offset != self.committed;
-        let ends = self.ends.is_some() && matches!(self.moves, Moves::Stored { .. });
-        if !moved && !ends {
+        // A new file is committed as soon as it is taken up, so that it is known again.
+        let is_new = matches!(self.moves, Moves::New { .. });
+        if !moved && !is_new && self.ends.is_none() {
             return None;
         }
         Some(Checkpoint {

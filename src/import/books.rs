@@ -219,6 +219,7 @@ impl<'i, 's> Books<'i, 's> {
         meter
             .lines
             .fetch_add(walked.outcome.lines(), Ordering::Relaxed);
+        report.already = false;
         current.walked(walked);
         true
     }
@@ -243,6 +244,26 @@ impl<'i, 's> Books<'i, 's> {
         self.flush_if_due()
     }
 
+    /// All that was read so far of the stream is in the rows, by this position: what it came to is
+    /// forgotten, and counting begins behind it. `ledger` holds what has not been taken in of it.
+    pub fn known(&mut self, start: Start, ledger: &mut Ledger) {
+        drop(std::mem::take(ledger));
+        let Some(current) = &mut self.current else {
+            return;
+        };
+        let report = &mut self.summary.files[current.index];
+        report.notes.push(super::resumed(&start));
+        report.failures.clear();
+        report.already = true;
+        current.ledger = Ledger::default();
+        current.balance.clear();
+        current.unparsed.clear();
+        current.dropped = 0;
+        current.print = start.print;
+        current.progress.last_day = start.progress.last_day;
+        current.start = start;
+    }
+
     /// The file has ended; `ledger` holds what has not been taken in of it.
     ///
     /// # Errors
@@ -265,21 +286,6 @@ impl<'i, 's> Books<'i, 's> {
         let failed = report.error.is_some();
         match &self.current {
             Some(current) if failed && current.start.whole => {}
-            Some(current) if current.start.look_up_at_end => {
-                if let Pass::Overtaken { first, what } = self.flush()? {
-                    return Ok(Pass::Overtaken { first, what });
-                }
-                match self.counted_before()? {
-                    Some(path) => {
-                        let report = &mut self.summary.files[end.index];
-                        report.already = true;
-                        report.notes.push(format!(
-                            "counted already, from {path}; count it once more with --again"
-                        ));
-                    }
-                    None => self.settle(),
-                }
-            }
             Some(_) => self.settle(),
             None => {}
         }
@@ -326,7 +332,7 @@ impl<'i, 's> Books<'i, 's> {
         let result = self.epochs.flushing(|demand| {
             let mut moved = Vec::new();
             for checkpoint in &mut batch.checkpoints {
-                if let Moves::New { epoch } = &mut checkpoint.moves {
+                if let Some(epoch) = checkpoint.moves.epoch_mut() {
                     *epoch = demand(&checkpoint.scope, *epoch);
                     moved.push(checkpoint.scope.clone());
                 }
@@ -490,36 +496,6 @@ impl<'i, 's> Books<'i, 's> {
             };
         }
         Ok(Pass::Overtaken { first, what })
-    }
-
-    /// Where all of the stream that has just ended was counted before.
-    fn counted_before(&mut self) -> Result<Option<String>, ImportError> {
-        let (Some(account), Some(current)) = (&mut self.account, &mut self.current) else {
-            return Ok(None);
-        };
-        let scope = current.start.scope.clone();
-        current.start.moves = Moves::New {
-            epoch: self.epochs.look(account.store, &scope)?,
-        };
-        let print = current.print;
-        // Only a position with a head of the same length can be of the same content; shorter ones are
-        // passed by with a hash that none has.
-        let mut hash_of = |length: u64| {
-            Ok(
-                (length <= print.head_len).then_some(if length == print.head_len {
-                    print.head
-                } else {
-                    0
-                }),
-            )
-        };
-        let alike = account.store.by_head(&scope, &mut hash_of)?;
-        let same = alike.into_iter().find(|stored| {
-            stored.print.offset == print.offset
-                && stored.print.content == print.content
-                && print.offset > 0
-        });
-        Ok(same.map(|stored| stored.path))
     }
 }
 

@@ -16,7 +16,7 @@ use crate::account::{Rules, SourceRules};
 use crate::detect::{NO_VHOST, detect};
 use crate::recognise::{self, Candidates, Epochs};
 use crate::source::blocks::{Block, Blocks, LARGE_BLOCK_BYTES, LastLine, SMALL_BLOCK_BYTES};
-use crate::source::content::{Fingerprint, Hasher, hash};
+use crate::source::content::{Fingerprint, HEAD_BYTES, Hasher, hash};
 use crate::source::identity::{Once, decide_once};
 use crate::source::open::{self, Packing};
 use crate::source::position::{Place, State, Stored};
@@ -29,6 +29,8 @@ pub enum Fed {
     Open(Box<OpenFile>),
     /// Lines of it.
     Work(Box<Work>),
+    /// What was read of it so far, a stream, is in the rows.
+    Known(Box<Start>),
     /// It ends.
     End(End),
     /// Everything so far is to be committed before the next file can be recognised.
@@ -72,8 +74,6 @@ pub struct Start {
     pub progress: Progress,
     /// Commit nothing of it before its end.
     pub whole: bool,
-    /// A stream, which could not be looked up before it was read: to be looked up at its end.
-    pub look_up_at_end: bool,
 }
 
 /// A file has ended.
@@ -119,6 +119,8 @@ pub struct Feed<'f> {
     /// Heads of the files that were read since the last barrier, by scope and length.
     fresh: HashSet<(String, u64, u128)>,
     after_barrier: bool,
+    /// The start of standard input, once it has been read to look it up.
+    stream_head: Option<Vec<u8>>,
 }
 
 struct Current {
@@ -130,6 +132,41 @@ struct Current {
     scope: String,
     /// Read already, for detection.
     first: Option<Block>,
+    /// Positions that a stream may turn out to have, by rising offset.
+    alike: Vec<Stored>,
+    /// The stream has just been found to be this one, so far.
+    known: Option<Box<Start>>,
+    start: Start,
+    has_ended: bool,
+}
+
+impl Current {
+    /// Whether a stream that has been read so far is one that was counted so far. Two logs may begin
+    /// alike: a short beginning is taken for the same log only where it is all there is.
+    fn recognise(&mut self, print: &Fingerprint, has_ended: bool) {
+        let same = |stored: &&Stored| {
+            let enough = has_ended || print.offset >= HEAD_BYTES;
+            enough && stored.print.offset == print.offset && stored.print.content == print.content
+        };
+        if let Some(stored) = self.alike.iter().find(same) {
+            self.known = Some(Box::new(self.start.continuing(stored, 0)));
+        }
+    }
+}
+
+impl Start {
+    /// The same file, from where a position ends. `epoch`: at which it was looked up.
+    fn continuing(&self, stored: &Stored, epoch: u64) -> Self {
+        let mut start = self.clone();
+        start.moves = Moves::of(stored, epoch);
+        start.progress.last_day = stored.last_day.map(day::number);
+        start.progress.fits = stored.last_day.is_some();
+        start.print = stored.print;
+        start.state = stored.state;
+        start.path.clone_from(&stored.path);
+        start.place = stored.place;
+        start
+    }
 }
 
 /// Why a file is not read.
@@ -180,6 +217,7 @@ impl<'f> Feed<'f> {
             current: None,
             fresh: HashSet::new(),
             after_barrier: false,
+            stream_head: None,
         }
     }
 
@@ -223,6 +261,10 @@ impl<'f> Feed<'f> {
         let Some(mut current) = self.current.take() else {
             return Fed::Barrier;
         };
+        if let Some(start) = current.known.take() {
+            self.current = Some(current);
+            return Fed::Known(start);
+        }
         let mut end = End::of(current.index);
         let stopped = current.stop.load(Ordering::Relaxed);
         let next = match current.first.take() {
@@ -237,6 +279,7 @@ impl<'f> Feed<'f> {
                     source: Arc::clone(&current.source),
                     progress: current.progress,
                 };
+                current.recognise(&work.block.print, false);
                 current.progress = Progress {
                     fits: true,
                     ..Progress::default()
@@ -244,7 +287,17 @@ impl<'f> Feed<'f> {
                 self.current = Some(current);
                 return Fed::Work(Box::new(work));
             }
-            Ok(None) => end.partial = if stopped { 0 } else { current.blocks.partial() },
+            Ok(None) if !std::mem::replace(&mut current.has_ended, true) => {
+                let print = current.blocks.print();
+                if print.offset < HEAD_BYTES {
+                    current.recognise(&print, true);
+                }
+                self.current = Some(current);
+                return self.go_on(Vec::new());
+            }
+            Ok(None) => {
+                end.partial = if stopped { 0 } else { current.blocks.partial() };
+            }
             Err(error) => end.error = Some(words(&error)),
         }
         let print = current.blocks.print();
@@ -261,14 +314,36 @@ impl<'f> Feed<'f> {
         }
     }
 
+    /// A stream can be read once: what it may be is looked up by its head, and found out where each
+    /// such position ends.
     fn open_stream(
         &mut self,
         index: usize,
         input: &Input,
         scope: String,
     ) -> Result<OpenFile, NotRead> {
-        let hasher = Hasher::new(self.seed());
+        let mut stdin = Metered {
+            inner: io::stdin(),
+            read: Arc::clone(&self.read),
+        };
+        let head = match self.stream_head.take() {
+            Some(head) => head,
+            None => recognise::head(&mut stdin)?,
+        };
         let epoch = self.epoch(&scope)?;
+        let mut alike = Vec::new();
+        if !self.options.again {
+            if self.is_fresh(&scope, &head) && !self.after_barrier {
+                self.stream_head = Some(head);
+                return Err(NotRead::AfterBarrier);
+            }
+            if let Some(store) = self.lookups.as_deref_mut() {
+                alike = recognise::alike(store, &scope, &head, None)?;
+                alike.retain(|stored| stored.print.offset > 0);
+                alike.sort_by_key(|stored| stored.print.offset);
+            }
+        }
+        let hasher = Hasher::new(self.seed());
         let start = Start {
             moves: Moves::New { epoch },
             scope,
@@ -278,21 +353,16 @@ impl<'f> Feed<'f> {
             print: hasher.fingerprint(),
             progress: Progress::default(),
             whole: true,
-            look_up_at_end: !self.options.again && self.lookups.is_some(),
         };
-        let stream: Box<dyn Read + Send> = Box::new(Metered {
-            inner: io::stdin(),
-            read: Arc::clone(&self.read),
-        });
+        let stream: Box<dyn Read + Send> = Box::new(io::Cursor::new(head).chain(stdin));
+        let mut blocks = Blocks::new(stream, hasher, LastLine::Counts, self.block_bytes());
+        blocks.stop_at(alike.iter().map(|stored| stored.print.offset).collect());
         let fallback = self.day_of(self.options.now);
-        self.begin(
-            index,
-            input,
-            start,
-            Blocks::new(stream, hasher, LastLine::Counts, self.block_bytes()),
-            Vec::new(),
-            fallback,
-        )
+        let open = self.begin(index, input, start, blocks, Vec::new(), fallback)?;
+        if let Some(current) = &mut self.current {
+            current.alike = alike;
+        }
+        Ok(open)
     }
 
     fn open_file(
@@ -320,7 +390,6 @@ impl<'f> Feed<'f> {
             print: Hasher::new(self.seed()).fingerprint(),
             progress: Progress::default(),
             whole: packing != Packing::Plain || self.options.again,
-            look_up_at_end: false,
         };
         let mut hasher = Hasher::new(self.seed());
         let mut notes = Vec::new();
@@ -334,22 +403,19 @@ impl<'f> Feed<'f> {
             let reopen = || open::content(file.try_clone()?, packing, 0, Arc::default());
             match self.recognise(&reopen, &name, &start, last_line)? {
                 Recognised::New { epoch } => start.moves = Moves::New { epoch },
-                Recognised::Continue(stored, resumed) => {
-                    notes.push(format!(
-                        "the first {} bytes had been counted already, from {}",
-                        stored.print.offset, stored.path
-                    ));
-                    start.moves = Moves::Stored {
-                        id: stored.id,
-                        from: stored.print.offset,
-                    };
-                    start.progress.last_day = stored.last_day.map(day::number);
-                    start.progress.fits = stored.last_day.is_some();
-                    start.print = stored.print;
-                    start.state = stored.state;
-                    if stored.place.is_some() {
-                        start.place = stored.place;
-                        start.path = stored.path;
+                Recognised::Continue {
+                    stored,
+                    resumed,
+                    epoch,
+                } => {
+                    let place = start.place;
+                    start = start.continuing(&stored, epoch);
+                    if start.place.is_none() {
+                        start.place = place;
+                        start.path = name.to_string_lossy().into_owned();
+                    }
+                    if start.print.offset > 0 {
+                        notes.push(super::resumed(&start));
                     }
                     hasher = *resumed;
                 }
@@ -422,6 +488,10 @@ impl<'f> Feed<'f> {
             stop: Arc::clone(&stop),
             scope: start.scope.clone(),
             first,
+            alike: Vec::new(),
+            known: None,
+            start: start.clone(),
+            has_ended: false,
         });
         Ok(OpenFile {
             index,
@@ -444,13 +514,7 @@ impl<'f> Feed<'f> {
         let head = recognise::head(&mut *reopen()?)?;
         let epoch = self.epoch(&start.scope)?;
         let seed = self.seed();
-        let is_fresh = self.fresh.iter().any(|(scope, length, fresh)| {
-            *scope == start.scope
-                && head
-                    .get(..*length as usize)
-                    .is_some_and(|head| hash(seed, head) == *fresh)
-        });
-        if is_fresh && !self.after_barrier {
+        if self.is_fresh(&start.scope, &head) && !self.after_barrier {
             return Err(NotRead::AfterBarrier);
         }
         let Some(store) = self.lookups.as_deref_mut() else {
@@ -479,13 +543,24 @@ impl<'f> Feed<'f> {
                 partial: 0,
             }),
             Once::Continue(index) => match found.hashers[index].clone() {
-                Some(hasher) => Ok(Recognised::Continue(
-                    Box::new(named(index)),
-                    Box::new(hasher),
-                )),
+                Some(hasher) => Ok(Recognised::Continue {
+                    stored: Box::new(named(index)),
+                    resumed: Box::new(hasher),
+                    epoch,
+                }),
                 None => Ok(Recognised::New { epoch }),
             },
         }
+    }
+
+    /// Whether a file that begins like this one was read since the last barrier: what it came to
+    /// must be committed before this one can be looked up.
+    fn is_fresh(&self, scope: &str, head: &[u8]) -> bool {
+        let seed = self.seed();
+        self.fresh.iter().any(|(of, length, fresh)| {
+            let start = head.get(..*length as usize);
+            of == scope && start.is_some_and(|start| hash(seed, start) == *fresh)
+        })
     }
 
     fn epoch(&mut self, scope: &str) -> Result<u64, StoreError> {
@@ -516,8 +591,14 @@ impl<'f> Feed<'f> {
 }
 
 enum Recognised {
-    New { epoch: u64 },
-    Continue(Box<Stored>, Box<Hasher>),
+    New {
+        epoch: u64,
+    },
+    Continue {
+        stored: Box<Stored>,
+        resumed: Box<Hasher>,
+        epoch: u64,
+    },
 }
 
 fn words(error: &io::Error) -> String {
@@ -527,7 +608,9 @@ fn words(error: &io::Error) -> String {
             "may not be read (permission denied); run as root, or as a member of the group that owns it".to_owned()
         }
         io::ErrorKind::UnexpectedEof => {
-            "is cut short: the archive ends before its data does; nothing of it was counted".to_owned()
+            "is no whole archive: it ends before its data does, or has other bytes behind its end; \
+             nothing of it was counted"
+                .to_owned()
         }
         io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
             format!("is damaged ({error}); nothing of it was counted")

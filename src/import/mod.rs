@@ -26,7 +26,7 @@ pub mod feed;
 pub mod unparsed;
 
 use books::{Books, Pass};
-use feed::{Fed, Feed};
+use feed::{Fed, Feed, Start};
 
 /// What is imported, and how each file is to be read.
 #[derive(Debug, Clone)]
@@ -174,6 +174,12 @@ pub fn run(
     Ok(books.close())
 }
 
+/// What is said where the first part of a file is in the rows.
+fn resumed(start: &Start) -> String {
+    let (offset, path) = (start.print.offset, &start.path);
+    format!("the first {offset} bytes had been counted already, from {path}")
+}
+
 /// A block on its way to a walker.
 pub struct Work {
     /// Lines, where they begin, and the hashes around them.
@@ -260,6 +266,10 @@ fn on_one_thread(
                 } else {
                     Pass::Done
                 }
+            }
+            Fed::Known(start) => {
+                books.known(*start, &mut tally.ledger);
+                Pass::Done
             }
             Fed::End(end) => books.end(end, &mut tally.ledger)?,
             Fed::Barrier => books.flush()?,
@@ -394,6 +404,10 @@ fn keep_books(
                 }
                 Told::Fed(Fed::Open(file)) => {
                     books.open(*file);
+                    Pass::Done
+                }
+                Told::Fed(Fed::Known(start)) => {
+                    books.known(*start, &mut Ledger::default());
                     Pass::Done
                 }
                 Told::Fed(Fed::End(end)) => books.end(end, &mut Ledger::default())?,

@@ -62,6 +62,8 @@ pub struct Blocks<R> {
     /// Bytes read behind the last whole line.
     carry: Vec<u8>,
     ended: bool,
+    /// Offsets that end a block, if lines end there; rising.
+    stops: Vec<u64>,
     /// Bytes of a line that is too long to be held and has no end.
     unfinished: u64,
 }
@@ -77,8 +79,14 @@ impl<R: Read> Blocks<R> {
             aim,
             carry: Vec::new(),
             ended: false,
+            stops: Vec::new(),
             unfinished: 0,
         }
+    }
+
+    /// Blocks are to end at these offsets, which rise, where lines end there.
+    pub fn stop_at(&mut self, offsets: Vec<u64>) {
+        self.stops = offsets;
     }
 
     /// Bytes at the end of the stream that are no line yet. To be asked once the blocks have ended.
@@ -87,10 +95,10 @@ impl<R: Read> Blocks<R> {
         self.unfinished.max(self.carry.len() as u64)
     }
 
-    /// Behind the last block.
+    /// As it stands behind the last block.
     #[must_use]
-    pub fn into_hasher(self) -> Hasher {
-        self.hasher
+    pub fn hasher(&self) -> &Hasher {
+        &self.hasher
     }
 
     /// Of all blocks so far.
@@ -117,6 +125,12 @@ impl<R: Read> Blocks<R> {
             self.ended = read == 0;
             length += read;
         }
+        if let Some(end) = self.stop_within(length)
+            && buffer[end - 1] == b'\n'
+        {
+            self.carry.extend_from_slice(&buffer[end..length]);
+            return Ok(Some(self.block(buffer, end)));
+        }
         match memrchr(b'\n', &buffer[..length]) {
             Some(_) if self.ended && self.last_line == LastLine::Counts => {
                 Ok(Some(self.block(buffer, length)))
@@ -133,6 +147,15 @@ impl<R: Read> Blocks<R> {
                 Ok(None)
             }
         }
+    }
+
+    /// The next stop, if it lies within so many bytes.
+    fn stop_within(&self, length: usize) -> Option<usize> {
+        let base = self.hasher.offset();
+        let stop = self.stops.iter().find(|stop| **stop > base)?;
+        usize::try_from(stop - base)
+            .ok()
+            .filter(|end| *end <= length)
     }
 
     fn block(&mut self, buffer: Vec<u8>, length: usize) -> Block {

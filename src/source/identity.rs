@@ -25,6 +25,12 @@ pub struct Evidence {
     pub same_head: bool,
     /// Whether the position is still read.
     pub state: State,
+    /// The position's file was last seen at this very path.
+    pub same_path: bool,
+    /// The position's file still lies where it was, and is another one than this.
+    pub elsewhere: bool,
+    /// The position's file is held open and being read.
+    pub held: bool,
 }
 
 /// What to do with a file that is to be read once, to its end.
@@ -48,6 +54,7 @@ pub enum Once {
 /// | same | same | longer | 1 KiB of content, or the place, or the log's name | continue |
 /// | same | same | longer | none | new: logs may begin alike |
 /// | same, 1 KiB | cannot say | shorter | place or the log's name | earlier copy |
+/// | nothing is committed | | | the place, and living | continue |
 /// | other cases | | | | new |
 ///
 /// Of several, the position that covers most wins.
@@ -56,7 +63,14 @@ pub fn decide_once(length: u64, candidates: &[Evidence]) -> Once {
     let mut best = Once::New;
     let mut covered = 0;
     for (index, evidence) in candidates.iter().enumerate() {
-        if !evidence.same_head || evidence.offset == 0 {
+        if evidence.offset == 0 {
+            // Taken up by a daemon that has not come to commit anything of it.
+            if evidence.same_place && evidence.state == State::Living && best == Once::New {
+                best = Once::Continue(index);
+            }
+            continue;
+        }
+        if !evidence.same_head {
             continue;
         }
         let related = evidence.same_place || evidence.same_log;
@@ -68,7 +82,7 @@ pub fn decide_once(length: u64, candidates: &[Evidence]) -> Once {
             _ => continue,
         };
         let covers = evidence.offset.min(length);
-        if covers > covered || best == Once::New {
+        if covers > covered {
             covered = covers;
             best = decision;
         }
@@ -83,6 +97,11 @@ pub enum Followed {
     New,
     /// Read on from this position.
     Continue(usize),
+    /// It has taken the place of a file that is still held, and begins with the same bytes: read on
+    /// behind them, under a position of its own.
+    Behind(usize),
+    /// It is a copy of a file that is still read: leave it alone.
+    Copy,
     /// What this position speaks of was truncated or overwritten in place: retire it, and read the
     /// file from its start.
     Replaced(usize),
@@ -91,40 +110,60 @@ pub enum Followed {
     Shortened(usize),
 }
 
-/// Decides for followed files.
+/// Decides for followed files. The first row that fits one of the candidates; of several candidates
+/// the one that covers most.
 ///
-/// | place | content up to the offset | then |
-/// |---|---|---|
-/// | same | same | continue |
-/// | same | the file is shorter, with the same head | shortened |
-/// | same | other, or shorter with another head; position living | replaced |
-/// | same | other; position not living | new: the inode was used again |
-/// | other | same, 1 KiB or more, and the log's name | continue: moved or restored |
-/// | other | anything else | new |
+/// | place | content up to the offset | other sign | then |
+/// |---|---|---|---|
+/// | same | same, or nothing was committed yet | | continue |
+/// | same | the file is shorter, with the same head | | shortened |
+/// | other | same | same log; its file is held, and still in its place | copy |
+/// | other | same | same log; its file is held, but no longer in its place | behind |
+/// | other | same | same log or path, or 1 KiB of content; not held, nor living elsewhere | continue |
+/// | other | the file is shorter, with the same head of 1 KiB | same path | shortened |
+/// | same | other, or shorter with another head; position living | | replaced |
+/// | anything else | | | new: logs may begin alike |
 #[must_use]
 pub fn decide_followed(candidates: &[Evidence]) -> Followed {
-    let mut best = Followed::New;
-    let mut covered = 0;
-    for (index, evidence) in candidates.iter().enumerate() {
-        let same = evidence.same_head && evidence.same_content == Some(true);
-        let moved =
-            evidence.same_log && evidence.offset >= HEAD_BYTES && evidence.state != State::Replaced;
-        if same && (evidence.same_place || moved) && (evidence.offset >= covered) {
-            covered = evidence.offset;
-            best = Followed::Continue(index);
-        } else if evidence.same_place && evidence.same_head && evidence.same_content.is_none() {
-            if best == Followed::New {
-                best = Followed::Shortened(index);
-            }
-        } else if evidence.same_place
-            && !same
-            && evidence.state == State::Living
-            && best == Followed::New
-        {
-            best = Followed::Replaced(index);
-        }
+    let decisions = candidates
+        .iter()
+        .enumerate()
+        .filter_map(|(index, evidence)| {
+            let (rank, decision) = decide_one(index, evidence)?;
+            Some((rank, std::cmp::Reverse(evidence.offset), decision))
+        });
+    decisions
+        .min_by_key(|&(rank, covers, _)| (rank, covers))
+        .map_or(Followed::New, |(_, _, decision)| decision)
+}
+
+/// What one position says of a file, with the row of the table.
+fn decide_one(index: usize, evidence: &Evidence) -> Option<(u8, Followed)> {
+    let begun = evidence.offset > 0;
+    let same = begun && evidence.same_head && evidence.same_content == Some(true);
+    let shorter = begun && evidence.same_head && evidence.same_content.is_none();
+    let long = evidence.offset >= HEAD_BYTES;
+    if evidence.same_place {
+        return match evidence.state {
+            _ if same => Some((0, Followed::Continue(index))),
+            State::Living if !begun => Some((0, Followed::Continue(index))),
+            _ if shorter => Some((1, Followed::Shortened(index))),
+            State::Living => Some((6, Followed::Replaced(index))),
+            State::Finished | State::Replaced => None,
+        };
     }
-    best
+    let related = evidence.same_log || evidence.same_path;
+    let lives_elsewhere = evidence.elsewhere && evidence.state == State::Living;
+    match evidence.held {
+        true if same && related && evidence.elsewhere => Some((2, Followed::Copy)),
+        true if same && related => Some((3, Followed::Behind(index))),
+        false if same && lives_elsewhere && related => Some((2, Followed::Copy)),
+        false if same && !lives_elsewhere && (related || long) => {
+            Some((4, Followed::Continue(index)))
+        }
+        _ if shorter && long && evidence.same_path => Some((5, Followed::Shortened(index))),
+        _ => None,
+    }
 }
 
 /// Whether two paths are rotations of one log: the same folder, and the same name once `.1`,
@@ -153,8 +192,10 @@ fn stem(path: &Path) -> Option<&str> {
             .trim_end_matches(|c: char| c.is_ascii_digit() || c == '-' || c == '_')
             .len();
     let without = &name[..name.len() - digits_at_end];
-    let rotated =
-        digits_at_end > 0 && (without.ends_with('.') || name[without.len()..].starts_with('-'));
+    // A dot before any number; a dash only before what can be a date: site-1 and site-2 are two logs.
+    const DATE_CHARS: usize = 6;
+    let dated = name[without.len()..].starts_with('-') && digits_at_end > DATE_CHARS;
+    let rotated = digits_at_end > 0 && (without.ends_with('.') || dated);
     Some(if rotated {
         without.trim_end_matches('.')
     } else {
@@ -174,6 +215,9 @@ mod tests {
             same_content,
             same_head: true,
             state: State::Finished,
+            same_path: false,
+            elsewhere: false,
+            held: false,
         }
     }
 
@@ -272,40 +316,119 @@ mod tests {
 
     #[test]
     fn followed_files() {
-        let living = |same_place, same_content| Evidence {
-            same_place,
+        let living = |same_content| Evidence {
             state: State::Living,
             ..evidence(5_000, same_content)
         };
-        assert_eq!(decide_followed(&[]), Followed::New);
-        assert_eq!(
-            decide_followed(&[living(true, Some(true))]),
-            Followed::Continue(0)
-        );
-        assert_eq!(
-            decide_followed(&[living(true, Some(false))]),
-            Followed::Replaced(0)
-        );
-        assert_eq!(
-            decide_followed(&[living(true, None)]),
-            Followed::Shortened(0)
-        );
+        let (same, other, shorter) = (living(Some(true)), living(Some(false)), living(None));
+        let placed = |given: Evidence| Evidence {
+            same_place: true,
+            ..given
+        };
+        let named = |given: Evidence| Evidence {
+            same_log: true,
+            ..given
+        };
+        let held = |given: Evidence| Evidence {
+            held: true,
+            ..given
+        };
+        let elsewhere = |given: Evidence| Evidence {
+            elsewhere: true,
+            ..given
+        };
+        let short = |given: Evidence| Evidence {
+            offset: 100,
+            ..given
+        };
+        let finished = |given: Evidence| Evidence {
+            state: State::Finished,
+            ..given
+        };
+        let at_path = |given: Evidence| Evidence {
+            same_path: true,
+            ..given
+        };
+        let empty = Evidence {
+            same_head: false,
+            offset: 0,
+            ..living(Some(true))
+        };
         let emptied = Evidence {
             same_head: false,
-            ..living(true, None)
+            ..shorter
         };
-        assert_eq!(decide_followed(&[emptied]), Followed::Replaced(0));
-        assert_eq!(decide_followed(&[living(false, Some(true))]), Followed::New);
-        let moved = Evidence {
-            same_log: true,
-            ..living(false, Some(true))
-        };
-        assert_eq!(decide_followed(&[moved]), Followed::Continue(0));
-        let reused = Evidence {
-            state: State::Finished,
-            ..living(true, Some(false))
-        };
-        assert_eq!(decide_followed(&[reused]), Followed::New);
+        for (what, candidate, expected) in [
+            ("the file", placed(same), Followed::Continue(0)),
+            (
+                "taken up, but nothing committed",
+                placed(empty),
+                Followed::Continue(0),
+            ),
+            ("its end is lost", placed(shorter), Followed::Shortened(0)),
+            (
+                "truncated and filled again",
+                placed(other),
+                Followed::Replaced(0),
+            ),
+            ("emptied", placed(emptied), Followed::Replaced(0)),
+            (
+                "its inode, used again",
+                placed(finished(other)),
+                Followed::New,
+            ),
+            (
+                "a copy of what is followed",
+                named(held(elsewhere(same))),
+                Followed::Copy,
+            ),
+            (
+                "a short copy",
+                short(named(held(elsewhere(same)))),
+                Followed::Copy,
+            ),
+            (
+                "put in its place by an editor",
+                at_path(held(same)),
+                Followed::Behind(0),
+            ),
+            (
+                "moved while nobody looked",
+                named(same),
+                Followed::Continue(0),
+            ),
+            (
+                "imported from elsewhere",
+                elsewhere(finished(same)),
+                Followed::Continue(0),
+            ),
+            (
+                "a short import of another log",
+                short(finished(same)),
+                Followed::New,
+            ),
+            (
+                "put back by a backup, shorter",
+                at_path(shorter),
+                Followed::Shortened(0),
+            ),
+            (
+                "another site's log, alike so far",
+                elsewhere(same),
+                Followed::New,
+            ),
+            ("the same, and held", held(elsewhere(same)), Followed::New),
+            ("another log", named(other), Followed::New),
+        ] {
+            assert_eq!(decide_followed(&[candidate]), expected, "{what}");
+        }
+        assert_eq!(decide_followed(&[]), Followed::New);
+        let both = [
+            named(held(elsewhere(same))),
+            placed(short(same)),
+            placed(same),
+        ];
+        assert_eq!(decide_followed(&both), Followed::Continue(2));
     }
 
     #[test]
@@ -319,6 +442,7 @@ mod tests {
             ("/l/access.log", "/m/access.log", false),
             ("/l/site1.log", "/l/site2.log", false),
             ("/l/site1", "/l/site2", false),
+            ("/l/site-1", "/l/site-2", false),
             ("/l/a.example", "/l/a.example.1", true),
         ] {
             assert_eq!(

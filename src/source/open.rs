@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use flate2::read::MultiGzDecoder;
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 /// How the bytes of a file are packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,13 +51,35 @@ pub fn regular(path: &Path) -> io::Result<(File, Metadata)> {
 /// # Errors
 /// As [`regular`]; and for a link that is not trusted.
 pub fn followed(path: &Path) -> io::Result<(File, Metadata)> {
-    let link = path.symlink_metadata()?;
-    let (file, metadata) = regular(path)?;
-    if link.is_symlink() && link.uid() != 0 && link.uid() != metadata.uid() {
-        return Err(io::Error::new(
-            io::ErrorKind::PermissionDenied,
-            "is a link whose owner does not own the file that it points to",
-        ));
+    let open = |flags: OFlags| {
+        let flags = flags | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let mut options = OpenOptions::new();
+        options
+            .read(true)
+            .custom_flags(flags.bits().cast_signed())
+            .open(path)
+    };
+    // Opened without following it, so that what is checked is what is read.
+    let file = match open(OFlags::NOFOLLOW) {
+        Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
+            let link = open(OFlags::NOFOLLOW | OFlags::PATH)?.metadata()?;
+            let file = open(OFlags::empty())?;
+            let owner = file.metadata()?.uid();
+            let again = open(OFlags::NOFOLLOW | OFlags::PATH)?.metadata()?;
+            let is_still = (again.dev(), again.ino()) == (link.dev(), link.ino());
+            if !is_still || (link.uid() != 0 && link.uid() != owner) {
+                return Err(io::Error::new(
+                    io::ErrorKind::PermissionDenied,
+                    "is a link whose owner does not own the file that it points to",
+                ));
+            }
+            file
+        }
+        opened => opened?,
+    };
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("is not a regular file"));
     }
     Ok((file, metadata))
 }

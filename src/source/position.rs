@@ -76,4 +76,6 @@ pub struct Stored {
     pub last_day: Option<NaiveDate>,
     /// Whether it is still read.
     pub state: State,
+    /// When it was last committed, in seconds since 1970.
+    pub updated: i64,
 }

@@ -48,6 +48,15 @@ pub struct Amount {
 }
 
 impl Amount {
+    /// Whether a row can hold it: totals are signed in every database.
+    #[must_use]
+    pub fn fits(&self) -> bool {
+        let most = i64::MAX.unsigned_abs();
+        [self.bytes_in, self.bytes_out, self.requests]
+            .iter()
+            .all(|part| *part <= most)
+    }
+
     /// Adds, stopping at the end of 64 bits: a ledger is flushed long before.
     pub fn add(&mut self, other: Self) {
         self.bytes_in = self.bytes_in.saturating_add(other.bytes_in);
@@ -121,6 +130,44 @@ pub enum Moves {
         /// As [`Store::epoch`] gave it.
         epoch: u64,
     },
+    /// A file that was taken up, of which nothing is committed. What it holds may be in the rows by
+    /// way of a copy, so it is as new as a [`Moves::New`] one.
+    Begun {
+        /// Its row.
+        id: i64,
+        /// As [`Store::epoch`] gave it.
+        epoch: u64,
+    },
+}
+
+impl Moves {
+    /// The row of a position, with the epoch at which it was looked up.
+    #[must_use]
+    pub fn of(stored: &Stored, epoch: u64) -> Self {
+        let (id, from) = (stored.id, stored.print.offset);
+        if from == 0 {
+            Self::Begun { id, epoch }
+        } else {
+            Self::Stored { id, from }
+        }
+    }
+
+    /// Its row, where it has one.
+    #[must_use]
+    pub fn row(&self) -> Option<i64> {
+        match *self {
+            Self::Stored { id, .. } | Self::Begun { id, .. } => Some(id),
+            Self::New { .. } => None,
+        }
+    }
+
+    /// The epoch that its scope must still be at.
+    pub fn epoch_mut(&mut self) -> Option<&mut u64> {
+        match self {
+            Self::New { epoch } | Self::Begun { epoch, .. } => Some(epoch),
+            Self::Stored { .. } => None,
+        }
+    }
 }
 
 /// A position as it shall be committed.

@@ -18,6 +18,7 @@ use super::{
     Batch, FlushError, Flushed, Role, Store, StoreError, StoredRange, UnparsedRange, Writer,
 };
 use crate::account::balance::{Balance, Count};
+use crate::account::day::same_clock;
 use crate::account::growth::KnownNames;
 use crate::source::content::Fingerprint;
 use crate::source::position::{Place, State, Stored};
@@ -94,14 +95,12 @@ impl Sqlite {
         if !path.exists() {
             return Ok(None);
         }
-        let writable = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE);
-        let connection = writable
-            .or_else(|_| Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY));
-        let connection = connection
-            .map_err(|cause| unavailable(format!("opening {}", path.display()), &cause))?;
-        connection
-            .busy_timeout(BUSY_WAIT)
-            .map_err(|cause| unavailable(path.display().to_string(), &cause))?;
+        let mut connection = open_to_read(path)?;
+        if version(&connection, path).is_err() && !has_log(path) {
+            // Whoever may not write beside a store cannot share it; but with no log beside it nobody
+            // writes to it, and it can be read as it lies there.
+            connection = open_unshared(path)?;
+        }
         if version(&connection, path)? == 0 {
             return Ok(None);
         }
@@ -128,7 +127,7 @@ impl Sqlite {
                 ),
             });
         };
-        if let Some(wanted) = zone.filter(|wanted| *wanted != stored_zone) {
+        if let Some(wanted) = zone.filter(|wanted| !same_clock(*wanted, stored_zone)) {
             return Err(StoreError::Unusable {
                 message: format!(
                     "store {} keeps the days of {stored_zone}, not of {wanted}: rows of two zones cannot be added up\n\
@@ -397,6 +396,41 @@ impl Store for Sqlite {
     }
 }
 
+fn open_to_read(path: &Path) -> Result<Connection, StoreError> {
+    let doing = || format!("opening {}", path.display());
+    let writable = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE);
+    let connection = writable
+        .or_else(|_| Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY))
+        .map_err(|cause| unavailable(doing(), &cause))?;
+    let waits = connection.busy_timeout(BUSY_WAIT);
+    waits.map_err(|cause| unavailable(doing(), &cause))?;
+    Ok(connection)
+}
+
+/// Opens a store that nobody has open. See <https://sqlite.org/uri.html>, `immutable`.
+fn open_unshared(path: &Path) -> Result<Connection, StoreError> {
+    let mut uri = String::from("file:");
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => {
+                uri.push(char::from(*byte));
+            }
+            byte => uri.push_str(&format!("%{byte:02x}")),
+        }
+    }
+    uri.push_str("?immutable=1");
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+    Connection::open_with_flags(uri, flags)
+        .map_err(|cause| unavailable(format!("opening {}", path.display()), &cause))
+}
+
+/// Whether SQLite's write-ahead log lies beside a store: somebody has it open, or was killed.
+fn has_log(path: &Path) -> bool {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    Path::new(&log).metadata().is_ok_and(|log| log.len() > 0)
+}
+
 /// Settings of each connection that writes.
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_WAIT)?;
@@ -499,6 +533,7 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
             2 => State::Replaced,
             _ => State::Finished,
         },
+        updated: row.get(16)?,
     })
 }
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use super::{Ended, Follower};
+use super::search::Recognised;
+use super::{Ended, Follower, RENEW_INTERVAL};
 use crate::account::growth::Growth;
 use crate::daemon::clock;
 use crate::daemon::message::Settled;
@@ -26,6 +27,7 @@ impl Follower {
     /// Hands a batch over; `false`: there is nothing to flush.
     pub(super) fn flush(&mut self, now: Instant) -> Result<bool, Ended> {
         self.next_flush = now + self.config.report_interval;
+        self.renew_names(now);
         let (deltas, forgot) = self
             .tally
             .ledger
@@ -48,7 +50,7 @@ impl Follower {
             let Some(mut checkpoint) = file.checkpoint(&self.sources[file.source].name) else {
                 continue;
             };
-            if let Moves::New { epoch } = &mut checkpoint.moves {
+            if let Some(epoch) = checkpoint.moves.epoch_mut() {
                 *epoch = self.epochs.demand(&checkpoint.scope, *epoch);
                 flight.scopes.push(checkpoint.scope.clone());
             }
@@ -56,7 +58,13 @@ impl Follower {
             batch.checkpoints.push(checkpoint);
         }
         // Last, so that the answer's first rows are those of `flight.files`.
-        batch.checkpoints.append(&mut self.ending);
+        for mut checkpoint in self.ending.drain(..) {
+            if let Some(epoch) = checkpoint.moves.epoch_mut() {
+                *epoch = self.epochs.demand(&checkpoint.scope, *epoch);
+                flight.scopes.push(checkpoint.scope.clone());
+            }
+            batch.checkpoints.push(checkpoint);
+        }
         // A file that is to be let go and has nothing to commit is let go at once.
         let flying: BTreeSet<u64> = flight.files.iter().map(|(id, _)| *id).collect();
         self.files
@@ -82,9 +90,12 @@ impl Follower {
                     let Some(file) = self.files.get_mut(&id) else {
                         continue;
                     };
-                    file.moves = Moves::Stored {
-                        id: position,
-                        from: offset,
+                    file.moves = match offset {
+                        0 => Moves::Begun {
+                            id: position,
+                            epoch: file.epoch,
+                        },
+                        from => Moves::Stored { id: position, from },
                     };
                     file.committed = offset;
                     if file.ends.is_some() && file.hasher.offset() == offset {
@@ -101,6 +112,19 @@ impl Follower {
                 Ok(())
             }
             Settled::Replaced => Err(Ended::Replaced),
+        }
+    }
+
+    /// While a cap is reached, names that others have given rows to meanwhile are asked for.
+    fn renew_names(&mut self, now: Instant) {
+        let recently = |at: Instant| now.saturating_duration_since(at) < RENEW_INTERVAL;
+        if !self.growth.is_full() || self.renewed.is_some_and(recently) {
+            return;
+        }
+        self.renewed = Some(now);
+        match self.lookups.known_names(Growth::since(clock())) {
+            Ok(names) => self.growth.know_rows(&names),
+            Err(error) => tracing::error!("{error}"),
         }
     }
 
@@ -122,17 +146,18 @@ impl Follower {
             let scope = old.scope();
             let metadata = old.file.metadata();
             let taken = metadata.map_err(Into::into).and_then(|metadata| {
-                let (taken, _) = self.recognise(&old.path, &old.file, &metadata, &scope)?;
-                Ok::<_, Box<dyn std::error::Error>>((metadata, taken))
+                let recognised = self.recognise(&old.path, &old.file, &metadata, &scope)?;
+                Ok::<_, Box<dyn std::error::Error>>((metadata, recognised))
             });
             match taken {
-                Ok((metadata, taken)) => {
+                Ok((metadata, Recognised::Take(taken) | Recognised::Replaces(taken, _))) => {
                     let mut again =
                         Tracked::new(old.path, old.source, old.vhost, old.file, &metadata, taken);
                     again.at_path = AtPath::Other;
                     self.track(again);
                 }
-                Err(error) => tracing::error!("{}: {error}", old.path.display()),
+                Ok((_, Recognised::Leave)) => {}
+                Err(error) => tracing::error!("{}: {error}", super::shown(&old.path)),
             }
         }
         self.search = true;

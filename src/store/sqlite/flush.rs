@@ -80,7 +80,7 @@ impl Flush<'_> {
     fn claim_scopes(&self, checkpoints: &[Checkpoint]) -> Result<(), Stop> {
         let mut scopes = BTreeMap::new();
         for checkpoint in checkpoints {
-            if let Moves::New { epoch } = checkpoint.moves {
+            if let Moves::New { epoch } | Moves::Begun { epoch, .. } = checkpoint.moves {
                 scopes.insert(checkpoint.scope.as_str(), epoch);
             }
         }
@@ -135,7 +135,12 @@ impl Flush<'_> {
                 )?;
                 self.transaction.last_insert_rowid()
             }
-            Moves::Stored { id, from } => {
+            Moves::Stored { .. } | Moves::Begun { .. } => {
+                let (id, from) = match checkpoint.moves {
+                    Moves::Stored { id, from } => (id, from),
+                    Moves::Begun { id, .. } => (id, 0),
+                    Moves::New { .. } => (0, 0),
+                };
                 let moved = self.execute(
                     sql!("flush_position_update"),
                     params![
@@ -217,7 +222,11 @@ impl Flush<'_> {
     fn add(&self, table: &str, deltas: &[Delta], refused: &mut Vec<String>) -> Result<(), Stop> {
         for delta in deltas {
             match self.add_one(table, delta) {
-                Ok(()) => {}
+                Ok(()) if delta.amount.fits() => {}
+                Ok(()) => refused.push(format!(
+                    "{table}: {} {} {}: more in one batch than a row can hold; what is beyond is lost",
+                    delta.vhost, delta.part, delta.day
+                )),
                 Err(cause) if is_data_error(&cause) && delta.vhost != name::INVALID => {
                     refused.push(format!(
                         "{table}: {} {} {}: {cause}",
