@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::NaiveDate;
 use chrono_tz::Tz;
@@ -81,6 +81,8 @@ impl Sqlite {
                 doing()
             ),
         })?;
+        let waits = connection.busy_timeout(BUSY_WAIT);
+        waits.map_err(|cause| unavailable(doing(), &cause))?;
         version(&connection, path)?;
         prepare(&connection).map_err(|cause| unavailable(doing(), &cause))?;
         initialise(&mut connection, path, zone.unwrap_or(fallback))?;
@@ -433,11 +435,28 @@ fn has_log(path: &Path) -> bool {
 
 /// Settings of each connection that writes.
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(BUSY_WAIT)?;
     connection.set_prepared_statement_cache_capacity(64);
-    connection.pragma_update(None, "journal_mode", "WAL")?;
+    write_ahead(connection)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", "ON")
+}
+
+/// Turns the write-ahead log on. Of several processes that make one store at once, all but the first
+/// are told that it is busy, without the wait that SQLite otherwise has.
+fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
+    const PAUSE: Duration = Duration::from_millis(5);
+    let begin = Instant::now();
+    loop {
+        match connection.pragma_update(None, "journal_mode", "WAL") {
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && begin.elapsed() < BUSY_WAIT =>
+            {
+                std::thread::sleep(PAUSE);
+            }
+            done => return done,
+        }
+    }
 }
 
 /// Makes the tables of a new store, once, whoever comes first.
