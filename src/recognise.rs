@@ -236,6 +236,25 @@ pub fn compare_living(
     Ok(candidates)
 }
 
+/// Whether two files begin with the same bytes, so many of them.
+///
+/// # Errors
+/// What reading says.
+pub fn begin_alike(one: &File, other: &File, length: u64) -> io::Result<bool> {
+    let mut buffers = (vec![0; 64 << 10], vec![0; 64 << 10]);
+    let mut at = 0;
+    while at < length {
+        let wanted = (length - at).min(buffers.0.len() as u64) as usize;
+        let (ours, theirs) = (&mut buffers.0[..wanted], &mut buffers.1[..wanted]);
+        let read = read_full_at(one, ours, at)?;
+        if read != wanted || read_full_at(other, theirs, at)? != wanted || ours != theirs {
+            return Ok(false);
+        }
+        at += wanted as u64;
+    }
+    Ok(true)
+}
+
 fn evidence(
     seed: u64,
     position: &Stored,

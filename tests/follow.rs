@@ -204,3 +204,96 @@ fn thousands_of_lines_in_one_write_and_one_line_in_many() {
     daemon.stop();
     assert_eq!(sandbox.stored_balance(), Balance::counted(20_101));
 }
+
+/// Follows `access.log*`, of which there is one file, with 100 lines that are counted already.
+fn following_all_rotations() -> (Sandbox, support::Daemon, std::path::PathBuf) {
+    let sandbox = Sandbox::new();
+    let log = sandbox.write("logs/access.log", lines(0, 100));
+    let pattern = sandbox.path("logs/access.log*");
+    let config = sandbox.config(&source(&[&pattern], FORMAT, ""));
+    let daemon = sandbox.start(&["-c", text(&config)]);
+    sandbox.wait_for_rows(&rows([lines(0, 100).as_str()]));
+    (sandbox, daemon, log)
+}
+
+#[test]
+fn a_copy_that_is_then_truncated_counts_nothing_twice() {
+    let (sandbox, daemon, log) = following_all_rotations();
+    fs::copy(&log, log.with_extension("log.1")).expect("our own folder");
+    File::options()
+        .write(true)
+        .open(&log)
+        .and_then(|file| file.set_len(0))
+        .expect("our own file");
+    append(&log, lines(100, 50));
+    sandbox.wait_for_rows(&rows([lines(0, 150).as_str()]));
+    daemon.stop();
+    assert_eq!(sandbox.stored_balance(), Balance::counted(150));
+}
+
+#[test]
+fn a_copy_beside_a_log_that_goes_on_is_left_alone() {
+    let (sandbox, daemon, log) = following_all_rotations();
+    fs::copy(&log, log.with_extension("log.1")).expect("our own folder");
+    append(&log, lines(100, 50));
+    sandbox.wait_for_rows(&rows([lines(0, 150).as_str()]));
+    daemon.stop();
+    assert_eq!(sandbox.stored_balance(), Balance::counted(150));
+}
+
+#[test]
+fn a_log_replaced_by_its_own_copy_is_read_on() {
+    let (sandbox, daemon, log, config) = following();
+    // As editors and `sed -i` do.
+    let copy = log.with_file_name("copy");
+    fs::copy(&log, &copy).expect("our own folder");
+    fs::rename(&copy, &log).expect("our own folder");
+    append(&log, lines(100, 50));
+    sandbox.wait_for_rows(&rows([lines(0, 150).as_str()]));
+    daemon.stop();
+    // The same while nobody looks.
+    fs::copy(&log, &copy).expect("our own folder");
+    fs::rename(&copy, &log).expect("our own folder");
+    append(&log, lines(150, 50));
+    let daemon = sandbox.start(&["-c", text(&config)]);
+    sandbox.wait_for_rows(&rows([lines(0, 200).as_str()]));
+    daemon.stop();
+    assert_eq!(sandbox.stored_balance(), Balance::counted(200));
+}
+
+#[test]
+fn what_was_imported_from_elsewhere_is_not_counted_again() {
+    let sandbox = Sandbox::new();
+    let backup = sandbox.write("backup/access.log", lines(0, 100));
+    sandbox.import(&["--format", FORMAT, text(&backup)]);
+    let log = sandbox.write("logs/access.log", lines(0, 120));
+    let config = sandbox.config(&source(&[&log], FORMAT, ""));
+    let daemon = sandbox.start(&["-c", text(&config)]);
+    sandbox.wait_for_rows(&rows([lines(0, 120).as_str()]));
+    append(&log, lines(120, 30));
+    sandbox.wait_for_rows(&rows([lines(0, 150).as_str()]));
+    daemon.stop();
+    assert_eq!(sandbox.stored_balance(), Balance::counted(150));
+}
+
+#[test]
+fn rotated_logs_from_before_it_was_followed_are_history() {
+    let sandbox = Sandbox::new();
+    let old = sandbox.write("logs/access.log.1", lines(0, 100));
+    let hour = std::time::SystemTime::now() - std::time::Duration::from_secs(3_600);
+    File::options()
+        .write(true)
+        .open(&old)
+        .and_then(|file| file.set_modified(hour))
+        .expect("our own file");
+    let log = sandbox.write("logs/access.log", lines(100, 50));
+    let config = sandbox.config(&source(&[&log], FORMAT, ""));
+    for round in 1..3 {
+        let daemon = sandbox.start(&["-c", text(&config)]);
+        sandbox.wait_for_rows(&rows([lines(100, 50 * round).as_str()]));
+        append(&log, lines(100 + 50 * round, 50));
+        sandbox.wait_for_rows(&rows([lines(100, 50 * (round + 1)).as_str()]));
+        daemon.stop();
+    }
+    assert_eq!(sandbox.stored_balance(), Balance::counted(150));
+}

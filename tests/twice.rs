@@ -403,3 +403,40 @@ fn unparsed_lines_of_a_followed_log_are_read_again_while_it_is_followed() {
     daemon.stop();
     assert_eq!(sandbox.stored_balance(), Balance::counted(503));
 }
+
+#[test]
+fn a_stream_that_has_grown_is_counted_from_where_it_was() {
+    let sandbox = Sandbox::new();
+    assert_eq!(
+        import_stdin(&sandbox, lines(0, 100).as_bytes()),
+        Balance::counted(100)
+    );
+    assert_eq!(
+        import_stdin(&sandbox, lines(0, 130).as_bytes()),
+        Balance::counted(30)
+    );
+    let log = sandbox.write("access.log", lines(0, 150));
+    assert_eq!(import(&sandbox, &[text(&log)]), Balance::counted(20));
+    assert_eq!(
+        import_stdin(&sandbox, lines(0, 151).as_bytes()),
+        Balance::counted(1)
+    );
+    assert_eq!(sandbox.rows(), rows([lines(0, 151).as_str()]));
+    assert_eq!(sandbox.stored_balance(), Balance::counted(151));
+}
+
+#[test]
+fn streams_that_begin_with_the_same_line_are_two() {
+    let sandbox = Sandbox::new();
+    let first = lines(0, 1);
+    assert_eq!(
+        import_stdin(&sandbox, first.as_bytes()),
+        Balance::counted(1)
+    );
+    let other = first.clone() + &lines(50, 20);
+    assert_eq!(
+        import_stdin(&sandbox, other.as_bytes()),
+        Balance::counted(21)
+    );
+    assert_eq!(import_stdin(&sandbox, first.as_bytes()), NOTHING);
+}

@@ -13,7 +13,7 @@ use std::sync::mpsc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use chrono_tz::Tz;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::account::Rules;
 use crate::account::class::Classes;
@@ -136,6 +136,18 @@ pub fn run(
     lock_path: &Path,
     open: &dyn Fn() -> Result<Box<dyn Store>, StoreError>,
 ) -> Result<(), DaemonError> {
+    let system = |doing: &str| {
+        let doing = doing.to_owned();
+        move |cause| DaemonError::System { doing, cause }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(system("starting to wait for signals"))?;
+    // From here on a signal ends the daemon in order, also while it is starting.
+    let signals = runtime
+        .block_on(async { Signals::new() })
+        .map_err(system("waiting for signals"))?;
     let _lock = lock(lock_path, &node)?;
     let (mut store, mut lookups) = (open()?, open()?);
     let names = names(&config)?;
@@ -148,14 +160,6 @@ pub fn run(
     let (batches, take_batches) = mpsc::sync_channel(1);
     let watch = Watch::new(wake.clone());
     let mut follower = Follower::new(config, rules, growth, lookups, node.clone(), batches, watch);
-    let system = |doing: &str| {
-        let doing = doing.to_owned();
-        move |cause| DaemonError::System { doing, cause }
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(system("starting to wait for signals"))?;
     let (give_up, given_up) = mpsc::channel();
     std::thread::scope(|scope| {
         let answers = wake.clone();
@@ -178,8 +182,7 @@ pub fn run(
             let _ = ended.send(());
             result
         });
-        let signalled = runtime.block_on(wait_for_signal(has_ended));
-        if signalled.map_err(system("waiting for signals"))? {
+        if runtime.block_on(signals.wait(has_ended)) {
             let _ = wake.send(Message::Stop);
         }
         let result = following.join().unwrap_or(Err(Ended::NoStore));
@@ -187,19 +190,33 @@ pub fn run(
     })
 }
 
-/// `true`: a signal came; `false`: the follower has ended.
-async fn wait_for_signal(ended: tokio::sync::oneshot::Receiver<()>) -> std::io::Result<bool> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    tokio::pin!(ended);
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => return Ok(true),
-            _ = interrupt.recv() => return Ok(true),
-            _ = &mut ended => return Ok(false),
-            _ = hangup.recv() => {
-                tracing::warn!("SIGHUP: this version reads its config at the start alone; restart it for a new one");
+/// The signals that concern us.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// `true`: a signal to stop came; `false`: the follower has ended.
+    async fn wait(mut self, ended: tokio::sync::oneshot::Receiver<()>) -> bool {
+        tokio::pin!(ended);
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return true,
+                _ = self.interrupt.recv() => return true,
+                _ = &mut ended => return false,
+                _ = self.hangup.recv() => {
+                    tracing::warn!("SIGHUP: this version reads its config at the start alone; restart it for a new one");
+                }
             }
         }
     }

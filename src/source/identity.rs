@@ -100,7 +100,7 @@ pub enum Followed {
     /// It has taken the place of a file that is still held, and begins with the same bytes: read on
     /// behind them, under a position of its own.
     Behind(usize),
-    /// It is a copy of a file that is still read: leave it alone.
+    /// It is a copy of a file that is still read, or an earlier state of one: leave it alone.
     Copy,
     /// What this position speaks of was truncated or overwritten in place: retire it, and read the
     /// file from its start.
@@ -121,6 +121,7 @@ pub enum Followed {
 /// | other | same | same log; its file is held, but no longer in its place | behind |
 /// | other | same | same log or path, or 1 KiB of content; not held, nor living elsewhere | continue |
 /// | other | the file is shorter, with the same head of 1 KiB | same path | shortened |
+/// | other | the file is shorter, with the same head of 1 KiB | same log | copy: an earlier state |
 /// | same | other, or shorter with another head; position living | | replaced |
 /// | anything else | | | new: logs may begin alike |
 #[must_use]
@@ -162,6 +163,7 @@ fn decide_one(index: usize, evidence: &Evidence) -> Option<(u8, Followed)> {
             Some((4, Followed::Continue(index)))
         }
         _ if shorter && long && evidence.same_path => Some((5, Followed::Shortened(index))),
+        _ if shorter && long && evidence.same_log => Some((5, Followed::Copy)),
         _ => None,
     }
 }

@@ -213,9 +213,12 @@ impl Follower {
         metadata: &Metadata,
         scope: &str,
     ) -> Result<Recognised, Box<dyn std::error::Error>> {
+        let place = Place::of(metadata);
+        if self.is_earlier_state(path, file, metadata.len(), &place)? {
+            return Ok(Recognised::Leave);
+        }
         let store = self.lookups.as_mut();
         let seed = store.seed();
-        let place = Place::of(metadata);
         let epoch = self.epochs.look(store, scope)?;
         let mut head = vec![0; HEAD_BYTES as usize];
         let read = open::read_full_at(file, &mut head, 0)?;
@@ -282,6 +285,25 @@ impl Follower {
                 })
             }
         })
+    }
+
+    /// Whether a file holds nothing but the beginning of a log that is followed beside it.
+    fn is_earlier_state(
+        &self,
+        path: &Path,
+        file: &File,
+        length: u64,
+        place: &Place,
+    ) -> std::io::Result<bool> {
+        for held in self.files.values() {
+            let beside = held.at_path == AtPath::Ours && held.ends.is_none();
+            let other = !held.place.is(place) && same_log(&held.path, path);
+            let counted = length > 0 && length <= held.hasher.offset();
+            if beside && other && counted && recognise::begin_alike(file, &held.file, length)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The held files that a path may be a copy of, as positions up to where they have been read;
