@@ -8,9 +8,8 @@
 use ahash::RandomState;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Slot;
-use memchr::memchr;
 use tollkeeper_parsers::error::{Expected, LineError};
-use tollkeeper_parsers::framing::MAX_LINE_BYTES;
+use tollkeeper_parsers::framing::{Framed, Lines, MAX_LINE_BYTES, Rest};
 use tollkeeper_parsers::record::{Line, Logged, Record};
 use tollkeeper_parsers::time::Clf;
 
@@ -209,13 +208,27 @@ impl Tally {
             lines: 0,
             outcome: Outcome::default(),
         };
+        let mut lines = Lines::new(chunk);
         let mut at = 0;
-        while at < chunk.len() {
-            let (line, end) = match memchr(b'\n', &chunk[at..]) {
-                Some(length) => (&chunk[at..at + length], at + length + 1),
-                None => (&chunk[at..], chunk.len()),
+        loop {
+            let framed = lines.next();
+            let end = match framed {
+                Some(Framed::Line { end, .. } | Framed::TooLong { end, .. }) => end,
+                None => chunk.len(),
             };
-            let run_too_long = walk.line(line, base + at as u64, (end - at) as u64);
+            if at == end {
+                break;
+            }
+            let (offset, bytes) = (base + at as u64, (end - at) as u64);
+            let run_too_long = match (framed, lines.rest()) {
+                (Some(Framed::Line { bytes: line, .. }), _) | (None, Rest::Partial(line)) => {
+                    walk.line(line, offset, bytes)
+                }
+                (Some(Framed::TooLong { .. }), _) | (None, Rest::TooLong(_)) => {
+                    walk.too_long(&chunk[at..end], offset, bytes);
+                    false
+                }
+            };
             at = end;
             walk.lines += 1;
             if run_too_long {
@@ -258,18 +271,20 @@ struct Walk<'w> {
 }
 
 impl Walk<'_> {
+    /// Names a line that is longer than any that is read. Clients can cause it, so it says nothing
+    /// about the format.
+    #[cold]
+    fn too_long(&mut self, line: &[u8], offset: u64, bytes: u64) {
+        let error = LineError {
+            at: MAX_LINE_BYTES,
+            expected: Expected::ShorterLine,
+        };
+        self.fail(line, offset, 0, error);
+        self.book_unparsed(offset, bytes, false);
+    }
+
     /// Reads one line; `true` when the format is to be given up.
     fn line(&mut self, line: &[u8], offset: u64, bytes: u64) -> bool {
-        if line.len() > MAX_LINE_BYTES {
-            // Clients can cause it, so it says nothing about the format.
-            let error = LineError {
-                at: MAX_LINE_BYTES,
-                expected: Expected::ShorterLine,
-            };
-            self.fail(line, offset, 0, error);
-            self.book_unparsed(offset, bytes, false);
-            return false;
-        }
         let mut furthest: Option<(usize, LineError)> = None;
         for (index, plan) in self.source.plans.iter().enumerate() {
             match plan.read_for_account(line, &mut self.tally.clf) {
