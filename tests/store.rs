@@ -361,6 +361,16 @@ fn a_store_keeps_its_zone_and_says_what_is_wrong() {
         .expect("no database")
         .to_string();
     assert!(error.contains("is no SQLite database"), "{error}");
+    let foreign = bench.path.with_file_name("foreign.db");
+    rusqlite::Connection::open(&foreign)
+        .and_then(|other| other.execute_batch("CREATE TABLE bandwidth (vhost)"))
+        .expect("a database");
+    let error = Sqlite::open(&foreign, None, Tz::UTC)
+        .err()
+        .expect("not ours")
+        .to_string();
+    assert!(error.contains("is a database of something else"), "{error}");
+
     let none = Sqlite::open_existing(&bench.path.with_file_name("none.db"), None);
     assert!(none.expect("no error").is_none());
 }

@@ -440,3 +440,15 @@ fn streams_that_begin_with_the_same_line_are_two() {
     );
     assert_eq!(import_stdin(&sandbox, first.as_bytes()), NOTHING);
 }
+
+#[test]
+fn unparsed_lines_of_a_log_that_was_counted_again_are_all_read_again() {
+    let sandbox = Sandbox::new();
+    let log = sandbox.write("access.log", lines(0, 10) + "bad\nworse\n" + &lines(10, 10));
+    import(&sandbox, &[text(&log)]);
+    import(&sandbox, &["--again", text(&log)]);
+    assert_eq!(sandbox.stored_balance().unparsed, 4);
+    let again = sandbox.import(&[F[0], F[1], "--unparsed", text(&log)]);
+    assert_eq!(again.balance().unparsed, 4, "{}", again.stderr);
+    assert_eq!(sandbox.stored_balance().unparsed, 4);
+}

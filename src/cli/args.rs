@@ -113,7 +113,7 @@ pub struct ImportArgs {
     #[arg(long)]
     pub dry_run: bool,
     /// Read exactly the lines again that did not parse before
-    #[arg(long)]
+    #[arg(long, conflicts_with = "dry_run")]
     pub unparsed: bool,
     /// How to print the summary
     #[arg(long, value_name = "HOW", value_enum, default_value_t = Output::Table)]
@@ -336,6 +336,7 @@ mod tests {
             "tollkeeper import --output csv a.log",
             "tollkeeper import --threads 0 a.log",
             "tollkeeper import --again --unparsed a.log",
+            "tollkeeper import --dry-run --unparsed a.log",
             "tollkeeper import --users trusted a.log",
             "tollkeeper import --vhost a/b a.log",
             "tollkeeper import --format combind a.log",

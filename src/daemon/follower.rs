@@ -33,6 +33,8 @@ use crate::store::{Batch, Checkpoint, Gap, Store};
 use crate::tally::{Outcome, Tally};
 
 mod batches;
+mod known;
+mod rest;
 mod search;
 
 use batches::InFlight;

@@ -106,17 +106,46 @@ fn again(
     let place = (packing == Packing::Plain).then(|| Place::of(&metadata));
     let content = || open::content(file.try_clone()?, packing, 0, Arc::default());
     let scope = input.vhost.clone().unwrap_or_default();
-    let Some(stored) = position(&content, path, place, &scope, account)? else {
+    let positions = positions(&content, path, place, &scope, account)?;
+    if positions.is_empty() {
         return Err(NotRead::Error(
             "is not a log that was counted before; import it without --unparsed".to_owned(),
         ));
-    };
-    let ranges = account.store.unparsed(stored.id).map_err(Wrapped)?;
-    if ranges.is_empty() {
+    }
+    // A log that was counted again has more than one.
+    let (mut balance, mut total, mut lines) = (Balance::default(), Amount::default(), 0);
+    for stored in positions {
+        let ranges = account.store.unparsed(stored.id).map_err(Wrapped)?;
+        if ranges.is_empty() {
+            continue;
+        }
+        lines += ranges.iter().map(|range| range.range.lines).sum::<u64>();
+        let (read, amount) = reread(stored, ranges, &content, input, rules, options, account)?;
+        balance.add(&read);
+        total.add(amount);
+    }
+    if lines == 0 {
         return Ok(Done::Nothing(
             "all of its lines have parsed; nothing to read again".to_owned(),
         ));
     }
+    Ok(Done::Again {
+        balance,
+        total,
+        lines,
+    })
+}
+
+/// Reads the ranges of one position again, and commits what they come to.
+fn reread(
+    stored: Stored,
+    ranges: Vec<StoredRange>,
+    content: &dyn Fn() -> io::Result<Box<dyn Read + Send>>,
+    input: &Input,
+    rules: &Rules,
+    options: Options,
+    account: &mut Account<'_>,
+) -> Result<(Balance, Amount), NotRead> {
     let chunks = read_ranges(&mut *content()?, &ranges)?;
     let source = source_rules(input, rules, &chunks)?;
 
@@ -149,7 +178,6 @@ fn again(
             day: day::date(left.day.unwrap_or(day)),
         }));
     }
-    let lines = ranges.iter().map(|range| range.range.lines).sum();
     batch.checkpoints.push(Checkpoint {
         moves: Moves::Stored {
             id: stored.id,
@@ -172,11 +200,7 @@ fn again(
         .store
         .flush(&mut account.writer, &account.node, &batch, options.now)
     {
-        Ok(_) => Ok(Done::Again {
-            balance,
-            total,
-            lines,
-        }),
+        Ok(_) => Ok((balance, total)),
         Err(FlushError::Overtaken(what)) => Err(NotRead::Error(format!(
             "{what} was moved by another process meanwhile; nothing was counted, try again"
         ))),
@@ -185,18 +209,18 @@ fn again(
     }
 }
 
-/// The position whose bytes this file begins with; of several, the one that covers most.
-fn position(
+/// The positions whose bytes this file begins with.
+fn positions(
     content: &dyn Fn() -> io::Result<Box<dyn Read + Send>>,
     path: &Path,
     place: Option<Place>,
     scope: &str,
     account: &mut Account<'_>,
-) -> Result<Option<Stored>, NotRead> {
+) -> Result<Vec<Stored>, NotRead> {
     let head = recognise::head(&mut *content()?)?;
     let alike = recognise::alike(account.store, scope, &head, place).map_err(Wrapped)?;
     if alike.is_empty() {
-        return Ok(None);
+        return Ok(Vec::new());
     }
     let seed = account.store.seed();
     let found = recognise::compare(seed, alike, &mut *content()?, path, place, false)?;
@@ -205,9 +229,7 @@ fn position(
         .into_iter()
         .zip(found.hashers)
         .filter(|(_, hasher)| hasher.is_some());
-    Ok(same
-        .map(|(stored, _)| stored)
-        .max_by_key(|stored| stored.print.offset))
+    Ok(same.map(|(stored, _)| stored).collect())
 }
 
 /// The bytes of each range; ranges are sorted and do not overlap.

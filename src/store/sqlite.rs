@@ -468,16 +468,30 @@ fn initialise(connection: &mut Connection, path: &Path, zone: Tz) -> Result<(), 
     let make = |transaction: &Transaction<'_>| {
         let made: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         if made != 0 {
-            return Ok(());
+            return Ok(false);
+        }
+        let tables: i64 = transaction.query_row(sql!("tables"), [], |row| row.get(0))?;
+        if tables != 0 {
+            return Ok(true);
         }
         transaction.execute_batch(sql!("schema-1"))?;
         for (name, value) in [("timezone", zone.name()), ("seed", &seed)] {
             transaction.execute(sql!("meta_insert"), [name, value])?;
         }
-        transaction.pragma_update(None, "user_version", SCHEMA_VERSION)
+        transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+        Ok(false)
     };
-    immediately(connection, make)
-        .map_err(|cause| unavailable(format!("making the tables in {}", path.display()), &cause))
+    let is_foreign = immediately(connection, make)
+        .map_err(|cause| unavailable(format!("making the tables in {}", path.display()), &cause))?;
+    if is_foreign {
+        return Err(StoreError::Unusable {
+            message: format!(
+                "{} is a database of something else\nname another file with --store sqlite:PATH",
+                path.display()
+            ),
+        });
+    }
+    Ok(())
 }
 
 fn version(connection: &Connection, path: &Path) -> Result<i64, StoreError> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use super::search::Recognised;
+use super::known::Recognised;
 use super::{Ended, Follower, RENEW_INTERVAL};
 use crate::account::growth::Growth;
 use crate::daemon::clock;

@@ -1,44 +1,27 @@
-//! Finding files: which paths there are, which position each has, what became of those that are gone.
+//! Finding files: which paths there are, which of them are taken up, and which begin again.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{File, Metadata};
-use std::io::{Seek as _, SeekFrom};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Follower, Source, shown};
-use crate::account::day;
+use super::known::Recognised;
+use super::{Follower, shown};
 use crate::config::glob::expand_vhost;
-use crate::daemon::clock;
 use crate::daemon::tracked::{Taken, Tracked};
-use crate::recognise;
-use crate::source::blocks::{Blocks, LastLine, SMALL_BLOCK_BYTES};
-use crate::source::content::{HEAD_BYTES, Hasher};
+use crate::source::content::Hasher;
 use crate::source::follow::AtPath;
-use crate::source::identity::{
-    Followed, Once, before_rotation, decide_followed, decide_once, same_log,
-};
+use crate::source::identity::{before_rotation, same_log};
 use crate::source::open::{self, Packing};
-use crate::source::position::{Place, State, Stored};
-use crate::store::{Checkpoint, Gap, Moves, StoreError};
+use crate::source::position::{Place, State};
+use crate::store::{Gap, Moves};
 
 /// Files whose taking up is told in the journal; of further ones only their number.
 const MAX_ANNOUNCED: u64 = 20;
 
 /// A copy that was left alone and has not changed is not looked at again for so long.
 const LEAVE_INTERVAL: Duration = Duration::from_secs(30);
-
-/// What a file is to the follower.
-pub(super) enum Recognised {
-    /// To be read, from here.
-    Take(Taken),
-    /// To be read from here; this position ends, because what it spoke of was overwritten.
-    Replaces(Taken, Box<Stored>),
-    /// A copy of what is read already.
-    Leave,
-}
 
 impl Follower {
     /// Finds files: new ones are taken up, known ones may have moved.
@@ -205,219 +188,6 @@ impl Follower {
         self.track(new);
     }
 
-    /// Which position a file has, and where reading it begins.
-    pub(super) fn recognise(
-        &mut self,
-        path: &Path,
-        file: &File,
-        metadata: &Metadata,
-        scope: &str,
-    ) -> Result<Recognised, Box<dyn std::error::Error>> {
-        let place = Place::of(metadata);
-        if self.is_earlier_state(path, file, metadata.len(), &place)? {
-            return Ok(Recognised::Leave);
-        }
-        let store = self.lookups.as_mut();
-        let seed = store.seed();
-        let epoch = self.epochs.look(store, scope)?;
-        let mut head = vec![0; HEAD_BYTES as usize];
-        let read = open::read_full_at(file, &mut head, 0)?;
-        head.truncate(read);
-        let mut alike = recognise::alike(store, scope, &head, Some(place))?;
-        alike.retain(|stored| stored.node == self.node || stored.state != State::Living);
-        // Of a file that is held, what has been read says more than what is committed.
-        let held = self.held_alike(path, scope, &mut alike);
-        let at_place = alike
-            .iter()
-            .any(|s| s.place.is_some_and(|there| there.is(&place)));
-        let mut found = if at_place && held.is_empty() {
-            recognise::compare_living(seed, alike, file, metadata.len(), path, place)?
-        } else {
-            let mut stream = file.try_clone()?;
-            stream.seek(SeekFrom::Start(0))?;
-            recognise::compare(seed, alike, &mut stream, path, Some(place), true)?
-        };
-        for (evidence, stored) in found.evidence.iter_mut().zip(&found.stored) {
-            let there = Path::new(&stored.path).metadata();
-            evidence.held = held.contains(&stored.id);
-            evidence.elsewhere = !evidence.same_place
-                && stored
-                    .place
-                    .is_some_and(|place| there.is_ok_and(|there| Place::of(&there).is(&place)));
-        }
-        let stored = |index: usize| &found.stored[index];
-        let hasher = |index: usize| {
-            found.hashers[index]
-                .clone()
-                .unwrap_or_else(|| Hasher::new(seed))
-        };
-        let new = Taken {
-            hasher: Hasher::new(seed),
-            moves: Moves::New { epoch },
-            last_day: None,
-        };
-        Ok(match decide_followed(&found.evidence) {
-            Followed::New => Recognised::Take(new),
-            Followed::Copy => Recognised::Leave,
-            Followed::Continue(index) => Recognised::Take(Taken {
-                hasher: hasher(index),
-                moves: Moves::of(stored(index), epoch),
-                last_day: stored(index).last_day.map(day::number),
-            }),
-            Followed::Behind(index) => Recognised::Take(Taken {
-                hasher: hasher(index),
-                last_day: stored(index).last_day.map(day::number),
-                ..new
-            }),
-            Followed::Replaced(index) => Recognised::Replaces(new, Box::new(stored(index).clone())),
-            Followed::Shortened(index) => {
-                tracing::warn!(
-                    "{}: ends before byte {}, up to which it was counted; going on from its end",
-                    shown(path),
-                    stored(index).print.offset
-                );
-                let is_held = held.contains(&stored(index).id);
-                let moves = Moves::of(stored(index), epoch);
-                Recognised::Take(Taken {
-                    hasher: hash_whole_lines(seed, file)?,
-                    moves: if is_held { new.moves } else { moves },
-                    last_day: stored(index).last_day.map(day::number),
-                })
-            }
-        })
-    }
-
-    /// Whether a file holds nothing but the beginning of a log that is followed beside it.
-    fn is_earlier_state(
-        &self,
-        path: &Path,
-        file: &File,
-        length: u64,
-        place: &Place,
-    ) -> std::io::Result<bool> {
-        for held in self.files.values() {
-            let beside = held.at_path == AtPath::Ours && held.ends.is_none();
-            let other = !held.place.is(place) && same_log(&held.path, path);
-            let counted = length > 0 && length <= held.hasher.offset();
-            if beside && other && counted && recognise::begin_alike(file, &held.file, length)? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// The held files that a path may be a copy of, as positions up to where they have been read;
-    /// they take the place of what the store has of them. Returns how they are told from others.
-    fn held_alike(&self, path: &Path, scope: &str, alike: &mut Vec<Stored>) -> Vec<i64> {
-        let mut ids = Vec::new();
-        for (id, held) in &self.files {
-            let stored_id = held.moves.row();
-            alike.retain(|stored| Some(stored.id) != stored_id);
-            let related = same_log(&held.path, path) && held.scope() == scope;
-            if !related {
-                continue;
-            }
-            // No row has a negative number.
-            let stand_in = -1 - i64::try_from(*id).unwrap_or(0);
-            ids.push(stand_in);
-            alike.push(Stored {
-                id: stand_in,
-                node: self.node.clone(),
-                source: self.sources[held.source].name.clone(),
-                scope: scope.to_owned(),
-                path: held.path.to_string_lossy().into_owned(),
-                place: Some(held.place),
-                print: held.hasher.fingerprint(),
-                last_day: held.progress.last_day.map(day::date),
-                state: State::Living,
-                updated: clock(),
-            });
-        }
-        ids
-    }
-
-    /// Ends a stored position whose bytes are gone, with a gap that says so.
-    fn end_position(&mut self, source: usize, stored: &Stored, reason: &str, state: State) {
-        let gap = Gap {
-            source: self.sources[source].name.clone(),
-            path: stored.path.clone(),
-            from: stored.print.offset,
-            to: None,
-            reason: reason.to_owned(),
-        };
-        tracing::warn!(
-            "{}: {reason}; what was written behind byte {}, if anything, is not counted",
-            gap.path,
-            gap.from
-        );
-        self.gaps.push(gap);
-        self.ending.push(Checkpoint {
-            moves: Moves::Stored {
-                id: stored.id,
-                from: stored.print.offset,
-            },
-            source: stored.source.clone(),
-            scope: stored.scope.clone(),
-            path: stored.path.clone(),
-            place: stored.place,
-            print: stored.print,
-            last_day: stored.last_day,
-            state,
-            unparsed: Vec::new(),
-            dropped: 0,
-            reread: Vec::new(),
-        });
-    }
-
-    /// After a start: what an earlier run was reading, and no source finds any more, was renamed, or
-    /// packed; else it is gone.
-    fn find_the_rest(&mut self) -> Result<(), StoreError> {
-        let living = self.lookups.living(&self.node)?;
-        let mut lost = Vec::new();
-        for stored in living {
-            let is_taken = |moves: &Moves| moves.row() == Some(stored.id);
-            let is_held = self.files.values().any(|held| is_taken(&held.moves))
-                || self.ending.iter().any(|end| is_taken(&end.moves));
-            // Its path may be the name that it was renamed to, which no pattern finds.
-            let path = Path::new(&stored.path);
-            let has = |source: &Source| source.name == stored.source;
-            let finds = |source: &Source| {
-                let mut finders = source.finders.iter();
-                finders.any(|finder| finder.captures(path).is_some())
-            };
-            let source = self.sources.iter().position(has);
-            let source = source.or_else(|| self.sources.iter().position(finds));
-            let Some(source) = source.filter(|_| !is_held) else {
-                continue;
-            };
-            match self.renamed(&stored, source) {
-                Some(tracked) => {
-                    let to = shown(&tracked.path);
-                    tracing::info!("reading the rest of {} from {to}", shown(path));
-                    self.track(tracked);
-                }
-                None => lost.push((source, stored)),
-            }
-        }
-        let packed = match std::mem::take(&mut self.at_start) {
-            true => self.read_archives(),
-            false => BTreeSet::new(),
-        };
-        for (source, stored) in lost {
-            let read = self
-                .ending
-                .iter()
-                .any(|end| end.moves.row() == Some(stored.id));
-            let begun_and_packed = stored.print.offset == 0
-                && packed.contains(&before_rotation(Path::new(&stored.path)));
-            if !read && !begun_and_packed {
-                let reason = "not found any more after tollkeeper was not running";
-                self.end_position(source, &stored, reason, State::Finished);
-            }
-        }
-        Ok(())
-    }
-
     /// Rotated files beside the followed ones that nobody has read: begun and renamed between two
     /// looks, or while tollkeeper was not running. Older ones, from before a log was followed, are
     /// not touched; nor are those that a source finds by itself.
@@ -441,7 +211,7 @@ impl Follower {
 
     /// The files beside the followed logs that are rotations of them by their names: each with its
     /// source and the time since when its log is followed.
-    fn siblings(&mut self) -> Vec<(usize, PathBuf, i64)> {
+    pub(super) fn siblings(&mut self) -> Vec<(usize, PathBuf, i64)> {
         let logs = self.logs();
         let folders: BTreeSet<&Path> = logs.keys().filter_map(|log| log.parent()).collect();
         let mut siblings = Vec::new();
@@ -480,146 +250,7 @@ impl Follower {
         logs
     }
 
-    /// Archives of followed logs that were packed while tollkeeper was not running: what of them has
-    /// not been counted is read here and now. Returns the logs of which one was read from its start.
-    fn read_archives(&mut self) -> BTreeSet<PathBuf> {
-        let mut begun = BTreeSet::new();
-        for (source, path, since) in self.siblings() {
-            let unpacked = path.with_extension("");
-            if path.extension().is_none_or(|ending| ending != "gz") || unpacked.exists() {
-                continue;
-            }
-            match self.read_archive(source, &path, since) {
-                Ok(true) => drop(begun.insert(before_rotation(&path))),
-                Ok(false) => {}
-                Err(error) => {
-                    self.say(&path, format!("cannot be read, or not to its end: {error}"))
-                }
-            }
-        }
-        begun
-    }
-
-    /// Reads what is not counted of an archive; `true`: all of it was new.
-    fn read_archive(
-        &mut self,
-        source: usize,
-        path: &Path,
-        since: i64,
-    ) -> Result<bool, Box<dyn std::error::Error>> {
-        let (file, metadata) = open::followed(path)?;
-        let packing = open::packing(&file)?;
-        if packing == Packing::Plain || metadata.mtime() < since {
-            return Ok(false);
-        }
-        let content = |offset| open::content(file.try_clone()?, packing, offset, Arc::default());
-        let vhost = self.vhost_of(source, path);
-        let scope = vhost.clone().unwrap_or_default();
-        let store = self.lookups.as_mut();
-        let seed = store.seed();
-        let epoch = self.epochs.look(store, &scope)?;
-        let head = recognise::head(&mut *content(0)?)?;
-        let alike = recognise::alike(store, &scope, &head, None)?;
-        let found = recognise::compare(seed, alike, &mut *content(0)?, path, None, false)?;
-        let (moves, hasher, last_day) = match decide_once(found.length, &found.evidence) {
-            Once::Counted(_) | Once::EarlierCopy(_) => return Ok(false),
-            Once::New => (Moves::New { epoch }, Hasher::new(seed), None),
-            Once::Continue(index) => {
-                let stored = &found.stored[index];
-                let is_held = self
-                    .files
-                    .values()
-                    .any(|held| held.moves.row() == Some(stored.id));
-                match found.hashers[index].clone() {
-                    Some(hasher) if !is_held => (
-                        Moves::of(stored, epoch),
-                        hasher,
-                        stored.last_day.map(day::number),
-                    ),
-                    _ => return Ok(false),
-                }
-            }
-        };
-        let is_new = matches!(moves, Moves::New { .. });
-        tracing::info!("reading {} from byte {}", shown(path), hasher.offset());
-        let stream = content(hasher.offset())?;
-        let taken = Taken {
-            hasher,
-            moves,
-            last_day,
-        };
-        let mut tracked = Tracked::new(path.to_owned(), source, vhost, file, &metadata, taken);
-        let mut blocks = Blocks::new(
-            stream,
-            tracked.hasher.clone(),
-            LastLine::Counts,
-            SMALL_BLOCK_BYTES,
-        );
-        let mut spare = Vec::new();
-        while let Some(block) = blocks.next(spare)? {
-            self.archived(&mut tracked, &block);
-            if block.lines().is_empty() {
-                tracked.hasher = blocks.hasher().clone();
-            }
-            if tracked.stopped.is_some() {
-                break;
-            }
-            spare = block.into_spare();
-        }
-        tracked.ends = Some(State::Finished);
-        if let Some(checkpoint) = tracked.checkpoint(&self.sources[source].name) {
-            self.ending.push(Checkpoint {
-                place: None,
-                ..checkpoint
-            });
-        }
-        Ok(is_new)
-    }
-
-    /// Looks for a file beside where it was, by its inode and content.
-    fn renamed(&mut self, stored: &Stored, source: usize) -> Option<Tracked> {
-        let place = stored.place?;
-        let folder = Path::new(&stored.path).parent()?;
-        for entry in std::fs::read_dir(folder).ok()?.flatten() {
-            let path = entry.path();
-            if !path
-                .symlink_metadata()
-                .is_ok_and(|there| Place::of(&there).is(&place))
-            {
-                continue;
-            }
-            let Ok((file, metadata)) = open::followed(&path) else {
-                continue;
-            };
-            let seed = self.lookups.seed();
-            let alike = vec![stored.clone()];
-            let Ok(found) =
-                recognise::compare_living(seed, alike, &file, metadata.len(), &path, place)
-            else {
-                continue;
-            };
-            if let Followed::Continue(_) = decide_followed(&found.evidence) {
-                let hasher = found.hashers.into_iter().next().flatten();
-                let hasher = hasher.unwrap_or_else(|| Hasher::new(seed));
-                let epoch = self
-                    .epochs
-                    .look(self.lookups.as_mut(), &stored.scope)
-                    .ok()?;
-                let taken = Taken {
-                    hasher,
-                    moves: Moves::of(stored, epoch),
-                    last_day: stored.last_day.map(day::number),
-                };
-                let vhost = (!stored.scope.is_empty()).then(|| stored.scope.clone());
-                let mut tracked = Tracked::new(path, source, vhost, file, &metadata, taken);
-                tracked.at_path = AtPath::Other;
-                return Some(tracked);
-            }
-        }
-        None
-    }
-
-    fn vhost_of(&self, source: usize, path: &Path) -> Option<String> {
+    pub(super) fn vhost_of(&self, source: usize, path: &Path) -> Option<String> {
         let source = &self.sources[source];
         let template = source.vhost.as_ref()?;
         let log = before_rotation(path);
@@ -691,21 +322,4 @@ impl Follower {
             }
         }
     }
-}
-
-/// What a file holds, up to its last newline.
-fn hash_whole_lines(seed: u64, file: &File) -> std::io::Result<Hasher> {
-    let mut stream = file.try_clone()?;
-    stream.seek(SeekFrom::Start(0))?;
-    let mut blocks = Blocks::new(
-        stream,
-        Hasher::new(seed),
-        LastLine::Waits,
-        SMALL_BLOCK_BYTES,
-    );
-    let mut spare = Vec::new();
-    while let Some(block) = blocks.next(spare)? {
-        spare = block.into_spare();
-    }
-    Ok(blocks.hasher().clone())
 }
