@@ -10,9 +10,9 @@ use hashbrown::hash_table::Entry as Slot;
 
 use crate::account::class::Classes;
 use crate::account::day::{self, DayNumber};
+use crate::account::delta::{Amount, Delta, Deltas};
 use crate::account::growth::Growth;
 use crate::account::name;
-use crate::store::{Amount, Delta, Deltas};
 
 /// A name's number in one ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

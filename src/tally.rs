@@ -15,9 +15,9 @@ use tollkeeper_parsers::time::Clf;
 
 use crate::account::balance::Balance;
 use crate::account::day::{DayNumber, Days};
+use crate::account::delta::Amount;
 use crate::account::{Rules, SourceRules, Unattributed, credits_user, measure, name};
 use crate::ledger::{Ledger, NO_USER, NameId, Sums};
-use crate::store::Amount;
 
 /// A file none of whose first lines parses is not in its format.
 pub const MAX_UNPARSED_AT_START: u64 = 100;

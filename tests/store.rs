@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 use chrono::NaiveDate;
 use chrono_tz::Tz;
 use tollkeeper::account::balance::{Balance, Count};
+use tollkeeper::account::delta::{Amount, Delta};
 use tollkeeper::source::content::{Fingerprint, Hasher};
 use tollkeeper::source::position::{Place, State};
 use tollkeeper::store::sqlite::{MAX_UNPARSED_RANGES, Sqlite};
-use tollkeeper::store::{
-    Amount, Batch, Checkpoint, Delta, FlushError, Moves, Role, Store, UnparsedRange, Writer,
-};
+use tollkeeper::store::{Batch, Checkpoint, FlushError, Moves, Role, Store, UnparsedRange, Writer};
 use tollkeeper::usage::{UsageQuery, UsageTable};
 
 const NOW: i64 = 1_790_000_000;

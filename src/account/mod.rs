@@ -14,6 +14,7 @@ use crate::config::Users;
 pub mod balance;
 pub mod class;
 pub mod day;
+pub mod delta;
 pub mod fold;
 pub mod growth;
 pub mod name;

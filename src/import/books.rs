@@ -16,11 +16,12 @@ use crate::account::SourceRules;
 use crate::account::balance::Balance;
 use crate::account::class::Classes;
 use crate::account::day::{self, DayNumber};
+use crate::account::delta::Amount;
 use crate::account::growth::Growth;
 use crate::ledger::Ledger;
 use crate::recognise::Epochs;
 use crate::source::content::Fingerprint;
-use crate::store::{Amount, Batch, Checkpoint, FlushError, Moves, Store, UnparsedRange, Writer};
+use crate::store::{Batch, Checkpoint, FlushError, Moves, Store, UnparsedRange, Writer};
 use crate::tally::{MAX_UNPARSED_AT_START, MAX_UNPARSED_IN_A_ROW, Progress, Unparsed};
 
 /// The balance that imports are booked under.

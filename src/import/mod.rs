@@ -14,11 +14,12 @@ use std::time::Duration;
 use tollkeeper_parsers::format::Spec;
 
 use crate::account::balance::Balance;
+use crate::account::delta::{Amount, Delta};
 use crate::account::{Rules, SourceRules};
 use crate::config::Users;
 use crate::ledger::{Ledger, Sums};
 use crate::source::content::Fingerprint;
-use crate::store::{Amount, Delta, Store, StoreError};
+use crate::store::{Store, StoreError};
 use crate::tally::{Failure, Outcome, Progress, Tally};
 
 pub mod books;

@@ -13,12 +13,13 @@ use super::feed::shown;
 use super::{FileReport, ImportError, Input, Options, Summary};
 use crate::account::balance::{Balance, Count};
 use crate::account::day::{self, DayNumber};
+use crate::account::delta::Amount;
 use crate::account::{Rules, SourceRules};
 use crate::detect::detect;
 use crate::recognise;
 use crate::source::open::{self, Packing};
 use crate::source::position::{Place, Stored};
-use crate::store::{Amount, Batch, Checkpoint, FlushError, Moves, StoredRange, UnparsedRange};
+use crate::store::{Batch, Checkpoint, FlushError, Moves, StoredRange, UnparsedRange};
 use crate::tally::{Outcome, Progress, Tally};
 use tollkeeper_parsers::format::Spec;
 

@@ -7,9 +7,10 @@ use rusqlite::{ErrorCode, Transaction, params};
 
 use super::{MAX_UNPARSED_RANGES, signed, unsigned};
 use crate::account::balance::Balance;
+use crate::account::delta::{Amount, Delta};
 use crate::account::name;
 use crate::source::position::State;
-use crate::store::{Amount, Batch, Checkpoint, Delta, Flushed, Moves, Writer};
+use crate::store::{Batch, Checkpoint, Flushed, Moves, Writer};
 
 /// Why a transaction was given up.
 pub(super) enum Stop {
