@@ -193,7 +193,10 @@ impl Follower {
     /// not touched; nor are those that a source finds by itself.
     fn look_for_siblings(&mut self, taken: &BTreeSet<PathBuf>) {
         for (source, path, since) in self.siblings() {
-            if taken.contains(&path) {
+            let is_history = path
+                .symlink_metadata()
+                .is_ok_and(|there| there.mtime() < since || there.len() == 0);
+            if is_history || taken.contains(&path) {
                 continue;
             }
             let Ok((file, metadata)) = open::followed(&path) else {
@@ -202,8 +205,7 @@ impl Follower {
             let place = Place::of(&metadata);
             let is_held = self.files.values().any(|held| held.place.is(&place));
             let is_packed = !matches!(open::packing(&file), Ok(Packing::Plain));
-            let is_history = metadata.mtime() < since || metadata.len() == 0;
-            if !is_held && !is_packed && !is_history {
+            if !is_held && !is_packed {
                 self.take_up(source, &path, file, &metadata, AtPath::Other);
             }
         }
