@@ -273,6 +273,7 @@ fn evidence(
         same_head: print.head_len > 0 && start.is_some_and(|start| hash(seed, start) == print.head),
         state: position.state,
         same_path: Path::new(&position.path) == path,
+        same_folder: Path::new(&position.path).parent() == path.parent(),
         elsewhere: false,
         held: false,
     }

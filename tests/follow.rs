@@ -297,3 +297,66 @@ fn rotated_logs_from_before_it_was_followed_are_history() {
     }
     assert_eq!(sandbox.stored_balance(), Balance::counted(150));
 }
+
+fn truncate(log: &std::path::Path) {
+    let opened = File::options().write(true).open(log);
+    opened
+        .and_then(|file| file.set_len(0))
+        .expect("our own file");
+}
+
+#[test]
+fn what_was_unread_at_a_copytruncate_is_found_in_the_copy() {
+    let (sandbox, daemon, log, config) = following();
+    daemon.stop();
+    append(&log, lines(100, 30));
+    fs::copy(&log, log.with_extension("log.1")).expect("our own folder");
+    truncate(&log);
+    append(&log, lines(130, 40));
+    let daemon = sandbox.start(&["-c", text(&config)]);
+    sandbox.wait_for_rows(&rows([lines(0, 170).as_str()]));
+    // And while it runs, whether or not it was faster.
+    append(&log, lines(170, 30));
+    fs::copy(&log, log.with_extension("log.2")).expect("our own folder");
+    truncate(&log);
+    append(&log, lines(200, 20));
+    sandbox.wait_for_rows(&rows([lines(0, 220).as_str()]));
+    daemon.stop();
+    assert_eq!(sandbox.stored_balance(), Balance::counted(220));
+}
+
+#[test]
+fn a_copy_by_any_name_beside_a_log_is_left_alone() {
+    let (sandbox, daemon, log) = following_all_rotations();
+    for name in ["log.bak", "log~", "log.old"] {
+        fs::copy(&log, log.with_extension(name)).expect("our own folder");
+    }
+    append(&log, lines(100, 50));
+    sandbox.wait_for_rows(&rows([lines(0, 150).as_str()]));
+    daemon.stop();
+    assert_eq!(sandbox.stored_balance(), Balance::counted(150));
+}
+
+#[test]
+fn sites_whose_logs_are_the_same_are_each_counted() {
+    const NUMBERS: &str = "nginx:log_format n '$msec $status $request_length $bytes_sent';";
+    let sandbox = Sandbox::new();
+    let sites = ["10.0.0.1", "10.0.0.2", "a.example", "a.example.1"];
+    for site in sites {
+        let same = format!("{}.000 200 1 2\n", support::log::NOON).repeat(3);
+        sandbox.write(&format!("logs/{site}"), same);
+    }
+    let pattern = sandbox.path("logs/*");
+    let config = sandbox.config(&source(&[&pattern], NUMBERS, "vhost = \"{1}\""));
+    let daemon = sandbox.start(&["-c", text(&config)]);
+    wait_until("each site has its three requests", || {
+        let rows = sandbox.rows();
+        let counted: Vec<u64> = rows.iter().map(|row| row.requests).collect();
+        match counted == [3; 4] {
+            true => Ok(()),
+            false => Err(rows),
+        }
+    });
+    daemon.stop();
+    assert_eq!(sandbox.stored_balance(), Balance::counted(12));
+}

@@ -54,6 +54,13 @@ CREATE TABLE writer (
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX writer_daemon ON writer (node) WHERE daemon = 1;
 
+-- When each node's daemon last began a search of the log folders whose finds are all committed, in
+-- seconds since 1970: what was last written before is known, or history.
+CREATE TABLE searched (
+    node  TEXT    PRIMARY KEY,
+    since INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- Moves on whenever a file is seen for the first time in a scope, so that two processes which meet
 -- the same file at once cannot both take it for new.
 CREATE TABLE scope (

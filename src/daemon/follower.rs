@@ -51,6 +51,10 @@ const TURN_INTERVAL: Duration = Duration::from_millis(20);
 const TURN_BYTES: u64 = 64 << 20;
 /// How often names are asked of the store again while a cap is reached.
 const RENEW_INTERVAL: Duration = Duration::from_secs(60);
+/// Folders are searched for rotated files at least so often, also where nobody tells of them.
+const THOROUGH_INTERVAL: Duration = Duration::from_secs(60);
+/// However long a search takes, the next one does not wait longer for that.
+const MAX_SEARCH_PAUSE: Duration = Duration::from_secs(2);
 /// A batch that has been on its way for longer no longer keeps files from being taken up.
 const LONG_FLIGHT: Duration = Duration::from_secs(2);
 /// How long a stop goes on reading.
@@ -113,10 +117,13 @@ pub struct Follower {
     announced: u64,
     /// Nothing has been looked for yet in this process.
     at_start: bool,
-    /// When this process began, in seconds since 1970,
-    started: i64,
-    /// and since when each log has been followed, where that is longer.
-    followed_since: HashMap<PathBuf, i64>,
+    /// When this process began, in seconds since 1970.
+    began: i64,
+    /// What was last written before this, in seconds since 1970, is known or history.
+    since: i64,
+    /// When the last thorough search began: to be committed with its finds.
+    searched: Option<i64>,
+    last_thorough: Instant,
     /// Copies that were left alone: length and time of change, and when they were looked at.
     left: HashMap<PathBuf, ((u64, i64, i64), Instant)>,
     /// When names were last asked of the store, because a cap was reached.
@@ -184,9 +191,10 @@ impl Follower {
             first_search: true,
             announced: 0,
             at_start: true,
-            // The second in which it began is still history.
-            started: clock() + 1,
-            followed_since: HashMap::new(),
+            began: clock(),
+            since: clock(),
+            searched: None,
+            last_thorough: now,
             left: HashMap::new(),
             renewed: None,
             buffer: Vec::new(),
@@ -230,7 +238,7 @@ impl Follower {
             // However often something appears, looking for it takes a twentieth of the time at most.
             let took = now.elapsed();
             self.next_search = Instant::now() + SEARCH_INTERVAL;
-            self.no_search_before = Instant::now() + took * 20;
+            self.no_search_before = Instant::now() + (took * 20).min(MAX_SEARCH_PAUSE);
         }
         self.look_at_files(now);
         let full = self.tally.ledger.len() >= MAX_BATCH_ACCOUNTS;

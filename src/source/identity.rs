@@ -18,6 +18,8 @@ pub struct Evidence {
     pub same_place: bool,
     /// The two are rotations of one log, by folder and name.
     pub same_log: bool,
+    /// The two lie in one folder.
+    pub same_folder: bool,
     /// Whether the file's first `offset` bytes are the ones that were committed; `None` where the
     /// file is shorter.
     pub same_content: Option<bool>,
@@ -117,7 +119,7 @@ pub enum Followed {
 /// |---|---|---|---|
 /// | same | same, or nothing was committed yet | | continue |
 /// | same | the file is shorter, with the same head | | shortened |
-/// | other | same | same log; its file is held, and still in its place | copy |
+/// | other | same | same log, or same folder and 1 KiB; its file is held, and in its place | copy |
 /// | other | same | same log; its file is held, but no longer in its place | behind |
 /// | other | same | same log or path, or 1 KiB of content; not held, nor living elsewhere | continue |
 /// | other | the file is shorter, with the same head of 1 KiB | same path | shortened |
@@ -154,11 +156,12 @@ fn decide_one(index: usize, evidence: &Evidence) -> Option<(u8, Followed)> {
         };
     }
     let related = evidence.same_log || evidence.same_path;
+    let beside = related || (evidence.same_folder && long);
     let lives_elsewhere = evidence.elsewhere && evidence.state == State::Living;
     match evidence.held {
-        true if same && related && evidence.elsewhere => Some((2, Followed::Copy)),
+        true if same && beside && evidence.elsewhere => Some((2, Followed::Copy)),
         true if same && related => Some((3, Followed::Behind(index))),
-        false if same && lives_elsewhere && related => Some((2, Followed::Copy)),
+        false if same && lives_elsewhere && beside => Some((2, Followed::Copy)),
         false if same && !lives_elsewhere && (related || long) => {
             Some((4, Followed::Continue(index)))
         }
@@ -218,6 +221,7 @@ mod tests {
             same_head: true,
             state: State::Finished,
             same_path: false,
+            same_folder: false,
             elsewhere: false,
             held: false,
         }
@@ -339,6 +343,10 @@ mod tests {
             elsewhere: true,
             ..given
         };
+        let beside = |given: Evidence| Evidence {
+            same_folder: true,
+            ..given
+        };
         let short = |given: Evidence| Evidence {
             offset: 100,
             ..given
@@ -383,6 +391,16 @@ mod tests {
                 "a copy of what is followed",
                 named(held(elsewhere(same))),
                 Followed::Copy,
+            ),
+            (
+                "a copy by another name",
+                beside(held(elsewhere(same))),
+                Followed::Copy,
+            ),
+            (
+                "another log in the folder",
+                short(beside(held(elsewhere(same)))),
+                Followed::New,
             ),
             (
                 "a short copy",

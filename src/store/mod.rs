@@ -171,6 +171,8 @@ pub struct Batch {
     pub corrections: BTreeMap<(String, String, NaiveDate), Balance>,
     /// Bytes out of reach.
     pub gaps: Vec<Gap>,
+    /// When the last search of the log folders began, all of whose finds are committed with this.
+    pub searched: Option<i64>,
 }
 
 impl Batch {
@@ -273,6 +275,11 @@ pub trait Store: Send {
         scope: &str,
         hash_of: &mut dyn FnMut(u64) -> std::io::Result<Option<u128>>,
     ) -> Result<Vec<Stored>, StoreError>;
+    /// When a node's last committed search of its log folders began, in seconds since 1970.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    fn searched(&mut self, node: &str) -> Result<Option<i64>, StoreError>;
     /// How often a scope has met a new file.
     ///
     /// # Errors

@@ -292,6 +292,13 @@ impl Store for Sqlite {
         }
     }
 
+    fn searched(&mut self, node: &str) -> Result<Option<i64>, StoreError> {
+        let rows = self.list("reading positions", sql!("searched"), [node], |row| {
+            row.get(0)
+        })?;
+        Ok(rows.first().copied())
+    }
+
     fn epoch(&mut self, scope: &str) -> Result<u64, StoreError> {
         let rows = self.list("reading a scope", sql!("scope_epoch"), [scope], |row| {
             unsigned(row, 0)

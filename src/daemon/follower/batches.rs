@@ -72,6 +72,7 @@ impl Follower {
         if batch.is_empty() {
             return Ok(false);
         }
+        batch.searched = self.searched.take();
         flight.scopes.sort_unstable();
         flight.scopes.dedup();
         self.in_flight = Some(flight);
@@ -99,6 +100,11 @@ impl Follower {
                     };
                     file.committed = offset;
                     if file.ends.is_some() && file.hasher.offset() == offset {
+                        // What was truncated is told from its copy only now that it is committed.
+                        if file.ends == Some(State::Replaced) {
+                            self.search = true;
+                            self.left.clear();
+                        }
                         self.files.remove(&id);
                     }
                 }
@@ -134,6 +140,12 @@ impl Follower {
         self.balance.clear();
         self.gaps.clear();
         self.ending.clear();
+        // What the last search found is not committed.
+        self.searched = None;
+        self.since = match self.lookups.searched(&self.node) {
+            Ok(since) => since.unwrap_or(self.began),
+            Err(_) => self.since.min(self.began),
+        };
         match self.lookups.known_names(Growth::since(clock())) {
             Ok(names) => self.growth.renew(names),
             Err(error) => tracing::error!("{error}"),

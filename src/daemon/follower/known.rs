@@ -8,15 +8,15 @@ use std::path::Path;
 use super::{Follower, shown};
 use crate::account::day;
 use crate::daemon::clock;
-use crate::daemon::tracked::Taken;
+use crate::daemon::tracked::{Taken, Tracked};
 use crate::recognise;
 use crate::source::blocks::{Blocks, LastLine, SMALL_BLOCK_BYTES};
-use crate::source::content::{HEAD_BYTES, Hasher};
+use crate::source::content::{HEAD_BYTES, Hasher, hash};
 use crate::source::follow::AtPath;
 use crate::source::identity::{Followed, decide_followed, same_log};
 use crate::source::open;
 use crate::source::position::{Place, State, Stored};
-use crate::store::Moves;
+use crate::store::{Gap, Moves};
 
 /// What a file is to the follower.
 pub(super) enum Recognised {
@@ -38,19 +38,28 @@ impl Follower {
         scope: &str,
     ) -> Result<Recognised, Box<dyn std::error::Error>> {
         let place = Place::of(metadata);
-        if self.is_earlier_state(path, file, metadata.len(), &place)? {
+        let mut head = vec![0; HEAD_BYTES as usize];
+        let read = open::read_full_at(file, &mut head, 0)?;
+        head.truncate(read);
+        let beside = self.held_beside(path, scope, &head);
+        if self.is_earlier_state(&beside, file, metadata.len(), &place)? {
             return Ok(Recognised::Leave);
         }
         let store = self.lookups.as_mut();
         let seed = store.seed();
         let epoch = self.epochs.look(store, scope)?;
-        let mut head = vec![0; HEAD_BYTES as usize];
-        let read = open::read_full_at(file, &mut head, 0)?;
-        head.truncate(read);
         let mut alike = recognise::alike(store, scope, &head, Some(place))?;
         alike.retain(|stored| stored.node == self.node || stored.state != State::Living);
+        // What is about to be committed as ended is ended.
+        for stored in &mut alike {
+            let end = self
+                .ending
+                .iter()
+                .find(|end| end.moves.row() == Some(stored.id));
+            stored.state = end.map_or(stored.state, |end| end.state);
+        }
         // Of a file that is held, what has been read says more than what is committed.
-        let held = self.held_alike(path, scope, &mut alike);
+        let held = self.held_alike(&beside, scope, &mut alike);
         let at_place = alike
             .iter()
             .any(|s| s.place.is_some_and(|there| there.is(&place)));
@@ -69,6 +78,12 @@ impl Follower {
                     .place
                     .is_some_and(|place| there.is_ok_and(|there| Place::of(&there).is(&place)));
         }
+        let decision = decide_followed(&found.evidence);
+        if let Followed::Continue(index) = decision {
+            // It does not end after all: it goes on as this file.
+            let id = found.stored[index].id;
+            self.ending.retain(|end| end.moves.row() != Some(id));
+        }
         let stored = |index: usize| &found.stored[index];
         let hasher = |index: usize| {
             found.hashers[index]
@@ -80,7 +95,7 @@ impl Follower {
             moves: Moves::New { epoch },
             last_day: None,
         };
-        Ok(match decide_followed(&found.evidence) {
+        Ok(match decision {
             Followed::New => Recognised::Take(new),
             Followed::Copy => Recognised::Leave,
             Followed::Continue(index) => Recognised::Take(Taken {
@@ -95,6 +110,14 @@ impl Follower {
             }),
             Followed::Replaced(index) => Recognised::Replaces(new, Box::new(stored(index).clone())),
             Followed::Shortened(index) => {
+                let path_of = stored(index).path.clone();
+                self.gaps.push(Gap {
+                    source: stored(index).source.clone(),
+                    path: path_of,
+                    from: stored(index).print.offset.min(metadata.len()),
+                    to: None,
+                    reason: "ends before what was counted of it; lines written into it since then, if any, are not told apart".to_owned(),
+                });
                 tracing::warn!(
                     "{}: ends before byte {}, up to which it was counted; going on from its end",
                     shown(path),
@@ -111,19 +134,40 @@ impl Follower {
         })
     }
 
+    /// The held files that a file may be a copy of: rotations of the same log, and files in the same
+    /// folder whose first 1 KiB is the same.
+    fn held_beside(&self, path: &Path, scope: &str, head: &[u8]) -> Vec<u64> {
+        let seed = self.lookups.seed();
+        let ours = (head.len() as u64 == HEAD_BYTES).then(|| hash(seed, head));
+        let is_beside = |held: &Tracked| {
+            let begins_so = || {
+                let print = held.hasher.fingerprint();
+                held.path.parent() == path.parent()
+                    && print.head_len == HEAD_BYTES
+                    && Some(print.head) == ours
+            };
+            held.scope() == scope && (same_log(&held.path, path) || begins_so())
+        };
+        let beside = self.files.iter().filter(|(_, held)| is_beside(held));
+        beside.map(|(id, _)| *id).collect()
+    }
+
     /// Whether a file holds nothing but the beginning of a log that is followed beside it.
     fn is_earlier_state(
         &self,
-        path: &Path,
+        beside: &[u64],
         file: &File,
         length: u64,
         place: &Place,
     ) -> std::io::Result<bool> {
-        for held in self.files.values() {
-            let beside = held.at_path == AtPath::Ours && held.ends.is_none();
-            let other = !held.place.is(place) && same_log(&held.path, path);
+        for held in beside.iter().filter_map(|id| self.files.get(id)) {
+            let lies_there = held.at_path == AtPath::Ours && held.ends.is_none();
             let counted = length > 0 && length <= held.hasher.offset();
-            if beside && other && counted && recognise::begin_alike(file, &held.file, length)? {
+            if lies_there
+                && counted
+                && !held.place.is(place)
+                && recognise::begin_alike(file, &held.file, length)?
+            {
                 return Ok(true);
             }
         }
@@ -132,13 +176,12 @@ impl Follower {
 
     /// The held files that a path may be a copy of, as positions up to where they have been read;
     /// they take the place of what the store has of them. Returns how they are told from others.
-    fn held_alike(&self, path: &Path, scope: &str, alike: &mut Vec<Stored>) -> Vec<i64> {
+    fn held_alike(&self, beside: &[u64], scope: &str, alike: &mut Vec<Stored>) -> Vec<i64> {
         let mut ids = Vec::new();
         for (id, held) in &self.files {
             let stored_id = held.moves.row();
             alike.retain(|stored| Some(stored.id) != stored_id);
-            let related = same_log(&held.path, path) && held.scope() == scope;
-            if !related {
+            if !beside.contains(id) {
                 continue;
             }
             // No row has a negative number.

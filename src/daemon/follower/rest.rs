@@ -114,12 +114,12 @@ impl Follower {
     /// not been counted is read here and now. Returns the logs of which one was read from its start.
     fn read_archives(&mut self) -> BTreeSet<PathBuf> {
         let mut begun = BTreeSet::new();
-        for (source, path, since) in self.siblings() {
+        for (source, path) in self.siblings() {
             let unpacked = path.with_extension("");
             if path.extension().is_none_or(|ending| ending != "gz") || unpacked.exists() {
                 continue;
             }
-            match self.read_archive(source, &path, since) {
+            match self.read_archive(source, &path) {
                 Ok(true) => drop(begun.insert(before_rotation(&path))),
                 Ok(false) => {}
                 Err(error) => {
@@ -135,11 +135,10 @@ impl Follower {
         &mut self,
         source: usize,
         path: &Path,
-        since: i64,
     ) -> Result<bool, Box<dyn std::error::Error>> {
         let (file, metadata) = open::followed(path)?;
         let packing = open::packing(&file)?;
-        if packing == Packing::Plain || metadata.mtime() < since {
+        if packing == Packing::Plain {
             return Ok(false);
         }
         let content = |offset| open::content(file.try_clone()?, packing, offset, Arc::default());
@@ -152,7 +151,12 @@ impl Follower {
         let alike = recognise::alike(store, &scope, &head, None)?;
         let found = recognise::compare(seed, alike, &mut *content(0)?, path, None, false)?;
         let (moves, hasher, last_day) = match decide_once(found.length, &found.evidence) {
-            Once::Counted(_) | Once::EarlierCopy(_) => return Ok(false),
+            Once::Counted(index) => {
+                self.finish(&found.stored[index]);
+                return Ok(false);
+            }
+            Once::EarlierCopy(_) => return Ok(false),
+            Once::New if metadata.mtime() < self.since => return Ok(false),
             Once::New => (Moves::New { epoch }, Hasher::new(seed), None),
             Once::Continue(index) => {
                 let stored = &found.stored[index];
@@ -206,6 +210,15 @@ impl Follower {
         Ok(is_new)
     }
 
+    /// Ends a living position, all of whose file is counted.
+    fn finish(&mut self, stored: &Stored) {
+        let is_held = |moves: &Moves| moves.row() == Some(stored.id);
+        let held = self.files.values().any(|held| is_held(&held.moves));
+        if stored.state == State::Living && stored.node == self.node && !held {
+            self.ending.push(ended(stored, State::Finished));
+        }
+    }
+
     /// Ends a stored position whose bytes are gone, with a gap that says so.
     pub(super) fn end_position(
         &mut self,
@@ -227,21 +240,26 @@ impl Follower {
             gap.from
         );
         self.gaps.push(gap);
-        self.ending.push(Checkpoint {
-            moves: Moves::Stored {
-                id: stored.id,
-                from: stored.print.offset,
-            },
-            source: stored.source.clone(),
-            scope: stored.scope.clone(),
-            path: stored.path.clone(),
-            place: stored.place,
-            print: stored.print,
-            last_day: stored.last_day,
-            state,
-            unparsed: Vec::new(),
-            dropped: 0,
-            reread: Vec::new(),
-        });
+        self.ending.push(ended(stored, state));
+    }
+}
+
+/// A stored position, as it is, in its last state.
+fn ended(stored: &Stored, state: State) -> Checkpoint {
+    Checkpoint {
+        moves: Moves::Stored {
+            id: stored.id,
+            from: stored.print.offset,
+        },
+        source: stored.source.clone(),
+        scope: stored.scope.clone(),
+        path: stored.path.clone(),
+        place: stored.place,
+        print: stored.print,
+        last_day: stored.last_day,
+        state,
+        unparsed: Vec::new(),
+        dropped: 0,
+        reread: Vec::new(),
     }
 }

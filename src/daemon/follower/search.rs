@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::known::Recognised;
-use super::{Follower, shown};
+use super::{Follower, THOROUGH_INTERVAL, shown};
 use crate::config::glob::expand_vhost;
+use crate::daemon::clock;
 use crate::daemon::tracked::{Taken, Tracked};
 use crate::source::content::Hasher;
 use crate::source::follow::AtPath;
@@ -26,7 +27,15 @@ const LEAVE_INTERVAL: Duration = Duration::from_secs(30);
 impl Follower {
     /// Finds files: new ones are taken up, known ones may have moved.
     pub(super) fn search_files(&mut self) {
-        let thorough = std::mem::take(&mut self.search);
+        let began = clock();
+        let now = Instant::now();
+        let due = now.saturating_duration_since(self.last_thorough) >= THOROUGH_INTERVAL;
+        let thorough = std::mem::take(&mut self.search) || self.first_search || due;
+        if self.at_start
+            && let Ok(Some(since)) = self.lookups.searched(&self.node)
+        {
+            self.since = since;
+        }
         let mut folders = BTreeSet::new();
         let mut taken = BTreeSet::new();
         let known: HashMap<PathBuf, Place> = self
@@ -58,7 +67,8 @@ impl Follower {
                 file.at_path = AtPath::Other;
             }
         }
-        if thorough || self.first_search {
+        if thorough {
+            self.last_thorough = now;
             self.look_for_siblings(&taken);
         }
         if self.first_search {
@@ -70,6 +80,11 @@ impl Follower {
             if self.announced > MAX_ANNOUNCED {
                 tracing::info!("following {} files", self.files.len());
             }
+        }
+        // A copy that was left alone may still turn out to hold what was not read.
+        if thorough && self.left.is_empty() {
+            self.since = began;
+            self.searched = Some(began);
         }
     }
 
@@ -192,10 +207,10 @@ impl Follower {
     /// looks, or while tollkeeper was not running. Older ones, from before a log was followed, are
     /// not touched; nor are those that a source finds by itself.
     fn look_for_siblings(&mut self, taken: &BTreeSet<PathBuf>) {
-        for (source, path, since) in self.siblings() {
+        for (source, path) in self.siblings() {
             let is_history = path
                 .symlink_metadata()
-                .is_ok_and(|there| there.mtime() < since || there.len() == 0);
+                .is_ok_and(|there| there.mtime() < self.since || there.len() == 0);
             if is_history || taken.contains(&path) {
                 continue;
             }
@@ -211,45 +226,26 @@ impl Follower {
         }
     }
 
-    /// The files beside the followed logs that are rotations of them by their names: each with its
-    /// source and the time since when its log is followed.
-    pub(super) fn siblings(&mut self) -> Vec<(usize, PathBuf, i64)> {
-        let logs = self.logs();
+    /// The files beside the followed logs that are rotations of them by their names, each with its
+    /// source.
+    pub(super) fn siblings(&self) -> Vec<(usize, PathBuf)> {
+        let followed = self.files.values().filter(|file| file.ends.is_none());
+        let logs: BTreeMap<PathBuf, usize> = followed
+            .map(|file| (before_rotation(&file.path), file.source))
+            .collect();
         let folders: BTreeSet<&Path> = logs.keys().filter_map(|log| log.parent()).collect();
         let mut siblings = Vec::new();
         for folder in folders {
             for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
                 let path = entry.path();
                 let log = before_rotation(&path);
-                if let Some((source, since)) = logs.get(&log).filter(|_| log != path) {
-                    siblings.push((*source, path, *since));
+                if let Some(source) = logs.get(&log).filter(|_| log != path) {
+                    siblings.push((*source, path));
                 }
             }
         }
         siblings.sort_unstable();
         siblings
-    }
-
-    /// Each followed log with its source, and since when it is followed, in seconds since 1970: what
-    /// was last written before is history.
-    fn logs(&mut self) -> BTreeMap<PathBuf, (usize, i64)> {
-        if self.first_search {
-            for stored in self.lookups.living(&self.node).unwrap_or_default() {
-                let log = before_rotation(Path::new(&stored.path));
-                let since = self.followed_since.entry(log).or_insert(stored.updated);
-                *since = (*since).max(stored.updated);
-            }
-        }
-        let mut logs = BTreeMap::new();
-        for file in self.files.values().filter(|file| file.ends.is_none()) {
-            let log = before_rotation(&file.path);
-            let since = *self
-                .followed_since
-                .entry(log.clone())
-                .or_insert(self.started);
-            logs.insert(log, (file.source, since));
-        }
-        logs
     }
 
     pub(super) fn vhost_of(&self, source: usize, path: &Path) -> Option<String> {
@@ -311,6 +307,8 @@ impl Follower {
                 new.rules = old.rules.clone();
                 old.ends = Some(State::Replaced);
                 self.gaps.push(gap);
+                self.left.clear();
+                self.search = true;
                 self.files.insert(id, old);
                 self.track(new);
             }

@@ -65,6 +65,9 @@ impl Flush<'_> {
         for ((node, source, day), balance) in &batch.corrections {
             self.book(node, source, *day, balance, -1)?;
         }
+        if let Some(since) = batch.searched {
+            self.execute(sql!("upsert_searched"), params![self.node, since])?;
+        }
         for gap in &batch.gaps {
             let (from, to) = (signed(gap.from), gap.to.map(signed));
             self.execute(

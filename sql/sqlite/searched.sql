@@ -1,0 +1,1 @@
+SELECT since FROM searched WHERE node = ?1
