@@ -211,6 +211,35 @@ fn two_that_meet_the_same_new_file_cannot_both_take_it_for_new() {
 }
 
 #[test]
+fn of_several_new_files_the_one_that_was_looked_up_first_decides() {
+    let bench = Bench::new();
+    let (mut one, mut two) = (bench.open(), bench.open());
+    let mut writers = (
+        register(&mut one, "n", Role::Daemon),
+        register(&mut two, "n", Role::Import),
+    );
+    let seed = one.seed();
+    let early = one.epoch("").expect("an epoch");
+    let meanwhile = checkpoint(Moves::New { epoch: early }, print(seed, b"1\n"));
+    two.flush(&mut writers.1, "n", &batch("a", 1, meanwhile), NOW)
+        .expect("a flush");
+    let late = one.epoch("").expect("an epoch");
+    for epochs in [[early, late], [late, early]] {
+        let mut both = batch(
+            "a",
+            1,
+            checkpoint(Moves::New { epoch: epochs[0] }, print(seed, b"1\n")),
+        );
+        let other = checkpoint(Moves::New { epoch: epochs[1] }, print(seed, b"2\n"));
+        both.checkpoints.push(other);
+        let error = one
+            .flush(&mut writers.0, "n", &both, NOW)
+            .expect_err("one of them may have been counted meanwhile");
+        assert!(matches!(error, FlushError::Overtaken(_)), "{error}");
+    }
+}
+
+#[test]
 fn a_new_daemon_takes_the_place_of_the_old() {
     let bench = Bench::new();
     let (mut old, mut new) = (bench.open(), bench.open());

@@ -80,12 +80,14 @@ impl Flush<'_> {
         Ok(flushed)
     }
 
-    /// New files are new only if nobody else has met a new file in their scope since we looked.
+    /// New files are new only if nobody else has met a new file in their scope since we looked: since
+    /// the first of them was looked up, where they were looked up at different times.
     fn claim_scopes(&self, checkpoints: &[Checkpoint]) -> Result<(), Stop> {
-        let mut scopes = BTreeMap::new();
+        let mut scopes: BTreeMap<&str, u64> = BTreeMap::new();
         for checkpoint in checkpoints {
             if let Moves::New { epoch } | Moves::Begun { epoch, .. } = checkpoint.moves {
-                scopes.insert(checkpoint.scope.as_str(), epoch);
+                let first = scopes.entry(&checkpoint.scope).or_insert(epoch);
+                *first = epoch.min(*first);
             }
         }
         for (scope, epoch) in scopes {
