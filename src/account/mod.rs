@@ -4,6 +4,8 @@
 //! rows (see [`name`]), but cannot name them; it cannot grow the table beyond a day's cap
 //! ([`growth`]), and a line that claims absurd amounts or days is named as unattributed.
 
+use std::sync::Arc;
+
 use chrono_tz::Tz;
 use tollkeeper_parsers::format::Spec;
 use tollkeeper_parsers::plan::Plan;
@@ -40,8 +42,8 @@ pub struct Rules {
 /// Rules of one source, or of one file of it.
 #[derive(Debug, Clone)]
 pub struct SourceRules {
-    /// Tried in order.
-    pub plans: Vec<Plan>,
+    /// Tried in order. Thousands of files of a source share them.
+    pub plans: Arc<[Plan]>,
     /// Whether user names are credited.
     pub credit_users: bool,
     /// The site of lines whose format names none, folded; else `_none`.
@@ -61,20 +63,41 @@ impl SourceRules {
         vhost: Option<&str>,
         folding: &Folding,
     ) -> Result<Self, (usize, tollkeeper_parsers::error::FormatError)> {
-        let mut plans = Vec::new();
-        for (index, spec) in formats.iter().enumerate() {
-            if let Spec::Format(format) = spec {
-                plans.push(Plan::compile(format).map_err(|error| (index, error))?);
-            }
-        }
-        let credit_users = users != Some(Users::None);
-        Ok(Self {
+        let plans = compile(formats)?;
+        Ok(Self::with_plans(plans, users, vhost, folding))
+    }
+
+    /// [`SourceRules::new`], where the formats are compiled already.
+    #[must_use]
+    pub fn with_plans(
+        plans: Arc<[Plan]>,
+        users: Option<Users>,
+        vhost: Option<&str>,
+        folding: &Folding,
+    ) -> Self {
+        Self {
             plans,
-            credit_users,
+            credit_users: users != Some(Users::None),
             vhost: vhost.map(|vhost| folding.site(vhost.as_bytes())),
             gives_up: true,
-        })
+        }
     }
+}
+
+/// The plans of a list of formats; `auto` has none.
+///
+/// # Errors
+/// The format that cannot be compiled, by its place in the list.
+pub fn compile(
+    formats: &[Spec],
+) -> Result<Arc<[Plan]>, (usize, tollkeeper_parsers::error::FormatError)> {
+    let mut plans = Vec::new();
+    for (index, spec) in formats.iter().enumerate() {
+        if let Spec::Format(format) = spec {
+            plans.push(Plan::compile(format).map_err(|error| (index, error))?);
+        }
+    }
+    Ok(plans.into())
 }
 
 /// Why a request is charged to nobody.

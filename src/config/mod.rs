@@ -48,6 +48,8 @@ pub struct Config {
     pub timezone: Option<Tz>,
     /// How often the ledger is flushed.
     pub report_interval: Duration,
+    /// How many log files are held open. `None`: as many as the system grants.
+    pub max_held_files: Option<u64>,
     /// Where the rows are. `None`: SQLite in the state directory.
     pub store: Option<StoreUrl>,
     /// Followed files.
@@ -127,6 +129,7 @@ impl Default for Config {
         Self {
             timezone: None,
             report_interval: DEFAULT_REPORT_INTERVAL,
+            max_held_files: None,
             store: None,
             file_sources: Vec::new(),
             vhosts: VhostRules::default(),
@@ -237,6 +240,7 @@ impl<'t> Reader<'_, 't> {
             let interval = self.checked(text, parse_report_interval);
             config.report_interval = interval.unwrap_or(DEFAULT_REPORT_INTERVAL);
         }
+        config.max_held_files = root.count("max_held_files", self.findings);
         if let Some(store) = root.table("store", self.findings) {
             config.store = self.store(store);
         }

@@ -15,29 +15,31 @@ use tollkeeper_parsers::plan::Plan;
 
 use super::clock;
 use super::message::Message;
-use super::tracked::{ACTIVE_INTERVAL, Chunk, QUIET_INTERVAL, Tracked};
+use super::tracked::{ACTIVE_INTERVAL, Chunk, QUIET_INTERVAL, STORMY_INTERVAL, Tracked};
 use super::watch::Watch;
+use crate::account::Rules;
 use crate::account::balance::Balance;
 use crate::account::day;
 use crate::account::growth::Growth;
-use crate::account::{Rules, SourceRules};
 use crate::config::Config;
-use crate::detect;
 use crate::excerpt::printable;
 use crate::recognise::Epochs;
 use crate::source::blocks::Block;
-use crate::source::find::Finder;
+use crate::source::find::{Finder, Folders};
 use crate::source::follow::Step;
 use crate::source::position::State;
 use crate::store::{Batch, Checkpoint, Gap, Store};
 use crate::tally::{Outcome, Tally};
 
 mod batches;
+mod closed;
+mod formats;
 mod known;
 mod rest;
 mod search;
 
 use batches::InFlight;
+use closed::ClosedFiles;
 
 /// A batch is flushed early when it has so many accounts.
 const MAX_BATCH_ACCOUNTS: usize = 50_000;
@@ -51,8 +53,11 @@ const TURN_INTERVAL: Duration = Duration::from_millis(20);
 const TURN_BYTES: u64 = 64 << 20;
 /// How often names are asked of the store again while a cap is reached.
 const RENEW_INTERVAL: Duration = Duration::from_secs(60);
-/// Folders are searched for rotated files at least so often, also where nobody tells of them.
+/// Folders that changed are searched for rotated files at least so often, also where nobody tells of
+/// it;
 const THOROUGH_INTERVAL: Duration = Duration::from_secs(60);
+/// and so often where the folders look as if nothing had happened in them.
+const BLIND_INTERVAL: Duration = Duration::from_secs(600);
 /// However long a search takes, the next one does not wait longer for that.
 const MAX_SEARCH_PAUSE: Duration = Duration::from_secs(2);
 /// A batch that has been on its way for longer no longer keeps files from being taken up.
@@ -84,6 +89,15 @@ struct Source {
     formats: Vec<Spec>,
     users: Option<crate::config::Users>,
     vhost: Option<String>,
+    /// Its formats, compiled; once for each outcome of detecting those that were left to us.
+    plans: Vec<Compiled>,
+}
+
+/// The formats of a source, compiled.
+struct Compiled {
+    /// What was detected for each format that was left to us.
+    detected: Vec<Option<&'static str>>,
+    plans: Arc<[Plan]>,
 }
 
 /// Follows files.
@@ -101,6 +115,16 @@ pub struct Follower {
     node: String,
     epochs: Epochs,
     files: BTreeMap<u64, Tracked>,
+    /// Files that are closed, because too many would be held open: all that they held is committed.
+    closed: ClosedFiles,
+    max_held_files: usize,
+    /// The folders that were searched last.
+    folders: Folders,
+    next_storm_look: Instant,
+    /// Paths that could not be taken up, each with its source: tried again without a search.
+    not_taken: BTreeMap<PathBuf, usize>,
+    /// Files wait for others to be closed.
+    no_room: bool,
     next_file: u64,
     in_flight: Option<InFlight>,
     batches: SyncSender<Batch>,
@@ -124,6 +148,8 @@ pub struct Follower {
     /// When the last thorough search began: to be committed with its finds.
     searched: Option<i64>,
     last_thorough: Instant,
+    /// A folder has changed since.
+    changed: bool,
     /// Copies that were left alone: length and time of change, and when they were looked at.
     left: HashMap<PathBuf, ((u64, i64, i64), Instant)>,
     /// When names were last asked of the store, because a cap was reached.
@@ -156,6 +182,7 @@ impl Follower {
                 formats: source.formats.clone(),
                 users: source.users,
                 vhost: source.vhost.clone(),
+                plans: Vec::new(),
             })
             .collect();
         let side_files = [&config.vhosts.known_file, &config.vhosts.aliases_file];
@@ -177,6 +204,15 @@ impl Follower {
             node,
             epochs: Epochs::default(),
             files: BTreeMap::new(),
+            closed: ClosedFiles::default(),
+            max_held_files: config
+                .max_held_files
+                .and_then(|most| usize::try_from(most).ok())
+                .unwrap_or(usize::MAX),
+            folders: Folders::new(),
+            next_storm_look: now,
+            not_taken: BTreeMap::new(),
+            no_room: false,
             next_file: 0,
             in_flight: None,
             batches,
@@ -195,6 +231,7 @@ impl Follower {
             since: clock(),
             searched: None,
             last_thorough: now,
+            changed: true,
             left: HashMap::new(),
             renewed: None,
             buffer: Vec::new(),
@@ -241,6 +278,7 @@ impl Follower {
             self.no_search_before = Instant::now() + (took * 20).min(MAX_SEARCH_PAUSE);
         }
         self.look_at_files(now);
+        self.look_at_closed(now);
         let full = self.tally.ledger.len() >= MAX_BATCH_ACCOUNTS;
         if self.in_flight.is_none() && (full || now >= self.next_flush) {
             self.flush(now)?;
@@ -268,22 +306,62 @@ impl Follower {
                     due = due.min(file.next_look);
                 }
             }
+            if self.may_take_up(Instant::now()) {
+                for (_, closed) in self.closed.iter() {
+                    due = due.min(closed.next_look);
+                }
+            }
+        }
+        if !self.watch.stormy().is_empty() {
+            due = due.min(self.next_storm_look);
         }
         due
     }
 
     /// What has happened in the folders since the last turn.
     fn hear(&mut self, now: Instant) {
-        let happened = self.watch.happened();
-        self.search |= happened.search;
-        if happened.paths.is_empty() {
+        let happened = self.watch.happened(now);
+        let calm = self.watch.calm(now);
+        self.search |= happened.search || calm || self.moved_in_storm(now);
+        let lost = happened.lost || calm;
+        if happened.paths.is_empty() && !lost {
             return;
         }
         for file in self.files.values_mut() {
             // A busy file is looked at soon enough anyway.
-            if file.next_look > now + ACTIVE_INTERVAL && happened.paths.contains(&file.path) {
-                file.next_look = now;
+            if file.next_look > now + ACTIVE_INTERVAL
+                && (lost || happened.paths.contains(&file.path))
+            {
+                file.look_at(now);
             }
+        }
+        self.closed
+            .look_at(now, |path| lost || happened.paths.contains(path));
+    }
+
+    /// Whether names came, went or changed in a folder that is not watched for now.
+    fn moved_in_storm(&mut self, now: Instant) -> bool {
+        if self.watch.stormy().is_empty() || now < self.next_storm_look {
+            return false;
+        }
+        self.next_storm_look = now + ACTIVE_INTERVAL;
+        let differs = |folder: &PathBuf| {
+            let stamp = self.folders.get(folder);
+            stamp.is_some_and(|stamp| stamp.differs(folder))
+        };
+        self.watch.stormy().keys().any(differs)
+    }
+
+    /// How often a quiet file is looked at.
+    fn quiet_interval(&self, path: &Path) -> Duration {
+        let stormy = self.watch.stormy();
+        let is_stormy = !stormy.is_empty()
+            && path
+                .parent()
+                .is_some_and(|folder| stormy.contains_key(folder));
+        match is_stormy {
+            true => STORMY_INTERVAL,
+            false => QUIET_INTERVAL,
         }
     }
 
@@ -344,10 +422,14 @@ impl Follower {
             if self.tally.ledger.len() >= MAX_LEDGER_ACCOUNTS {
                 return;
             }
+            let Some(file) = self.files.get(&id) else {
+                continue;
+            };
+            let quiet_interval = self.quiet_interval(&file.path);
             let Some(file) = self.files.get_mut(&id) else {
                 continue;
             };
-            let step = match file.look(now) {
+            let step = match file.look(now, quiet_interval) {
                 Ok(step) => step,
                 Err(error) => {
                     let path = file.path.clone();
@@ -479,55 +561,6 @@ impl Follower {
             self.say(&file.path.clone(), format!("{why}; {remedy}"));
         }
         more
-    }
-
-    /// How a file's lines are read: detected from these, where the operator left it to us.
-    fn rules_of(&mut self, file: &mut Tracked, bytes: &[u8]) -> Option<Arc<SourceRules>> {
-        if let Some(rules) = &file.rules {
-            return Some(Arc::clone(rules));
-        }
-        let source = &self.sources[file.source];
-        let mut formats = source.formats.clone();
-        let mut why = String::new();
-        for spec in formats.iter_mut().filter(|spec| matches!(spec, Spec::Auto)) {
-            match detect::detect(bytes) {
-                Ok((detected, note)) => {
-                    *spec = detected;
-                    why = note;
-                }
-                Err(error) => {
-                    self.say(&file.path.clone(), error);
-                    return None;
-                }
-            }
-        }
-        let rules = SourceRules::new(
-            &formats,
-            source.users,
-            file.vhost.as_deref(),
-            &self.rules.folding,
-        );
-        match rules {
-            Ok(rules) => {
-                if !why.is_empty() {
-                    tracing::info!("{}: {why}", shown(&file.path));
-                }
-                let names_site = rules.vhost.is_some() || rules.plans.iter().any(Plan::has_vhost);
-                if !names_site {
-                    self.say(&file.path.clone(), detect::NO_VHOST.to_owned());
-                }
-                let rules = Arc::new(rules);
-                file.rules = Some(Arc::clone(&rules));
-                Some(rules)
-            }
-            Err((_, error)) => {
-                self.say(
-                    &file.path.clone(),
-                    format!("its format cannot be used: {error}"),
-                );
-                None
-            }
-        }
     }
 
     fn book(&mut self, file: &Tracked, outcome: &Outcome) {

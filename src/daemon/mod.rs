@@ -154,7 +154,8 @@ pub fn run(
     let rules = rules(&config, &names, store.zone());
     let growth = growth(&config, &names, lookups.as_mut())?;
     let mut writer = store.register(&node, Role::Daemon, clock())?;
-    raise_file_limit();
+    let mut config = config;
+    config.max_held_files = Some(max_held_files(raise_file_limit(), config.max_held_files));
 
     let (wake, messages) = mpsc::channel();
     let (batches, take_batches) = mpsc::sync_channel(1);
@@ -247,12 +248,30 @@ fn lock(path: &Path, node: &str) -> Result<std::fs::File, DaemonError> {
     }
 }
 
-/// Followed files are held open: as many as the system grants.
-fn raise_file_limit() {
+/// Files can be held open: as many as the system grants, which is returned.
+fn raise_file_limit() -> u64 {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
+    let before = limit.current;
     limit.current = limit.maximum;
-    if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        tracing::warn!("the limit of open files stays as it is: {error}");
+    match setrlimit(Resource::Nofile, limit) {
+        Ok(()) => limit.current.unwrap_or(u64::MAX),
+        Err(error) => {
+            tracing::warn!("the limit of open files stays as it is: {error}");
+            before.unwrap_or(u64::MAX)
+        }
     }
+}
+
+/// How many log files are held open: three quarters of the open files that the system grants, or as
+/// many as the operator said.
+fn max_held_files(limit: u64, wanted: Option<u64>) -> u64 {
+    const DEFAULT: u64 = 100_000;
+    let granted = limit / 4 * 3;
+    if let Some(wanted) = wanted.filter(|wanted| *wanted > granted) {
+        tracing::warn!(
+            "max_held_files is {wanted}, and {granted} is what the limit of {limit} open files leaves; raise LimitNOFILE"
+        );
+    }
+    wanted.unwrap_or(DEFAULT).min(granted).max(1)
 }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::clock;
 use crate::account::SourceRules;
 use crate::account::balance::Balance;
 use crate::account::day::{self, DayNumber};
@@ -22,12 +23,17 @@ use crate::tally::{Outcome, Progress};
 const ACTIVE: Duration = Duration::from_secs(60);
 /// namely so often;
 pub const ACTIVE_INTERVAL: Duration = Duration::from_millis(100);
-/// the others so often, in case an event was lost or never sent (NFS).
+/// the others so often, in case an event was lost or never sent (NFS),
 pub const QUIET_INTERVAL: Duration = Duration::from_secs(5);
+/// and so often in folders of which nothing is told, because too much happens in them.
+pub const STORMY_INTERVAL: Duration = Duration::from_millis(200);
 /// Bytes read of one file before it is another's turn.
 const READ_BYTES: usize = 1 << 20;
 /// Bytes that a line, or a run of lines that do not parse, may take before it is passed over.
 const MAX_READ_BYTES: usize = 16 << 20;
+
+/// What a file looked like that has not been looked at.
+const NEVER: (u64, i64, i64) = (0, 0, 0);
 
 /// A followed file.
 pub struct Tracked {
@@ -63,8 +69,14 @@ pub struct Tracked {
     dropped: u64,
     last_seen: (u64, i64, i64),
     grown: Instant,
-    /// When to look at it next.
+    /// Until then it is looked at often.
+    busy_until: Instant,
+    /// Its path is a symbolic link, which can be made to point elsewhere unseen.
+    pub by_link: bool,
+    /// When to look at it next,
     pub next_look: Instant,
+    /// and from when on, where others are looked at anyway: a daemon that wakes less often costs less.
+    next_look_with_others: Instant,
     read_bytes: usize,
     fallback_day: DayNumber,
 }
@@ -125,32 +137,40 @@ impl Tracked {
             ends: None,
             unparsed: Vec::new(),
             dropped: 0,
-            last_seen: (0, 0, 0),
+            last_seen: NEVER,
             grown: now,
+            busy_until: match clock() - metadata.mtime() {
+                0.. if clock() - metadata.mtime() >= ACTIVE.as_secs().cast_signed() => now,
+                _ => now + ACTIVE,
+            },
+            by_link: false,
             next_look: now,
+            next_look_with_others: now,
             read_bytes: READ_BYTES,
             fallback_day: day::number(changed.date_naive()),
         }
     }
 
-    /// Looks at the file, and says what to do.
+    /// Looks at the file, and says what to do. Where it is quiet, `quiet_interval` is when to look again.
     ///
     /// # Errors
     /// As the system says.
-    pub fn look(&mut self, now: Instant) -> io::Result<follow::Step> {
+    pub fn look(&mut self, now: Instant, quiet_interval: Duration) -> io::Result<follow::Step> {
         let metadata = self.file.metadata()?;
         let seen_now = (metadata.size(), metadata.mtime(), metadata.mtime_nsec());
         let changed = seen_now != self.last_seen;
-        if metadata.size() != self.last_seen.0 {
+        let is_first = self.last_seen == NEVER;
+        if metadata.size() != self.last_seen.0 && !is_first {
             self.grown = now;
+            self.busy_until = now + ACTIVE;
         }
         let quiet = now.saturating_duration_since(self.grown);
-        self.next_look = now
-            + if quiet < ACTIVE {
-                ACTIVE_INTERVAL
-            } else {
-                QUIET_INTERVAL
-            };
+        if self.is_busy(now) {
+            self.look_at(now + ACTIVE_INTERVAL);
+        } else {
+            self.look_at(now + quiet_interval);
+            self.next_look_with_others = now + quiet_interval * 4 / 5;
+        }
         let seen = Seen {
             at_path: self.at_path,
             size: metadata.size(),
@@ -167,16 +187,45 @@ impl Tracked {
         Ok(step)
     }
 
+    /// Whether it grew of late.
+    #[must_use]
+    pub fn is_busy(&self, now: Instant) -> bool {
+        now < self.busy_until
+    }
+
+    /// When it was last seen to have grown.
+    #[must_use]
+    pub fn grown(&self) -> Instant {
+        self.grown
+    }
+
     /// Whether it is to be looked at now.
     #[must_use]
     pub fn is_due(&self, now: Instant) -> bool {
-        self.next_look <= now && self.ends.is_none()
+        self.ends.is_none() && (self.next_look <= now || self.next_look_with_others <= now)
+    }
+
+    /// Looks at it then.
+    pub fn look_at(&mut self, when: Instant) {
+        (self.next_look, self.next_look_with_others) = (when, when);
     }
 
     /// Looks again at once: not all that is there has been read.
     pub fn look_again(&mut self, now: Instant) {
-        self.last_seen = (0, 0, 0);
-        self.next_look = now;
+        self.last_seen = NEVER;
+        self.look_at(now);
+    }
+
+    /// Whether all of it that was there at the last look is read and committed, so that nothing is lost
+    /// when it is closed; and what it looked like then: length and time of change.
+    #[must_use]
+    pub fn at_rest(&self) -> Option<(u64, i64, i64)> {
+        let is_committed = matches!(self.moves, Moves::Stored { .. } | Moves::Begun { .. })
+            && self.committed == self.hasher.offset()
+            && self.unparsed.is_empty()
+            && self.dropped == 0;
+        let is_read_on = self.ends.is_none() && self.stopped.is_none();
+        (is_read_on && is_committed && self.last_seen != NEVER).then_some(self.last_seen)
     }
 
     /// Reads on. Each read begins with the last bytes of the one before.

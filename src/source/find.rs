@@ -1,7 +1,9 @@
 //! The files that a path pattern leads to.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use super::identity::before_rotation;
 use crate::config::FileSource;
@@ -57,10 +59,13 @@ impl Finder {
         self.whole.captures(path.as_os_str().as_encoded_bytes())
     }
 
-    /// Adds the paths that match now, and the folders in which others may appear.
-    pub fn find(&self, paths: &mut BTreeSet<PathBuf>, folders: &mut BTreeSet<PathBuf>) {
+    /// Adds the paths that match now, and the folders in which others may appear, each as it was
+    /// before it was looked into.
+    pub fn find(&self, paths: &mut BTreeSet<PathBuf>, folders: &mut Folders) {
         if self.literal {
-            folders.extend(self.base.parent().map(Path::to_owned));
+            if let Some(folder) = self.base.parent() {
+                note(folders, folder);
+            }
             if self.base.symlink_metadata().is_ok() {
                 paths.insert(self.base.clone());
             }
@@ -74,10 +79,10 @@ impl Finder {
         folder: &Path,
         depth: usize,
         paths: &mut BTreeSet<PathBuf>,
-        folders: &mut BTreeSet<PathBuf>,
+        folders: &mut Folders,
     ) {
         const MAX_DEPTH: usize = 32;
-        folders.insert(folder.to_owned());
+        note(folders, folder);
         let Ok(entries) = std::fs::read_dir(folder) else {
             return;
         };
@@ -99,6 +104,64 @@ impl Finder {
                 paths.insert(path);
             }
         }
+    }
+}
+
+/// Folders, each as it was before it was looked into.
+pub type Folders = BTreeMap<PathBuf, Stamp>;
+
+/// What a folder that may hold logs was like. The time at which a folder was changed moves on with
+/// each name that comes, goes or changes in it: while it is the same, so are the names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// Inode and time of change; `None`: there is no such folder.
+    seen: Option<(u64, i64, i64)>,
+    /// It was changed long before: another change would show.
+    is_settled: bool,
+}
+
+impl Stamp {
+    /// Of a folder as it is now.
+    #[must_use]
+    pub fn of(folder: &Path) -> Self {
+        // Coarser than any file system's clock that is in use.
+        const COARSEST: Duration = Duration::from_secs(2);
+        let Ok(metadata) = folder.metadata() else {
+            return Self {
+                seen: None,
+                is_settled: true,
+            };
+        };
+        let changed = metadata.modified().ok();
+        let age = changed.and_then(|changed| SystemTime::now().duration_since(changed).ok());
+        Self {
+            seen: Some((metadata.ino(), metadata.mtime(), metadata.mtime_nsec())),
+            is_settled: age.is_some_and(|age| age > COARSEST),
+        }
+    }
+
+    /// Its inode; `None`: there is no such folder.
+    #[must_use]
+    pub fn inode(&self) -> Option<u64> {
+        self.seen.map(|(inode, _, _)| inode)
+    }
+
+    /// Whether the folder has the same names in it as when this was taken, for certain.
+    #[must_use]
+    pub fn still_holds(&self, folder: &Path) -> bool {
+        self.is_settled && !self.differs(folder)
+    }
+
+    /// Whether the folder is known to have changed since this was taken.
+    #[must_use]
+    pub fn differs(&self, folder: &Path) -> bool {
+        Self::of(folder).seen != self.seen
+    }
+}
+
+fn note(folders: &mut Folders, folder: &Path) {
+    if !folders.contains_key(folder) {
+        folders.insert(folder.to_owned(), Stamp::of(folder));
     }
 }
 
@@ -146,7 +209,7 @@ mod tests {
             std::fs::write(at(file), "").expect("a file");
         }
         let find = |pattern: &str| {
-            let (mut paths, mut folders) = (BTreeSet::new(), BTreeSet::new());
+            let (mut paths, mut folders) = (BTreeSet::new(), Folders::new());
             let pattern = format!("{}/{pattern}", root.path().display());
             Finder::new(&pattern)
                 .expect("a pattern")
@@ -159,7 +222,7 @@ mod tests {
             };
             (
                 paths.iter().map(short).collect::<Vec<_>>(),
-                folders.iter().map(short).collect::<Vec<_>>(),
+                folders.keys().map(short).collect::<Vec<_>>(),
             )
         };
         let (paths, folders) = find("www/*/logs/access*.log");
@@ -176,6 +239,25 @@ mod tests {
             find("{var,www/b/logs}/[xe]*.log").0,
             ["var/x.log", "www/b/logs/error.log"]
         );
+    }
+
+    #[test]
+    fn a_folder_that_changes_no_longer_bears_its_stamp() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let fresh = Stamp::of(folder.path());
+        // What comes in the same tick of the clock would not show.
+        assert!(!fresh.still_holds(folder.path()) && !fresh.differs(folder.path()));
+        let long_ago = SystemTime::now() - Duration::from_secs(60);
+        let open = std::fs::File::open(folder.path()).expect("our own folder");
+        open.set_modified(long_ago).expect("our own folder");
+        let settled = Stamp::of(folder.path());
+        assert!(settled.still_holds(folder.path()));
+        std::fs::write(folder.path().join("new.log"), "").expect("our own folder");
+        assert!(settled.differs(folder.path()) && !settled.still_holds(folder.path()));
+        let path = folder.path().to_owned();
+        drop(folder);
+        assert!(settled.differs(&path));
+        assert!(Stamp::of(&path).still_holds(&path), "there is still none");
     }
 
     #[test]

@@ -87,6 +87,8 @@ impl Follower {
         match settled {
             Settled::Flushed(flushed) => {
                 self.epochs.moved(flight.scopes);
+                // What is committed can be closed, which makes room for those that wait.
+                self.search |= self.no_room;
                 for ((id, offset), position) in flight.files.into_iter().zip(flushed.positions) {
                     let Some(file) = self.files.get_mut(&id) else {
                         continue;

@@ -1,6 +1,6 @@
 //! After a start: what an earlier run was reading, and lies no longer where it was.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,10 +23,11 @@ impl Follower {
     pub(super) fn find_the_rest(&mut self) -> Result<(), StoreError> {
         let living = self.lookups.living(&self.node)?;
         let mut lost = Vec::new();
+        let held = self.files.values().filter_map(|held| held.moves.row());
+        let ending = self.ending.iter().filter_map(|end| end.moves.row());
+        let closed = self.closed.iter().map(|(_, closed)| closed.row);
+        let known: HashSet<i64> = held.chain(ending).chain(closed).collect();
         for stored in living {
-            let is_taken = |moves: &Moves| moves.row() == Some(stored.id);
-            let is_held = self.files.values().any(|held| is_taken(&held.moves))
-                || self.ending.iter().any(|end| is_taken(&end.moves));
             // Its path may be the name that it was renamed to, which no pattern finds.
             let path = Path::new(&stored.path);
             let has = |source: &Source| source.name == stored.source;
@@ -36,7 +37,7 @@ impl Follower {
             };
             let source = self.sources.iter().position(has);
             let source = source.or_else(|| self.sources.iter().position(finds));
-            let Some(source) = source.filter(|_| !is_held) else {
+            let Some(source) = source.filter(|_| !known.contains(&stored.id)) else {
                 continue;
             };
             match self.renamed(&stored, source) {
@@ -48,6 +49,10 @@ impl Follower {
                 None => lost.push((source, stored)),
             }
         }
+        let reason = match self.at_start {
+            true => "not found any more after tollkeeper was not running",
+            false => "not found any more, and was not held open",
+        };
         let packed = match std::mem::take(&mut self.at_start) {
             true => self.read_archives(),
             false => BTreeSet::new(),
@@ -60,7 +65,6 @@ impl Follower {
             let begun_and_packed = stored.print.offset == 0
                 && packed.contains(&before_rotation(Path::new(&stored.path)));
             if !read && !begun_and_packed {
-                let reason = "not found any more after tollkeeper was not running";
                 self.end_position(source, &stored, reason, State::Finished);
             }
         }

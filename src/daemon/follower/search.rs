@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::known::Recognised;
-use super::{Follower, THOROUGH_INTERVAL, shown};
+use super::{BLIND_INTERVAL, Follower, THOROUGH_INTERVAL, shown};
 use crate::config::glob::expand_vhost;
 use crate::daemon::clock;
 use crate::daemon::tracked::{Taken, Tracked};
 use crate::source::content::Hasher;
+use crate::source::find::Folders;
 use crate::source::follow::AtPath;
 use crate::source::identity::{before_rotation, same_log};
 use crate::source::open::{self, Packing};
@@ -29,20 +30,38 @@ impl Follower {
     pub(super) fn search_files(&mut self) {
         let began = clock();
         let now = Instant::now();
-        let due = now.saturating_duration_since(self.last_thorough) >= THOROUGH_INTERVAL;
+        let is_as_before = self.is_as_before();
+        self.changed |= !is_as_before;
+        let interval = match self.changed {
+            true => THOROUGH_INTERVAL,
+            false => BLIND_INTERVAL,
+        };
+        let due = now.saturating_duration_since(self.last_thorough) >= interval;
         let thorough = std::mem::take(&mut self.search) || self.first_search || due;
         if self.at_start
             && let Ok(Some(since)) = self.lookups.searched(&self.node)
         {
             self.since = since;
         }
-        let mut folders = BTreeSet::new();
+        if !thorough && is_as_before {
+            for (path, source) in std::mem::take(&mut self.not_taken) {
+                self.look_at_path(source, &path);
+            }
+            return;
+        }
+        self.no_room = false;
+        self.not_taken.clear();
+        let mut folders = Folders::new();
         let mut taken = BTreeSet::new();
-        let known: HashMap<PathBuf, Place> = self
+        let held = self
             .files
             .values()
             .filter(|file| file.at_path == AtPath::Ours && file.ends.is_none())
-            .map(|file| (file.path.clone(), file.place))
+            .map(|file| (&file.path, file.place));
+        let closed = self.closed.iter().map(|(path, file)| (path, file.place));
+        let known: HashMap<PathBuf, Place> = held
+            .chain(closed)
+            .map(|(path, place)| (path.clone(), place))
             .collect();
         for source in 0..self.sources.len() {
             let mut paths = BTreeSet::new();
@@ -61,7 +80,8 @@ impl Follower {
                 }
             }
         }
-        self.watch.folders(folders);
+        self.watch.folders(&folders);
+        self.folders = folders;
         for file in self.files.values_mut() {
             if !taken.contains(&file.path) {
                 file.at_path = AtPath::Other;
@@ -69,6 +89,7 @@ impl Follower {
         }
         if thorough {
             self.last_thorough = now;
+            self.changed = false;
             self.look_for_siblings(&taken);
         }
         if self.first_search {
@@ -82,24 +103,48 @@ impl Follower {
             }
         }
         // A copy that was left alone may still turn out to hold what was not read.
-        if thorough && self.left.is_empty() {
+        if thorough && self.left.is_empty() && !self.no_room {
             self.since = began;
             self.searched = Some(began);
         }
     }
 
-    fn look_at_path(&mut self, source: usize, path: &Path) {
+    /// Whether a search would find what the last one found: no name has come, gone or changed since, and
+    /// no link leads elsewhere.
+    fn is_as_before(&self) -> bool {
+        let leads_on = |file: &Tracked| {
+            let there = file.path.metadata();
+            there.is_ok_and(|there| Place::of(&there).is(&file.place))
+        };
+        let is_link = |file: &&Tracked| file.by_link && file.at_path == AtPath::Ours;
+        let mut folders = self.folders.iter();
+        !self.no_room
+            && folders.all(|(folder, stamp)| stamp.still_holds(folder))
+            && self.files.values().filter(is_link).all(leads_on)
+    }
+
+    /// A path that cannot be taken up now is tried again soon; where there are too many, at the next
+    /// thorough search.
+    fn try_again(&mut self, source: usize, path: &Path) {
+        const MAX_NOT_TAKEN: usize = 10_000;
+        if self.not_taken.len() < MAX_NOT_TAKEN {
+            self.not_taken.insert(path.to_owned(), source);
+        }
+    }
+
+    pub(super) fn look_at_path(&mut self, source: usize, path: &Path) {
         let (file, metadata) = match open::followed(path) {
             Ok(opened) => opened,
             Err(error) => {
                 if error.kind() != std::io::ErrorKind::NotFound {
                     self.say(path, format!("not followed: {error}"));
+                    self.try_again(source, path);
                 }
                 return;
             }
         };
         let place = Place::of(&metadata);
-        let mut is_held = false;
+        let mut is_held = self.is_closed(path, &place);
         for held in self.files.values_mut() {
             if held.ends == Some(State::Replaced) {
                 continue;
@@ -144,6 +189,9 @@ impl Follower {
         {
             return;
         }
+        if !self.has_room(now) {
+            return;
+        }
         // What is still to be read of a log is read before something is taken for its copy.
         let related = |held: &&u64| {
             self.files
@@ -175,10 +223,12 @@ impl Follower {
                     "is a copy of a log that is followed; left alone".to_owned(),
                 );
                 self.left.insert(path.to_owned(), (look, now));
+                self.try_again(source, path);
                 return;
             }
             Err(error) => {
                 self.say(path, format!("not followed yet: {error}"));
+                self.try_again(source, path);
                 return;
             }
         };
@@ -190,6 +240,9 @@ impl Follower {
         }
         let mut new = Tracked::new(path.to_owned(), source, vhost, file, metadata, taken);
         new.at_path = at_path;
+        new.by_link = path
+            .symlink_metadata()
+            .is_ok_and(|there| there.is_symlink());
         self.announced += 1;
         if self.announced <= MAX_ANNOUNCED {
             tracing::info!(
@@ -229,10 +282,11 @@ impl Follower {
     /// The files beside the followed logs that are rotations of them by their names, each with its
     /// source.
     pub(super) fn siblings(&self) -> Vec<(usize, PathBuf)> {
-        let followed = self.files.values().filter(|file| file.ends.is_none());
-        let logs: BTreeMap<PathBuf, usize> = followed
-            .map(|file| (before_rotation(&file.path), file.source))
-            .collect();
+        let held = self.files.values().filter(|file| file.ends.is_none());
+        let held = held.map(|file| (before_rotation(&file.path), file.source));
+        let closed = self.closed.iter();
+        let closed = closed.map(|(path, file)| (before_rotation(path), file.source));
+        let logs: BTreeMap<PathBuf, usize> = held.chain(closed).collect();
         let folders: BTreeSet<&Path> = logs.keys().filter_map(|log| log.parent()).collect();
         let mut siblings = Vec::new();
         for folder in folders {
