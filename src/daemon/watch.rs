@@ -222,3 +222,67 @@ fn count(gathered: &mut Happened, path: &Path) {
         None => drop(gathered.writes.insert(folder.to_owned(), 1)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::find::Stamp;
+    use notify::event::{CreateKind, DataChange, Flag};
+
+    fn written(name: &str) -> notify::Result<notify::Event> {
+        let kind = EventKind::Modify(ModifyKind::Data(DataChange::Any));
+        Ok(notify::Event::new(kind).add_path(Path::new("/logs").join(name)))
+    }
+
+    #[test]
+    fn what_is_gathered_is_bounded_and_what_is_lost_is_known() {
+        let mut happened = Happened::default();
+        for number in 0..MAX_PATHS {
+            gather(written(&number.to_string()), &mut happened);
+        }
+        assert!(!happened.lost && happened.paths.len() == MAX_PATHS);
+        gather(written("one more"), &mut happened);
+        assert!(happened.lost && happened.paths.len() == MAX_PATHS);
+
+        let mut happened = Happened::default();
+        let overflow = notify::Event::new(EventKind::Other).set_flag(Flag::Rescan);
+        gather(Ok(overflow), &mut happened);
+        assert!(happened.lost && happened.search);
+
+        let mut happened = Happened::default();
+        let created = EventKind::Create(CreateKind::File);
+        gather(Ok(notify::Event::new(created)), &mut happened);
+        assert!(happened.search && !happened.lost && happened.paths.is_empty());
+    }
+
+    #[test]
+    fn storms_come_and_go() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (wake, _messages) = std::sync::mpsc::channel();
+        let mut watch = Watch::new(wake);
+        let mut folders = Folders::new();
+        folders.insert(folder.path().to_owned(), Stamp::of(folder.path()));
+        watch.folders(&folders);
+        assert!(watch.watched.contains_key(folder.path()));
+
+        let start = watch.counted_since;
+        let writes = |watch: &Watch, count: u32| {
+            let mut happened = watch.happened.lock().expect("nobody panicked");
+            happened.writes.insert(folder.path().to_owned(), count);
+        };
+        writes(&watch, STORM_EVENTS);
+        assert!(!watch.happened(start + COUNT_INTERVAL).lost);
+        assert!(watch.stormy().is_empty(), "so many a second are fine");
+        writes(&watch, STORM_EVENTS + 1);
+        assert!(watch.happened(start + COUNT_INTERVAL * 2).lost);
+        assert!(watch.stormy().contains_key(folder.path()));
+        assert!(watch.watched.is_empty());
+        watch.folders(&folders);
+        assert!(watch.watched.is_empty(), "not as long as the storm lasts");
+
+        assert!(!watch.calm(start + COUNT_INTERVAL * 3));
+        assert!(watch.calm(start + COUNT_INTERVAL * 2 + STORM_LASTS));
+        watch.folders(&folders);
+        assert!(watch.watched.contains_key(folder.path()));
+    }
+}

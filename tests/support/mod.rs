@@ -368,7 +368,16 @@ impl Sandbox {
 
     /// Starts the daemon.
     pub(crate) fn start(&self, arguments: &[&str]) -> Daemon {
-        Daemon::start(self, arguments)
+        Daemon::start(self, self.tollkeeper([&["run"], arguments].concat()))
+    }
+
+    /// Starts the daemon where the kernel grants it so many inotify watches.
+    pub(crate) fn start_with_watches(&self, watches: u32, arguments: &[&str]) -> Daemon {
+        let limit = format!("echo {watches} > /proc/sys/user/max_inotify_watches && exec \"$@\"");
+        let program = env!("CARGO_BIN_EXE_tollkeeper");
+        let namespace = ["--user", "--map-root-user", "sh", "-c", &limit, "sh"];
+        let arguments = [&namespace, [program, "run"].as_slice(), arguments].concat();
+        Daemon::start(self, self.program(Path::new("/usr/bin/unshare"), arguments))
     }
 }
 
@@ -419,15 +428,15 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    fn start(sandbox: &Sandbox, arguments: &[&str]) -> Self {
+    /// From a command that the sandbox has made.
+    pub(crate) fn start(sandbox: &Sandbox, mut command: Command) -> Self {
         let stderr = sandbox.path("run.stderr");
         let log = File::options()
             .append(true)
             .create(true)
             .open(&stderr)
             .expect("a new file");
-        let child = sandbox
-            .tollkeeper([&["run"], arguments].concat())
+        let child = command
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
