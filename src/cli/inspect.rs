@@ -21,7 +21,7 @@ use crate::detect;
 use crate::source::blocks::{Blocks, LastLine, SMALL_BLOCK_BYTES};
 use crate::source::content::Hasher;
 use crate::source::find::source_of;
-use crate::source::open as files;
+use crate::source::{open as files, packed};
 use crate::tally::{Progress, Tally};
 
 /// Lines shown as understood.
@@ -100,8 +100,8 @@ fn check_log(
         Box::new(std::io::stdin())
     } else {
         let (file, _) = files::regular(log).map_err(|error| wrong(&error))?;
-        let packing = files::packing(&file).map_err(|error| wrong(&error))?;
-        files::content(file, packing, 0, Arc::default()).map_err(|error| wrong(&error))?
+        let packing = packed::packing(&file).map_err(|error| wrong(&error))?;
+        packed::content_ahead(file, packing, 0, Arc::default()).map_err(|error| wrong(&error))?
     };
     let sources = &settings.config.file_sources;
     let source = source_of(sources, log).map(|(source, _)| source);

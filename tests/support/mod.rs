@@ -394,6 +394,31 @@ pub(crate) fn gzip(content: &[u8]) -> Vec<u8> {
     encoder.finish().expect("memory takes all")
 }
 
+/// The packings that logs are rotated with, by the endings of their names.
+pub(crate) const PACKINGS: [&str; 4] = ["gz", "zst", "bz2", "xz"];
+
+/// An archive of one member, in the packing of this ending.
+pub(crate) fn pack(ending: &str, content: &[u8]) -> Vec<u8> {
+    let packed = match ending {
+        "gz" => Ok(gzip(content)),
+        "zst" => zstd::stream::Encoder::new(Vec::new(), 1).and_then(|mut encoder| {
+            encoder.include_checksum(true)?;
+            encoder.write_all(content)?;
+            encoder.finish()
+        }),
+        "bz2" => {
+            let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+            encoder.write_all(content).and_then(|()| encoder.finish())
+        }
+        "xz" => {
+            let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), 0);
+            encoder.write_all(content).and_then(|()| encoder.finish())
+        }
+        other => panic!("no packing has the ending {other}"),
+    };
+    packed.expect("memory takes all")
+}
+
 /// Adds to a file, as a web server does: in one write.
 pub(crate) fn append(path: &Path, bytes: impl AsRef<[u8]>) {
     let mut file = File::options()

@@ -13,7 +13,8 @@ use crate::source::blocks::{Blocks, LastLine, SMALL_BLOCK_BYTES};
 use crate::source::content::Hasher;
 use crate::source::follow::AtPath;
 use crate::source::identity::{Followed, Once, before_rotation, decide_followed, decide_once};
-use crate::source::open::{self, Packing};
+use crate::source::open;
+use crate::source::packed::{self, Packing};
 use crate::source::position::{Place, State, Stored};
 use crate::store::{Checkpoint, Gap, Moves, StoreError};
 
@@ -137,11 +138,11 @@ impl Follower {
         path: &Path,
     ) -> Result<bool, Box<dyn std::error::Error>> {
         let (file, metadata) = open::followed(path)?;
-        let packing = open::packing(&file)?;
+        let packing = packed::packing(&file)?;
         if packing == Packing::Plain {
             return Ok(false);
         }
-        let content = |offset| open::content(file.try_clone()?, packing, offset, Arc::default());
+        let content = |offset| packed::content(file.try_clone()?, packing, offset, Arc::default());
         let vhost = self.vhost_of(source, path);
         let scope = vhost.clone().unwrap_or_default();
         let store = self.lookups.as_mut();

@@ -14,7 +14,8 @@ use crate::daemon::tracked::{Taken, Tracked};
 use crate::source::content::Hasher;
 use crate::source::follow::AtPath;
 use crate::source::identity::{before_rotation, same_log};
-use crate::source::open::{self, Packing};
+use crate::source::open;
+use crate::source::packed::{self, Packing};
 use crate::source::position::{Place, State};
 use crate::store::{Gap, Moves};
 
@@ -219,7 +220,7 @@ impl Follower {
             };
             let place = Place::of(&metadata);
             let is_held = self.files.values().any(|held| held.place.is(&place));
-            let is_packed = !matches!(open::packing(&file), Ok(Packing::Plain));
+            let is_packed = !matches!(packed::packing(&file), Ok(Packing::Plain));
             if !is_held && !is_packed {
                 self.take_up(source, &path, file, &metadata, AtPath::Other);
             }
