@@ -104,7 +104,7 @@ fn check_log(
         packed::content_ahead(file, packing, 0, Arc::default()).map_err(|error| wrong(&error))?
     };
     let sources = &settings.config.file_sources;
-    let source = source_of(sources, log).map(|(source, _)| source);
+    let source = source_of(sources, log).map(|owner| owner.source);
     let mut specs = match source {
         _ if !args.lines.formats.is_empty() => args.lines.specs(),
         Some(source) => source.formats.clone(),

@@ -32,11 +32,14 @@ use crate::source::position::State;
 use crate::store::{Batch, Checkpoint, Gap, Store};
 use crate::tally::{Outcome, Tally};
 
+mod archives;
 mod batches;
 mod known;
 mod rest;
 mod search;
+mod siblings;
 
+use archives::Archives;
 use batches::InFlight;
 
 /// A batch is flushed early when it has so many accounts.
@@ -84,6 +87,7 @@ struct Source {
     formats: Vec<Spec>,
     users: Option<crate::config::Users>,
     vhost: Option<String>,
+    olddir: Option<PathBuf>,
 }
 
 /// Follows files.
@@ -126,6 +130,10 @@ pub struct Follower {
     last_thorough: Instant,
     /// Copies that were left alone: length and time of change, and when they were looked at.
     left: HashMap<PathBuf, ((u64, i64, i64), Instant)>,
+    /// Packed rotations of followed logs.
+    archives: Archives,
+    /// What lies in folders, as long as one search takes.
+    inodes: rest::Folders,
     /// When names were last asked of the store, because a cap was reached.
     renewed: Option<Instant>,
     buffer: Vec<u8>,
@@ -156,6 +164,7 @@ impl Follower {
                 formats: source.formats.clone(),
                 users: source.users,
                 vhost: source.vhost.clone(),
+                olddir: source.olddir.clone(),
             })
             .collect();
         let side_files = [&config.vhosts.known_file, &config.vhosts.aliases_file];
@@ -196,6 +205,8 @@ impl Follower {
             searched: None,
             last_thorough: now,
             left: HashMap::new(),
+            archives: Archives::default(),
+            inodes: rest::Folders::new(),
             renewed: None,
             buffer: Vec::new(),
         }
@@ -241,6 +252,7 @@ impl Follower {
             self.no_search_before = Instant::now() + (took * 20).min(MAX_SEARCH_PAUSE);
         }
         self.look_at_files(now);
+        self.read_archives(now);
         let full = self.tally.ledger.len() >= MAX_BATCH_ACCOUNTS;
         if self.in_flight.is_none() && (full || now >= self.next_flush) {
             self.flush(now)?;
@@ -262,6 +274,9 @@ impl Follower {
             None if self.search => self.no_search_before.min(self.next_flush),
             None => self.next_search.min(self.next_flush),
         };
+        if let Some(archive) = self.archives_due(Instant::now()) {
+            due = due.min(archive);
+        }
         if self.tally.ledger.len() < MAX_LEDGER_ACCOUNTS {
             for file in self.files.values() {
                 if file.ends.is_none() {
@@ -298,6 +313,7 @@ impl Follower {
                     self.search_files();
                 }
                 self.drain();
+                self.let_go_of_deleted();
                 if !self.flush(now)? && drained {
                     return Ok(());
                 }

@@ -408,7 +408,8 @@ impl<'f> Feed<'f> {
                 Arc::default(),
             )?)?;
             let reopen = || packed::content_ahead(file.try_clone()?, packing, 0, Arc::default());
-            match self.recognise(&head, &reopen, &name, &start, last_line)? {
+            let names: Vec<&Path> = [&*name].into_iter().chain(input.log.as_deref()).collect();
+            match self.recognise(&head, &reopen, &names, &start, last_line)? {
                 Recognised::New { epoch } => start.moves = Moves::New { epoch },
                 Recognised::Continue {
                     stored,
@@ -515,7 +516,7 @@ impl<'f> Feed<'f> {
         &mut self,
         head: &[u8],
         reopen: &dyn Fn() -> io::Result<Box<dyn Read + Send>>,
-        path: &Path,
+        names: &[&Path],
         start: &Start,
         last_line: LastLine,
     ) -> Result<Recognised, NotRead> {
@@ -533,7 +534,7 @@ impl<'f> Feed<'f> {
         }
         let waits = last_line == LastLine::Waits;
         let found: Candidates =
-            recognise::compare(seed, alike, &mut *reopen()?, path, start.place, waits)?;
+            recognise::compare(seed, alike, &mut *reopen()?, names, start.place, waits)?;
         let named = |index: usize| found.stored[index].clone();
         let again = "count it once more with --again";
         match decide_once(found.length, &found.evidence) {

@@ -225,7 +225,7 @@ fn positions(
         return Ok(Vec::new());
     }
     let seed = account.store.seed();
-    let found = recognise::compare(seed, alike, &mut *content()?, path, place, false)?;
+    let found = recognise::compare(seed, alike, &mut *content()?, &[path], place, false)?;
     let same = found
         .stored
         .into_iter()

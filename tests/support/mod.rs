@@ -360,6 +360,22 @@ impl Sandbox {
         sum
     }
 
+    /// The gaps in the store, in the order in which they were noticed: path, byte and reason.
+    pub(crate) fn gaps(&self) -> Vec<(String, u64, String)> {
+        let connection =
+            rusqlite::Connection::open(self.state().join("tollkeeper.db")).expect("the store");
+        connection.busy_timeout(DEADLINE).expect("a number");
+        let mut statement = connection
+            .prepare("SELECT path, from_offset, reason FROM gap ORDER BY id")
+            .expect("the table of gaps");
+        let gap = |row: &rusqlite::Row<'_>| {
+            let from: i64 = row.get(1)?;
+            Ok((row.get(0)?, from.cast_unsigned(), row.get(2)?))
+        };
+        let gaps = statement.query_map([], gap).expect("rows");
+        gaps.map(|gap| gap.expect("a row")).collect()
+    }
+
     /// Writes `tollkeeper.toml`, in UTC and with the shortest interval; `sections` follow.
     pub(crate) fn config(&self, sections: &str) -> PathBuf {
         let start = format!("timezone = \"UTC\"\nreport_interval = \"1s\"\n{sections}");
@@ -445,14 +461,18 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     fn start(sandbox: &Sandbox, arguments: &[&str]) -> Self {
+        Self::of(sandbox, sandbox.tollkeeper([&["run"], arguments].concat()))
+    }
+
+    /// One that is started in another way.
+    pub(crate) fn of(sandbox: &Sandbox, mut command: Command) -> Self {
         let stderr = sandbox.path("run.stderr");
         let log = File::options()
             .append(true)
             .create(true)
             .open(&stderr)
             .expect("a new file");
-        let child = sandbox
-            .tollkeeper([&["run"], arguments].concat())
+        let child = command
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
