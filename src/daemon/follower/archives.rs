@@ -640,6 +640,8 @@ impl Follower {
             }
             Once::Continue(index) => {
                 let stored = &found.stored[index];
+                let missing = &mut self.archives.missing;
+                missing.retain(|missing| missing.stored.id != stored.id);
                 let hasher = found.hashers[index].clone();
                 let hasher = hasher.unwrap_or_else(|| Hasher::new(seed));
                 let last_day = stored.last_day.map(day::number);
