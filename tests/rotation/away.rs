@@ -160,6 +160,27 @@ fn into_an_olddir_on_another_file_system_is_a_copy() {
 }
 
 #[test]
+fn check_says_where_an_olddir_is_missing() {
+    let (site, folder) = with_olddir(false);
+    let ran = site
+        .sandbox
+        .ran(["check", "-c", text(&site.config)])
+        .exited(0);
+    assert!(
+        ran.stdout.contains("olddir rotated/old too\n"),
+        "{}",
+        ran.stdout
+    );
+    fs::remove_dir(&folder).expect("our own folder");
+    let ran = site
+        .sandbox
+        .ran(["check", "-c", text(&site.config)])
+        .exited(0);
+    let missing = format!("{} is no folder", text(&folder));
+    assert!(ran.stdout.contains(&missing), "{}", ran.stdout);
+}
+
+#[test]
 fn an_import_from_the_olddir_is_recognised_as_that_log() {
     // So short that no content tells it apart, and of a site that the path names alone.
     let (mut site, folder) = with_olddir(false);
