@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::known::Recognised;
 use super::rest;
+use super::siblings::Sibling;
 use super::{Follower, THOROUGH_INTERVAL, shown};
 use crate::config::glob::expand_vhost;
 use crate::daemon::clock;
@@ -42,6 +43,7 @@ impl Follower {
         let mut folders = BTreeSet::new();
         let mut taken = BTreeSet::new();
         let mut archives = BTreeSet::new();
+        let mut siblings = Vec::new();
         let known: HashMap<PathBuf, Place> = self
             .files
             .values()
@@ -83,13 +85,17 @@ impl Follower {
                 self.since = began.saturating_sub_unsigned(elapsed);
             }
             self.last_thorough = now;
-            self.look_for_siblings(&taken);
+            siblings = self.siblings();
+            self.look_for_siblings(&siblings, &taken);
         }
         if self.first_search {
             self.first_search = false;
             match self.find_the_rest() {
                 // Their rest may lie in a copy.
-                Ok(()) if !self.archives.missing.is_empty() => self.look_for_siblings(&taken),
+                Ok(()) if !self.archives.missing.is_empty() => {
+                    siblings = self.siblings();
+                    self.look_for_siblings(&siblings, &taken);
+                }
                 Ok(()) => {}
                 Err(error) => {
                     self.first_search = true;
@@ -101,7 +107,7 @@ impl Follower {
             }
         }
         if thorough {
-            self.notice_archives(&archives);
+            self.notice_archives(siblings, &archives);
         }
         self.settle_missing();
         // A copy that was left alone may still turn out to hold what was not read.
@@ -225,9 +231,9 @@ impl Follower {
     /// Rotated files beside the followed ones that nobody has read: begun and renamed between two
     /// looks, or while tollkeeper was not running. Older ones, from before a log was followed, are
     /// not touched; nor are those that a source finds by itself.
-    fn look_for_siblings(&mut self, taken: &BTreeSet<PathBuf>) {
+    fn look_for_siblings(&mut self, siblings: &[Sibling], taken: &BTreeSet<PathBuf>) {
         let missing = self.archives.logs_missing();
-        for sibling in self.siblings() {
+        for sibling in siblings {
             let path = &sibling.path;
             let is_history = path
                 .symlink_metadata()
