@@ -121,7 +121,8 @@ pub fn alike(
     Ok(found)
 }
 
-/// Reads all of a file's content once, and compares it with each candidate.
+/// Reads all of a file's content once, and compares it with each candidate. `names` are the path of
+/// the file, and others that tell what it is a rotation of.
 ///
 /// # Errors
 /// What reading says: an archive that is cut short, for instance.
@@ -129,66 +130,117 @@ pub fn compare(
     seed: u64,
     stored: Vec<Stored>,
     stream: &mut dyn Read,
-    path: &Path,
+    names: &[&Path],
     place: Option<Place>,
     ends_with_newline: bool,
 ) -> io::Result<Candidates> {
-    let mut order: Vec<usize> = (0..stored.len()).collect();
-    order.sort_by_key(|&index| stored[index].print.offset);
-    let mut hashers: Vec<Option<Hasher>> = vec![None; stored.len()];
-    let mut next = order.into_iter().peekable();
-    let mut hasher = Hasher::new(seed);
-    let mut head = Vec::new();
-    let mut whole = 0;
+    let mut comparison = Comparison::new(seed, stored);
     let mut buffer = vec![0; 256 << 10];
     loop {
-        let read = match stream.read(&mut buffer) {
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+        match stream.read(&mut buffer) {
+            Ok(0) => return Ok(comparison.finish(names, place, ends_with_newline)),
+            Ok(read) => comparison.update(&buffer[..read]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
-        };
-        let bytes = &buffer[..read];
-        if (head.len() as u64) < HEAD_BYTES {
-            head.extend_from_slice(&bytes[..read.min(HEAD_BYTES as usize - head.len())]);
         }
+    }
+}
+
+/// A file's content on its way past the candidates.
+#[derive(Debug)]
+pub struct Comparison {
+    seed: u64,
+    stored: Vec<Stored>,
+    hashers: Vec<Option<Hasher>>,
+    /// Candidates by rising offset, from the first on whose offset has not been reached.
+    next: std::iter::Peekable<std::vec::IntoIter<usize>>,
+    hasher: Hasher,
+    head: Vec<u8>,
+    /// Up to behind the last newline.
+    whole: u64,
+}
+
+impl Comparison {
+    /// At the start of the content.
+    #[must_use]
+    pub fn new(seed: u64, stored: Vec<Stored>) -> Self {
+        let mut order: Vec<usize> = (0..stored.len()).collect();
+        order.sort_by_key(|&index| stored[index].print.offset);
+        Self {
+            seed,
+            hashers: vec![None; stored.len()],
+            stored,
+            next: order.into_iter().peekable(),
+            hasher: Hasher::new(seed),
+            head: Vec::new(),
+            whole: 0,
+        }
+    }
+
+    /// What it is compared with.
+    #[must_use]
+    pub fn stored(&self) -> &[Stored] {
+        &self.stored
+    }
+
+    /// Takes the next bytes of the content.
+    pub fn update(&mut self, bytes: &[u8]) {
+        let wanted = HEAD_BYTES as usize - self.head.len();
+        self.head
+            .extend_from_slice(&bytes[..bytes.len().min(wanted)]);
         if let Some(newline) = memchr::memrchr(b'\n', bytes) {
-            whole = hasher.offset() + newline as u64 + 1;
+            self.whole = self.hasher.offset() + newline as u64 + 1;
         }
         let mut rest = bytes;
-        while let Some(index) =
-            next.next_if(|&index| stored[index].print.offset <= hasher.offset() + rest.len() as u64)
+        let (stored, hasher) = (&self.stored, &mut self.hasher);
+        while let Some(index) = self
+            .next
+            .next_if(|&index| stored[index].print.offset <= hasher.offset() + rest.len() as u64)
         {
             let (before, after) =
                 rest.split_at((stored[index].print.offset - hasher.offset()) as usize);
             hasher.update(before);
             rest = after;
             if hasher.fingerprint().content == stored[index].print.content {
-                hashers[index] = Some(hasher.clone());
+                self.hashers[index] = Some(hasher.clone());
             }
         }
         hasher.update(rest);
-        if read == 0 {
-            break;
+    }
+
+    /// The content has ended.
+    #[must_use]
+    pub fn finish(
+        mut self,
+        names: &[&Path],
+        place: Option<Place>,
+        ends_with_newline: bool,
+    ) -> Candidates {
+        // Positions of which nothing is committed are reached also where there is no byte.
+        self.update(&[]);
+        let length = self.hasher.offset();
+        let evidence = self
+            .stored
+            .iter()
+            .zip(&self.hashers)
+            .map(|(position, same)| {
+                let shorter = position.print.offset > length;
+                let same_content = (!shorter).then_some(same.is_some());
+                evidence(self.seed, position, same_content, &self.head, names, place)
+            })
+            .collect();
+        Candidates {
+            stored: self.stored,
+            evidence,
+            hashers: self.hashers,
+            length: if ends_with_newline {
+                self.whole
+            } else {
+                length
+            },
+            read: length,
         }
     }
-    let length = hasher.offset();
-    let evidence = stored
-        .iter()
-        .zip(&hashers)
-        .map(|(position, same)| {
-            let shorter = position.print.offset > length;
-            let same_content = (!shorter).then_some(same.is_some());
-            evidence(seed, position, same_content, &head, path, place)
-        })
-        .collect();
-    let counts = if ends_with_newline { whole } else { length };
-    Ok(Candidates {
-        stored,
-        evidence,
-        hashers,
-        length: counts,
-        read: length,
-    })
 }
 
 /// Compares a living file with the candidates by their heads and the last block before each offset:
@@ -201,7 +253,7 @@ pub fn compare_living(
     stored: Vec<Stored>,
     file: &File,
     length: u64,
-    path: &Path,
+    names: &[&Path],
     place: Place,
 ) -> io::Result<Candidates> {
     let mut head = vec![0; HEAD_BYTES as usize];
@@ -227,7 +279,7 @@ pub fn compare_living(
             &position,
             same_content,
             &head,
-            path,
+            names,
             Some(place),
         ));
         candidates.stored.push(position);
@@ -260,21 +312,23 @@ fn evidence(
     position: &Stored,
     same_content: Option<bool>,
     head: &[u8],
-    path: &Path,
+    names: &[&Path],
     place: Option<Place>,
 ) -> Evidence {
+    let theirs = Path::new(&position.path);
     let print = &position.print;
     let start = head.get(..print.head_len as usize);
     Evidence {
         offset: print.offset,
         same_place: matches!((position.place, place), (Some(theirs), Some(ours)) if theirs.is(&ours)),
-        same_log: same_log(Path::new(&position.path), path),
+        same_log: names.iter().any(|name| same_log(theirs, name)),
         same_content,
         same_head: print.head_len > 0 && start.is_some_and(|start| hash(seed, start) == print.head),
         state: position.state,
-        same_path: Path::new(&position.path) == path,
-        same_folder: Path::new(&position.path).parent() == path.parent(),
+        same_path: names.contains(&theirs),
+        same_folder: names.iter().any(|name| theirs.parent() == name.parent()),
         elsewhere: false,
+        renamed: false,
         held: false,
     }
 }

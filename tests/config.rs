@@ -87,6 +87,8 @@ fn everything_that_can_be_said_is_understood() {
         ["/home/*/logs/*-{http,https}.log", "/srv/www/*/log/*.log"]
     );
     assert_eq!(customers.vhost.as_deref(), Some("{2}"));
+    assert_eq!(nginx.olddir, None);
+    assert_eq!(customers.olddir.as_deref(), Some(Path::new("../old")));
 
     let vhosts = &config.vhosts;
     assert_eq!(vhosts.known, ["example.org", "*.example.org"]);

@@ -164,23 +164,6 @@ fn damaged_archives_are_counted_whole_or_not_at_all() {
 }
 
 #[test]
-fn packings_of_another_day_have_a_remedy() {
-    for (name, start, remedy) in [
-        (
-            "a.log.zst",
-            &b"\x28\xb5\x2f\xfd\x00\x00\x00\x00"[..],
-            "zstdcat",
-        ),
-        ("a.log.bz2", b"BZh91AY&SY", "bzcat"),
-        ("a.log.xz", b"\xfd7zXZ\x00\x00\x04", "xzcat"),
-    ] {
-        let sandbox = Sandbox::new();
-        let archive = sandbox.write(name, start);
-        check_beside_a_good_log(&sandbox, &archive, remedy);
-    }
-}
-
-#[test]
 fn a_log_that_no_preset_fits_is_refused_with_a_remedy() {
     let sandbox = Sandbox::new();
     let log = sandbox.write("odd.log", "one two three\n".repeat(10));

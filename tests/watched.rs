@@ -50,7 +50,7 @@ fn a_folder_with_many_writes_is_looked_at_and_rotations_in_it_are_seen() {
     let config = sandbox.config(&source(&[&log, &quiet], FORMAT, ""));
     let mut command = sandbox.tollkeeper(["run", "-c", text(&config)]);
     command.env("TOLLKEEPER_LOG", "debug");
-    let daemon = Daemon::start(&sandbox, command);
+    let daemon = Daemon::of(&sandbox, command);
     sandbox.wait_for_rows(&rows([lines(0, 10).as_str()]));
 
     // One write a line, until the daemon has had enough of it.

@@ -100,7 +100,7 @@ pub struct RunArgs {
 /// `tollkeeper import`
 #[derive(Debug, ClapArgs)]
 pub struct ImportArgs {
-    /// Logs and .gz archives; - for standard input
+    /// Logs and archives (.gz, .zst, .bz2, .xz); - for standard input
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
     /// How to understand them.

@@ -129,17 +129,20 @@ fn input(file: &Path, args: &ImportArgs, settings: &Settings) -> Input {
         users: lines.users,
         vhost: lines.vhost.clone(),
         vhost_given: lines.vhost.is_some(),
+        log: None,
     };
     let path = input.path.as_deref().unwrap_or(Path::new("-"));
-    if let Some((source, captures)) = source_of(&settings.config.file_sources, path) {
+    if let Some(owner) = source_of(&settings.config.file_sources, path) {
+        let source = owner.source;
         if lines.formats.is_empty() {
             input.formats = source.formats.clone();
         }
         input.users = input.users.or(source.users);
         if input.vhost.is_none() {
             let template = source.vhost.as_ref();
-            input.vhost = template.and_then(|vhost| expand_vhost(vhost, &captures));
+            input.vhost = template.and_then(|vhost| expand_vhost(vhost, &owner.captures));
         }
+        input.log = Some(owner.log);
     }
     input
 }

@@ -1,6 +1,8 @@
 //! `tollkeeper check`: tries formats on a log, and gathers what there is to say about both.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -15,13 +17,13 @@ use super::args::CheckArgs;
 use super::check::{CheckReport, DirectiveReport, FailedLine, FormatReport, Sample};
 use super::{Failure, Settings, open, refuse_vhost_twice};
 use crate::account::{Rules, SourceRules, credits_user, name};
-use crate::config::Users;
+use crate::config::{FileSource, Users};
 use crate::daemon::clock;
 use crate::detect;
 use crate::source::blocks::{Blocks, LastLine, SMALL_BLOCK_BYTES};
 use crate::source::content::Hasher;
-use crate::source::find::source_of;
-use crate::source::open as files;
+use crate::source::find::{Finder, Folders, rotation_folder, source_of};
+use crate::source::{open as files, packed};
 use crate::tally::{Progress, Tally};
 
 /// Lines shown as understood.
@@ -82,7 +84,33 @@ fn check_formats(
         ));
     }
     describe(report, &specs);
+    if args.lines.formats.is_empty() {
+        let sources = &settings.config.file_sources;
+        report.notes.extend(sources.iter().filter_map(olddir_note));
+    }
     Ok(())
+}
+
+/// Where the rotations of a source's logs are looked for, and which of these folders is not there.
+fn olddir_note(source: &FileSource) -> Option<String> {
+    let olddir = source.olddir.as_deref()?;
+    let (mut logs, mut folders) = (BTreeSet::new(), Folders::new());
+    for finder in source.paths.iter().filter_map(|path| Finder::new(path)) {
+        finder.find(&mut logs, &mut folders);
+    }
+    let folders: BTreeSet<PathBuf> = logs
+        .iter()
+        .map(|log| rotation_folder(olddir, log))
+        .collect();
+    let shown = olddir.display();
+    let mut note = format!(
+        "{}: rotated logs are looked for in olddir {shown} too",
+        source.name
+    );
+    if let Some(missing) = folders.iter().find(|folder| !folder.is_dir()) {
+        let _ = write!(note, "; {} is no folder", missing.display());
+    }
+    Some(note)
 }
 
 fn check_log(
@@ -100,11 +128,11 @@ fn check_log(
         Box::new(std::io::stdin())
     } else {
         let (file, _) = files::regular(log).map_err(|error| wrong(&error))?;
-        let packing = files::packing(&file).map_err(|error| wrong(&error))?;
-        files::content(file, packing, 0, Arc::default()).map_err(|error| wrong(&error))?
+        let packing = packed::packing(&file).map_err(|error| wrong(&error))?;
+        packed::content_ahead(file, packing, 0, Arc::default()).map_err(|error| wrong(&error))?
     };
     let sources = &settings.config.file_sources;
-    let source = source_of(sources, log).map(|(source, _)| source);
+    let source = source_of(sources, log).map(|owner| owner.source);
     let mut specs = match source {
         _ if !args.lines.formats.is_empty() => args.lines.specs(),
         Some(source) => source.formats.clone(),

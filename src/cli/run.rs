@@ -80,6 +80,7 @@ fn source(log: &Path, args: &RunArgs) -> Result<FileSource, Failure> {
         formats,
         users: args.lines.users,
         vhost: args.lines.vhost.clone(),
+        olddir: None,
     })
 }
 

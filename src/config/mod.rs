@@ -82,6 +82,8 @@ pub struct FileSource {
     pub users: Option<Users>,
     /// `vhost = "…"`, where `{1}` stands for what the first `*` of the glob matched.
     pub vhost: Option<String>,
+    /// Where logrotate moves the rotations: absolute, or from each log's own folder on.
+    pub olddir: Option<PathBuf>,
 }
 
 /// Who vouches for the user names of a source.
@@ -318,6 +320,7 @@ impl<'t> Reader<'_, 't> {
         let formats = table.some_strings("format", self.findings);
         let users = table.string("users", self.findings);
         let vhost = table.string("vhost", self.findings);
+        let olddir = table.string("olddir", self.findings);
         table.finish(self.findings);
 
         if let Some(name) = name {
@@ -348,6 +351,7 @@ impl<'t> Reader<'_, 't> {
         };
         let users = users.and_then(|text| self.checked(text, parse_users));
         let vhost = vhost.and_then(|text| self.vhost_template(text, &patterns));
+        let olddir = olddir.and_then(|text| self.checked(text, parse_olddir));
         let paths: Vec<String> = paths?.iter().map(|text| text.value.to_owned()).collect();
         let name = name
             .map(|text| text.value.to_owned())
@@ -358,6 +362,7 @@ impl<'t> Reader<'_, 't> {
             formats: specs,
             users,
             vhost,
+            olddir,
         })
     }
 
@@ -639,6 +644,19 @@ fn parse_absolute(path: &str) -> Result<PathBuf, (String, String)> {
     if !path.starts_with('/') {
         let message = format!("the path {path:?} is not absolute");
         return Err((message, "write it from the root: /etc/tollkeeper/…".into()));
+    }
+    Ok(PathBuf::from(path))
+}
+
+/// A folder as logrotate's `olddir` names it, which has no wildcards either.
+fn parse_olddir(path: &str) -> Result<PathBuf, (String, String)> {
+    let help = "write the folder as logrotate has it: /var/log/old, or old for one beside each log";
+    let refused = |message: String| Err((message, help.to_owned()));
+    if path.is_empty() {
+        return refused("olddir names no folder".to_owned());
+    }
+    if path.contains(['*', '?', '[', '{', '\0']) {
+        return refused(format!("olddir {path:?}: takes no wildcards"));
     }
     Ok(PathBuf::from(path))
 }

@@ -31,13 +31,16 @@ use crate::source::position::State;
 use crate::store::{Batch, Checkpoint, Gap, Store};
 use crate::tally::{Outcome, Tally};
 
+mod archives;
 mod batches;
 mod closed;
 mod formats;
 mod known;
 mod rest;
 mod search;
+mod siblings;
 
+use archives::Archives;
 use batches::InFlight;
 use closed::ClosedFiles;
 
@@ -89,6 +92,7 @@ struct Source {
     formats: Vec<Spec>,
     users: Option<crate::config::Users>,
     vhost: Option<String>,
+    olddir: Option<PathBuf>,
     /// Its formats, compiled; once for each outcome of detecting those that were left to us.
     plans: Vec<Compiled>,
 }
@@ -152,6 +156,10 @@ pub struct Follower {
     changed: bool,
     /// Copies that were left alone: length and time of change, and when they were looked at.
     left: HashMap<PathBuf, ((u64, i64, i64), Instant)>,
+    /// Packed rotations of followed logs.
+    archives: Archives,
+    /// What lies in folders, as long as one search takes.
+    inodes: rest::Inodes,
     /// When names were last asked of the store, because a cap was reached.
     renewed: Option<Instant>,
     buffer: Vec<u8>,
@@ -183,6 +191,7 @@ impl Follower {
                 users: source.users,
                 vhost: source.vhost.clone(),
                 plans: Vec::new(),
+                olddir: source.olddir.clone(),
             })
             .collect();
         let side_files = [&config.vhosts.known_file, &config.vhosts.aliases_file];
@@ -233,6 +242,8 @@ impl Follower {
             last_thorough: now,
             changed: true,
             left: HashMap::new(),
+            archives: Archives::default(),
+            inodes: rest::Inodes::new(),
             renewed: None,
             buffer: Vec::new(),
         }
@@ -279,6 +290,7 @@ impl Follower {
         }
         self.look_at_files(now);
         self.look_at_closed(now);
+        self.read_archives(now);
         let full = self.tally.ledger.len() >= MAX_BATCH_ACCOUNTS;
         if self.in_flight.is_none() && (full || now >= self.next_flush) {
             self.flush(now)?;
@@ -300,6 +312,9 @@ impl Follower {
             None if self.search => self.no_search_before.min(self.next_flush),
             None => self.next_search.min(self.next_flush),
         };
+        if let Some(archive) = self.archives_due(Instant::now()) {
+            due = due.min(archive);
+        }
         if self.tally.ledger.len() < MAX_LEDGER_ACCOUNTS {
             for file in self.files.values() {
                 if file.ends.is_none() {
@@ -376,6 +391,7 @@ impl Follower {
                     self.search_files();
                 }
                 self.drain();
+                self.let_go_of_deleted();
                 if !self.flush(now)? && drained {
                     return Ok(());
                 }

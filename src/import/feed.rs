@@ -18,7 +18,8 @@ use crate::recognise::{self, Candidates, Epochs};
 use crate::source::blocks::{Block, Blocks, LARGE_BLOCK_BYTES, LastLine, SMALL_BLOCK_BYTES};
 use crate::source::content::{Fingerprint, HEAD_BYTES, Hasher, hash};
 use crate::source::identity::{Once, decide_once};
-use crate::source::open::{self, Packing};
+use crate::source::open;
+use crate::source::packed::{self, Packing};
 use crate::source::position::{Place, State, Stored};
 use crate::store::{Moves, Store, StoreError};
 use crate::tally::Progress;
@@ -373,7 +374,7 @@ impl<'f> Feed<'f> {
         scope: String,
     ) -> Result<OpenFile, NotRead> {
         let (file, metadata) = open::regular(path)?;
-        let packing = open::packing(&file)?;
+        let packing = packed::packing(&file)?;
         let place = (packing == Packing::Plain).then(|| Place::of(&metadata));
         let last_line = if packing == Packing::Plain {
             LastLine::Waits
@@ -400,8 +401,15 @@ impl<'f> Feed<'f> {
             // The place stays with the position that the file already has.
             start.place = None;
         } else if self.lookups.is_some() {
-            let reopen = || open::content(file.try_clone()?, packing, 0, Arc::default());
-            match self.recognise(&reopen, &name, &start, last_line)? {
+            let head = recognise::head(&mut *packed::content(
+                file.try_clone()?,
+                packing,
+                0,
+                Arc::default(),
+            )?)?;
+            let reopen = || packed::content_ahead(file.try_clone()?, packing, 0, Arc::default());
+            let names: Vec<&Path> = [&*name].into_iter().chain(input.log.as_deref()).collect();
+            match self.recognise(&head, &reopen, &names, &start, last_line)? {
                 Recognised::New { epoch } => start.moves = Moves::New { epoch },
                 Recognised::Continue {
                     stored,
@@ -421,7 +429,7 @@ impl<'f> Feed<'f> {
                 }
             }
         }
-        let stream = open::content(file, packing, hasher.offset(), Arc::clone(&self.read))?;
+        let stream = packed::content_ahead(file, packing, hasher.offset(), Arc::clone(&self.read))?;
         let modified = metadata
             .modified()
             .ok()
@@ -506,27 +514,27 @@ impl<'f> Feed<'f> {
     /// Finds the position that a file has, if any.
     fn recognise(
         &mut self,
+        head: &[u8],
         reopen: &dyn Fn() -> io::Result<Box<dyn Read + Send>>,
-        path: &Path,
+        names: &[&Path],
         start: &Start,
         last_line: LastLine,
     ) -> Result<Recognised, NotRead> {
-        let head = recognise::head(&mut *reopen()?)?;
         let epoch = self.epoch(&start.scope)?;
         let seed = self.seed();
-        if self.is_fresh(&start.scope, &head) && !self.after_barrier {
+        if self.is_fresh(&start.scope, head) && !self.after_barrier {
             return Err(NotRead::AfterBarrier);
         }
         let Some(store) = self.lookups.as_deref_mut() else {
             return Ok(Recognised::New { epoch });
         };
-        let alike = recognise::alike(store, &start.scope, &head, start.place)?;
+        let alike = recognise::alike(store, &start.scope, head, start.place)?;
         if alike.is_empty() {
             return Ok(Recognised::New { epoch });
         }
         let waits = last_line == LastLine::Waits;
         let found: Candidates =
-            recognise::compare(seed, alike, &mut *reopen()?, path, start.place, waits)?;
+            recognise::compare(seed, alike, &mut *reopen()?, names, start.place, waits)?;
         let named = |index: usize| found.stored[index].clone();
         let again = "count it once more with --again";
         match decide_once(found.length, &found.evidence) {
@@ -608,8 +616,7 @@ fn words(error: &io::Error) -> String {
             "may not be read (permission denied); run as root, or as a member of the group that owns it".to_owned()
         }
         io::ErrorKind::UnexpectedEof => {
-            "is no whole archive: it ends before its data does, or has other bytes behind its end; \
-             nothing of it was counted"
+            "is no whole archive: it ends before its data does; nothing of it was counted"
                 .to_owned()
         }
         io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {

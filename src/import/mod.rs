@@ -42,6 +42,8 @@ pub struct Input {
     pub vhost: Option<String>,
     /// Whether it was given on the command line: it is then wrong for a format that names the site.
     pub vhost_given: bool,
+    /// The log of a source that it is, or was before it was rotated.
+    pub log: Option<PathBuf>,
 }
 
 /// How to import.

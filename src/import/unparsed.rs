@@ -17,7 +17,8 @@ use crate::account::delta::Amount;
 use crate::account::{Rules, SourceRules};
 use crate::detect::detect;
 use crate::recognise;
-use crate::source::open::{self, Packing};
+use crate::source::open;
+use crate::source::packed::{self, Packing};
 use crate::source::position::{Place, Stored};
 use crate::store::{Batch, Checkpoint, FlushError, Moves, StoredRange, UnparsedRange};
 use crate::tally::{Outcome, Progress, Tally};
@@ -103,9 +104,9 @@ fn again(
         ));
     };
     let (file, metadata) = open::regular(path)?;
-    let packing = open::packing(&file)?;
+    let packing = packed::packing(&file)?;
     let place = (packing == Packing::Plain).then(|| Place::of(&metadata));
-    let content = || open::content(file.try_clone()?, packing, 0, Arc::default());
+    let content = || packed::content(file.try_clone()?, packing, 0, Arc::default());
     let scope = input.vhost.clone().unwrap_or_default();
     let positions = positions(&content, path, place, &scope, account)?;
     if positions.is_empty() {
@@ -224,7 +225,7 @@ fn positions(
         return Ok(Vec::new());
     }
     let seed = account.store.seed();
-    let found = recognise::compare(seed, alike, &mut *content()?, path, place, false)?;
+    let found = recognise::compare(seed, alike, &mut *content()?, &[path], place, false)?;
     let same = found
         .stored
         .into_iter()

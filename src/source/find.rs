@@ -59,6 +59,12 @@ impl Finder {
         self.whole.captures(path.as_os_str().as_encoded_bytes())
     }
 
+    /// The one path that it can match, where it has no wildcard.
+    #[must_use]
+    pub fn only(&self) -> Option<&Path> {
+        self.literal.then_some(&*self.base)
+    }
+
     /// Adds the paths that match now, and the folders in which others may appear, each as it was
     /// before it was looked into.
     pub fn find(&self, paths: &mut BTreeSet<PathBuf>, folders: &mut Folders) {
@@ -165,28 +171,73 @@ fn note(folders: &mut Folders, folder: &Path) {
     }
 }
 
-/// The source that follows a file, or followed it before it was rotated; and what the wildcards of
-/// its pattern match.
+/// The folder into which the rotations of a log are moved, as logrotate understands `olddir`: one that
+/// is not absolute is meant from the log's own folder on.
 #[must_use]
-pub fn source_of<'c>(
-    sources: &'c [FileSource],
-    path: &Path,
-) -> Option<(&'c FileSource, Vec<String>)> {
+pub fn rotation_folder(olddir: &Path, log: &Path) -> PathBuf {
+    log.parent().unwrap_or(Path::new("/")).join(olddir)
+}
+
+/// Whose log a file is.
+#[derive(Debug)]
+pub struct Owner<'c> {
+    /// The source that follows it, or followed it before it was rotated.
+    pub source: &'c FileSource,
+    /// What the wildcards of the source's pattern match.
+    pub captures: Vec<String>,
+    /// The path that the pattern matches: the file's own, or that of the log before its rotation.
+    pub log: PathBuf,
+}
+
+/// The source that follows a file, or followed it before it was rotated, beside itself or into an
+/// `olddir`.
+#[must_use]
+pub fn source_of<'c>(sources: &'c [FileSource], path: &Path) -> Option<Owner<'c>> {
     let path = std::path::absolute(path).ok()?;
-    let names = [before_rotation(&path), path];
-    for path in names.iter().rev() {
+    let names = [before_rotation(&path), path.clone()];
+    for log in names.into_iter().rev() {
         for source in sources {
             let captures = source
                 .paths
                 .iter()
                 .filter_map(|pattern| Pattern::new(pattern).ok())
-                .find_map(|pattern| pattern.captures(path.as_os_str().as_encoded_bytes()));
+                .find_map(|pattern| pattern.captures(log.as_os_str().as_encoded_bytes()));
             if let Some(captures) = captures {
-                return Some((source, captures));
+                return Some(Owner {
+                    source,
+                    captures,
+                    log,
+                });
             }
         }
     }
-    None
+    sources.iter().find_map(|source| rotated_by(source, &path))
+}
+
+/// The one log of a source that a file in its `olddir` is a rotation of. Several may have that name:
+/// then nobody can tell.
+fn rotated_by<'c>(source: &'c FileSource, path: &Path) -> Option<Owner<'c>> {
+    let olddir = source.olddir.as_deref()?;
+    let folder = path.parent()?.canonicalize().ok()?;
+    let name = before_rotation(path);
+    let finders: Vec<Finder> = source.paths.iter().filter_map(|p| Finder::new(p)).collect();
+    let (mut logs, mut folders) = (BTreeSet::new(), Folders::new());
+    for finder in &finders {
+        finder.find(&mut logs, &mut folders);
+        // A log that is not there at the moment can still be told by its whole path.
+        logs.extend(finder.literal.then(|| finder.base.clone()));
+    }
+    let mut mine = logs.into_iter().filter(|log| {
+        let there = || rotation_folder(olddir, log).canonicalize().ok();
+        log.file_name() == name.file_name() && there().as_ref() == Some(&folder)
+    });
+    let log = mine.next().filter(|_| mine.next().is_none())?;
+    let captures = finders.iter().find_map(|finder| finder.captures(&log))?;
+    Some(Owner {
+        source,
+        captures,
+        log,
+    })
 }
 
 #[cfg(test)]
@@ -268,6 +319,7 @@ mod tests {
             formats: Vec::new(),
             users: None,
             vhost: None,
+            olddir: None,
         };
         let sources = [
             source("sites", "/var/log/*.access.log"),
@@ -278,9 +330,9 @@ mod tests {
             ("/var/log/a.access.log.1", "all", "a.access.log.1"),
             ("/var/log/x/y", "all", "x/y"),
         ] {
-            let (found, captures) = source_of(&sources, Path::new(path)).expect(path);
+            let found = source_of(&sources, Path::new(path)).expect(path);
             assert_eq!(
-                (found.name.as_str(), captures[0].as_str()),
+                (found.source.name.as_str(), found.captures[0].as_str()),
                 (name, captured)
             );
         }
@@ -289,9 +341,53 @@ mod tests {
             "/var/log/a.access.log.1",
             "/var/log/a.access.log-20261122.gz",
         ] {
-            let (found, captures) = source_of(sites, Path::new(path)).expect(path);
-            assert_eq!((found.name.as_str(), captures[0].as_str()), ("sites", "a"));
+            let found = source_of(sites, Path::new(path)).expect(path);
+            assert_eq!(
+                (found.source.name.as_str(), found.captures[0].as_str()),
+                ("sites", "a")
+            );
+            assert_eq!(found.log, Path::new("/var/log/a.access.log"));
         }
         assert!(source_of(sites, Path::new("/var/log/a.error.log")).is_none());
+    }
+
+    #[test]
+    fn rotated_files_in_an_olddir_belong_to_the_one_log_of_that_name() {
+        let root = tempfile::tempdir().expect("a folder");
+        let at = |path: &str| root.path().join(path);
+        for folder in ["a/logs/old", "b/logs/old", "all"] {
+            std::fs::create_dir_all(at(folder)).expect("a folder");
+        }
+        for log in ["a/logs/x.log", "b/logs/x.log", "b/logs/y.log"] {
+            std::fs::write(at(log), "").expect("a file");
+        }
+        let source = |olddir: &Path| FileSource {
+            name: "sites".to_owned(),
+            paths: vec![format!("{}/*/logs/*.log", root.path().display())],
+            formats: Vec::new(),
+            users: None,
+            vhost: None,
+            olddir: Some(olddir.to_owned()),
+        };
+        let owner = |olddir: &Path, path: &str| {
+            let sources = [source(olddir)];
+            source_of(&sources, &at(path)).map(|owner| (owner.captures, owner.log))
+        };
+        for (olddir, path, expected) in [
+            (Path::new("old"), "b/logs/old/x.log.1", Some("b/logs/x.log")),
+            (
+                Path::new("../logs/old"),
+                "a/logs/old/x.log-20261122.zst",
+                Some("a/logs/x.log"),
+            ),
+            (Path::new("old"), "b/logs/old/z.log.1", None),
+            (&at("all"), "all/y.log.1.xz", Some("b/logs/y.log")),
+            (&at("all"), "all/x.log.1.xz", None),
+        ] {
+            let found = owner(olddir, path).map(|(_, log)| log);
+            assert_eq!(found, expected.map(at), "{path}");
+        }
+        let (captures, _) = owner(Path::new("old"), "b/logs/old/x.log.1").expect("b's");
+        assert_eq!(captures, ["b", "x"]);
     }
 }

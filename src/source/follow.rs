@@ -132,6 +132,35 @@ mod tests {
                 Step::Wait,
             ),
             (
+                "renamed, and its writer has been silent for ten minutes",
+                Seen {
+                    at_path: AtPath::Other,
+                    quiet: Duration::from_secs(600),
+                    ..still
+                },
+                Step::Wait,
+            ),
+            (
+                "then it writes again",
+                Seen {
+                    at_path: AtPath::Other,
+                    size: 101,
+                    changed: true,
+                    quiet: Duration::from_secs(600),
+                    ..still
+                },
+                Step::Read,
+            ),
+            (
+                "renamed, quiet for nearly an hour",
+                Seen {
+                    at_path: AtPath::Other,
+                    quiet: Duration::from_secs(3_599),
+                    ..still
+                },
+                Step::Wait,
+            ),
+            (
                 "renamed, and still written",
                 Seen {
                     at_path: AtPath::Other,

@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use super::content::HEAD_BYTES;
+use super::packed::ENDINGS;
 use super::position::State;
 
 /// What was found out about one stored position, looking at one file.
@@ -31,6 +32,9 @@ pub struct Evidence {
     pub same_path: bool,
     /// The position's file still lies where it was, and is another one than this.
     pub elsewhere: bool,
+    /// The position's file lies beside where it was, by another name; not asked where there is 1 KiB
+    /// of content.
+    pub renamed: bool,
     /// The position's file is held open and being read.
     pub held: bool,
 }
@@ -120,6 +124,7 @@ pub enum Followed {
 /// | same | same, or nothing was committed yet | | continue |
 /// | same | the file is shorter, with the same head | | shortened |
 /// | other | same | same log, or same folder and 1 KiB; its file is held, and in its place | copy |
+/// | other | same, less than 1 KiB | its own file lies beside it by another name | new: the next log |
 /// | other | same | same log; its file is held, but no longer in its place | behind |
 /// | other | same | same log or path, or 1 KiB of content; not held, nor living elsewhere | continue |
 /// | other | the file is shorter, with the same head of 1 KiB | same path | shortened |
@@ -155,6 +160,9 @@ fn decide_one(index: usize, evidence: &Evidence) -> Option<(u8, Followed)> {
             State::Finished | State::Replaced => None,
         };
     }
+    if evidence.renamed && !long {
+        return None;
+    }
     let related = evidence.same_log || evidence.same_path;
     let beside = related || (evidence.same_folder && long);
     let lives_elsewhere = evidence.elsewhere && evidence.state == State::Living;
@@ -187,10 +195,23 @@ pub fn before_rotation(path: &Path) -> PathBuf {
     }
 }
 
+/// The path that a packed file had before it was packed, as its name tells; `None`: by its name it is
+/// not packed.
+#[must_use]
+pub fn before_packing(path: &Path) -> Option<PathBuf> {
+    let is_packed = path
+        .extension()
+        .and_then(|ending| ending.to_str())
+        .is_some_and(|ending| ENDINGS.contains(&ending));
+    is_packed.then(|| path.with_extension(""))
+}
+
 fn stem(path: &Path) -> Option<&str> {
     let mut name = path.file_name()?.to_str()?;
-    for ending in [".gz", ".zst", ".bz2", ".xz"] {
-        name = name.strip_suffix(ending).unwrap_or(name);
+    while let Some((rest, ending)) = name.rsplit_once('.')
+        && ENDINGS.contains(&ending)
+    {
+        name = rest;
     }
     let digits_at_end = name.len()
         - name
@@ -223,6 +244,7 @@ mod tests {
             same_path: false,
             same_folder: false,
             elsewhere: false,
+            renamed: false,
             held: false,
         }
     }
@@ -359,6 +381,10 @@ mod tests {
             same_path: true,
             ..given
         };
+        let renamed = |given: Evidence| Evidence {
+            renamed: true,
+            ..given
+        };
         let empty = Evidence {
             same_head: false,
             offset: 0,
@@ -416,6 +442,21 @@ mod tests {
                 "moved while nobody looked",
                 named(same),
                 Followed::Continue(0),
+            ),
+            (
+                "the next log, which begins with all that the short one held",
+                renamed(short(named(same))),
+                Followed::New,
+            ),
+            (
+                "the same, and the old one is held",
+                renamed(short(at_path(held(same)))),
+                Followed::New,
+            ),
+            (
+                "put in its place by an editor that keeps the old one",
+                renamed(at_path(held(same))),
+                Followed::Behind(0),
             ),
             (
                 "imported from elsewhere",

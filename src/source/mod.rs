@@ -6,4 +6,5 @@ pub mod find;
 pub mod follow;
 pub mod identity;
 pub mod open;
+pub mod packed;
 pub mod position;

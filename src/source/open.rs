@@ -2,24 +2,12 @@
 //! files only, without ever blocking, links only where they cannot be a trick.
 
 use std::fs::{File, Metadata, OpenOptions};
-use std::io::{self, Read, Seek as _, SeekFrom};
+use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use flate2::read::MultiGzDecoder;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
-
-/// How the bytes of a file are packed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Packing {
-    /// Not at all.
-    Plain,
-    /// gzip; several members glued together are one stream.
-    Gzip,
-}
 
 /// Opens a regular file.
 ///
@@ -84,58 +72,6 @@ pub fn followed(path: &Path) -> io::Result<(File, Metadata)> {
     Ok((file, metadata))
 }
 
-/// How a file is packed, by its first bytes.
-///
-/// # Errors
-/// As the system says; and for packings that this version does not read.
-pub fn packing(file: &File) -> io::Result<Packing> {
-    let mut start = [0; 6];
-    let length = read_full_at(file, &mut start, 0)?;
-    let start = &start[..length];
-    let unsupported = |name: &str, command: &str| {
-        Err(io::Error::other(format!(
-            "is a {name} archive, which this version does not read; {command} FILE | tollkeeper import -"
-        )))
-    };
-    match start {
-        [0x1f, 0x8b, ..] => Ok(Packing::Gzip),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => unsupported("zstd", "zstdcat"),
-        [b'B', b'Z', b'h', ..] => unsupported("bzip2", "bzcat"),
-        [0xfd, b'7', b'z', b'X', b'Z', ..] => unsupported("xz", "xzcat"),
-        _ => Ok(Packing::Plain),
-    }
-}
-
-/// The content of a file from an offset on, decompressed; `read` counts the file's own bytes.
-///
-/// # Errors
-/// What reading up to the offset says.
-pub fn content(
-    file: File,
-    packing: Packing,
-    offset: u64,
-    read: Arc<AtomicU64>,
-) -> io::Result<Box<dyn Read + Send>> {
-    let mut file = file;
-    match packing {
-        Packing::Plain => {
-            file.seek(SeekFrom::Start(offset))?;
-            read.fetch_add(offset, Ordering::Relaxed);
-            Ok(Box::new(Counting { inner: file, read }))
-        }
-        Packing::Gzip => {
-            file.seek(SeekFrom::Start(0))?;
-            let packed = io::BufReader::with_capacity(256 << 10, Counting { inner: file, read });
-            let mut stream = MultiGzDecoder::new(packed);
-            let skipped = io::copy(&mut (&mut stream).take(offset), &mut io::sink())?;
-            if skipped < offset {
-                return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
-            }
-            Ok(Box::new(stream))
-        }
-    }
-}
-
 /// Reads at an offset until the buffer is full or the file ends.
 ///
 /// # Errors
@@ -151,17 +87,4 @@ pub fn read_full_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<u
         }
     }
     Ok(done)
-}
-
-struct Counting<R> {
-    inner: R,
-    read: Arc<AtomicU64>,
-}
-
-impl<R: Read> Read for Counting<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        self.read.fetch_add(read as u64, Ordering::Relaxed);
-        Ok(read)
-    }
 }

@@ -360,6 +360,22 @@ impl Sandbox {
         sum
     }
 
+    /// The gaps in the store, in the order in which they were noticed: path, byte and reason.
+    pub(crate) fn gaps(&self) -> Vec<(String, u64, String)> {
+        let connection =
+            rusqlite::Connection::open(self.state().join("tollkeeper.db")).expect("the store");
+        connection.busy_timeout(DEADLINE).expect("a number");
+        let mut statement = connection
+            .prepare("SELECT path, from_offset, reason FROM gap ORDER BY id")
+            .expect("the table of gaps");
+        let gap = |row: &rusqlite::Row<'_>| {
+            let from: i64 = row.get(1)?;
+            Ok((row.get(0)?, from.cast_unsigned(), row.get(2)?))
+        };
+        let gaps = statement.query_map([], gap).expect("rows");
+        gaps.map(|gap| gap.expect("a row")).collect()
+    }
+
     /// Writes `tollkeeper.toml`, in UTC and with the shortest interval; `sections` follow.
     pub(crate) fn config(&self, sections: &str) -> PathBuf {
         let start = format!("timezone = \"UTC\"\nreport_interval = \"1s\"\n{sections}");
@@ -368,7 +384,7 @@ impl Sandbox {
 
     /// Starts the daemon.
     pub(crate) fn start(&self, arguments: &[&str]) -> Daemon {
-        Daemon::start(self, self.tollkeeper([&["run"], arguments].concat()))
+        Daemon::start(self, arguments)
     }
 
     /// Starts the daemon where the kernel grants it so many inotify watches.
@@ -377,7 +393,7 @@ impl Sandbox {
         let program = env!("CARGO_BIN_EXE_tollkeeper");
         let namespace = ["--user", "--map-root-user", "sh", "-c", &limit, "sh"];
         let arguments = [&namespace, [program, "run"].as_slice(), arguments].concat();
-        Daemon::start(self, self.program(Path::new("/usr/bin/unshare"), arguments))
+        Daemon::of(self, self.program(Path::new("/usr/bin/unshare"), arguments))
     }
 }
 
@@ -401,6 +417,31 @@ pub(crate) fn gzip(content: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(content).expect("memory takes all");
     encoder.finish().expect("memory takes all")
+}
+
+/// The packings that logs are rotated with, by the endings of their names.
+pub(crate) const PACKINGS: [&str; 4] = ["gz", "zst", "bz2", "xz"];
+
+/// An archive of one member, in the packing of this ending.
+pub(crate) fn pack(ending: &str, content: &[u8]) -> Vec<u8> {
+    let packed = match ending {
+        "gz" => Ok(gzip(content)),
+        "zst" => zstd::stream::Encoder::new(Vec::new(), 1).and_then(|mut encoder| {
+            encoder.include_checksum(true)?;
+            encoder.write_all(content)?;
+            encoder.finish()
+        }),
+        "bz2" => {
+            let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+            encoder.write_all(content).and_then(|()| encoder.finish())
+        }
+        "xz" => {
+            let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), 0);
+            encoder.write_all(content).and_then(|()| encoder.finish())
+        }
+        other => panic!("no packing has the ending {other}"),
+    };
+    packed.expect("memory takes all")
 }
 
 /// Adds to a file, as a web server does: in one write.
@@ -428,8 +469,12 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    /// From a command that the sandbox has made.
-    pub(crate) fn start(sandbox: &Sandbox, mut command: Command) -> Self {
+    fn start(sandbox: &Sandbox, arguments: &[&str]) -> Self {
+        Self::of(sandbox, sandbox.tollkeeper([&["run"], arguments].concat()))
+    }
+
+    /// One that is started in another way.
+    pub(crate) fn of(sandbox: &Sandbox, mut command: Command) -> Self {
         let stderr = sandbox.path("run.stderr");
         let log = File::options()
             .append(true)

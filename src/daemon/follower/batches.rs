@@ -57,6 +57,14 @@ impl Follower {
             flight.files.push((*id, checkpoint.print.offset));
             batch.checkpoints.push(checkpoint);
         }
+        if let Some((id, mut checkpoint)) = self.archives.checkpoint(&self.sources) {
+            if let Some(epoch) = checkpoint.moves.epoch_mut() {
+                *epoch = self.epochs.demand(&checkpoint.scope, *epoch);
+                flight.scopes.push(checkpoint.scope.clone());
+            }
+            flight.files.push((id, checkpoint.print.offset));
+            batch.checkpoints.push(checkpoint);
+        }
         // Last, so that the answer's first rows are those of `flight.files`.
         for mut checkpoint in self.ending.drain(..) {
             if let Some(epoch) = checkpoint.moves.epoch_mut() {
@@ -90,7 +98,9 @@ impl Follower {
                 // What is committed can be closed, which makes room for those that wait.
                 self.search |= self.no_room;
                 for ((id, offset), position) in flight.files.into_iter().zip(flushed.positions) {
-                    let Some(file) = self.files.get_mut(&id) else {
+                    let archive = self.archives.counted(id);
+                    let is_archive = archive.is_some();
+                    let Some(file) = archive.or_else(|| self.files.get_mut(&id)) else {
                         continue;
                     };
                     file.moves = match offset {
@@ -102,6 +112,10 @@ impl Follower {
                     };
                     file.committed = offset;
                     if file.ends.is_some() && file.hasher.offset() == offset {
+                        if is_archive {
+                            self.archives.committed();
+                            continue;
+                        }
                         // What was truncated is told from its copy only now that it is committed.
                         if file.ends == Some(State::Replaced) {
                             self.search = true;
@@ -142,6 +156,7 @@ impl Follower {
         self.balance.clear();
         self.gaps.clear();
         self.ending.clear();
+        self.archives.start_over();
         // What the last search found is not committed.
         self.searched = None;
         self.since = match self.lookups.searched(&self.node) {
@@ -160,7 +175,7 @@ impl Follower {
             let scope = old.scope();
             let metadata = old.file.metadata();
             let taken = metadata.map_err(Into::into).and_then(|metadata| {
-                let recognised = self.recognise(&old.path, &old.file, &metadata, &scope)?;
+                let recognised = self.recognise(&[&old.path], &old.file, &metadata, &scope)?;
                 Ok::<_, Box<dyn std::error::Error>>((metadata, recognised))
             });
             match taken {

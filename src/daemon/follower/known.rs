@@ -29,10 +29,11 @@ pub(super) enum Recognised {
 }
 
 impl Follower {
-    /// Which position a file has, and where reading it begins.
+    /// Which position a file has, and where reading it begins. `names`: its path, and others that tell
+    /// what it is a rotation of.
     pub(super) fn recognise(
         &mut self,
-        path: &Path,
+        names: &[&Path],
         file: &File,
         metadata: &Metadata,
         scope: &str,
@@ -41,7 +42,7 @@ impl Follower {
         let mut head = vec![0; HEAD_BYTES as usize];
         let read = open::read_full_at(file, &mut head, 0)?;
         head.truncate(read);
-        let beside = self.held_beside(path, scope, &head);
+        let beside = self.held_beside(names, scope, &head);
         if self.is_earlier_state(&beside, file, metadata.len(), &place)? {
             return Ok(Recognised::Leave);
         }
@@ -50,25 +51,18 @@ impl Follower {
         let epoch = self.epochs.look(store, scope)?;
         let mut alike = recognise::alike(store, scope, &head, Some(place))?;
         alike.retain(|stored| stored.node == self.node || stored.state != State::Living);
-        // What is about to be committed as ended is ended.
-        for stored in &mut alike {
-            let end = self
-                .ending
-                .iter()
-                .find(|end| end.moves.row() == Some(stored.id));
-            stored.state = end.map_or(stored.state, |end| end.state);
-        }
+        self.apply_ends(&mut alike);
         // Of a file that is held, what has been read says more than what is committed.
         let held = self.held_alike(&beside, scope, &mut alike);
         let at_place = alike
             .iter()
             .any(|s| s.place.is_some_and(|there| there.is(&place)));
         let mut found = if at_place && held.is_empty() {
-            recognise::compare_living(seed, alike, file, metadata.len(), path, place)?
+            recognise::compare_living(seed, alike, file, metadata.len(), names, place)?
         } else {
             let mut stream = file.try_clone()?;
             stream.seek(SeekFrom::Start(0))?;
-            recognise::compare(seed, alike, &mut stream, path, Some(place), true)?
+            recognise::compare(seed, alike, &mut stream, names, Some(place), true)?
         };
         for (evidence, stored) in found.evidence.iter_mut().zip(&found.stored) {
             let there = Path::new(&stored.path).metadata();
@@ -77,6 +71,15 @@ impl Follower {
                 && stored
                     .place
                     .is_some_and(|place| there.is_ok_and(|there| Place::of(&there).is(&place)));
+            let may_be =
+                !evidence.same_place && !evidence.elsewhere && evidence.offset < HEAD_BYTES;
+            evidence.renamed = may_be
+                && evidence.same_content == Some(true)
+                && stored.place.is_some_and(|place| {
+                    let source = self.sources.iter().position(|it| it.name == stored.source);
+                    let found = self.lies_beside(Path::new(&stored.path), source, place);
+                    found.is_some()
+                });
         }
         let decision = decide_followed(&found.evidence);
         if let Followed::Continue(index) = decision {
@@ -120,7 +123,7 @@ impl Follower {
                 });
                 tracing::warn!(
                     "{}: ends before byte {}, up to which it was counted; going on from its end",
-                    shown(path),
+                    shown(names[0]),
                     stored(index).print.offset
                 );
                 let is_held = held.contains(&stored(index).id);
@@ -134,19 +137,29 @@ impl Follower {
         })
     }
 
+    /// What is about to be committed as ended is ended.
+    pub(super) fn apply_ends(&self, alike: &mut [Stored]) {
+        for stored in alike {
+            let mut ending = self.ending.iter();
+            let end = ending.find(|end| end.moves.row() == Some(stored.id));
+            stored.state = end.map_or(stored.state, |end| end.state);
+        }
+    }
+
     /// The held files that a file may be a copy of: rotations of the same log, and files in the same
     /// folder whose first 1 KiB is the same.
-    fn held_beside(&self, path: &Path, scope: &str, head: &[u8]) -> Vec<u64> {
+    pub(super) fn held_beside(&self, names: &[&Path], scope: &str, head: &[u8]) -> Vec<u64> {
         let seed = self.lookups.seed();
         let ours = (head.len() as u64 == HEAD_BYTES).then(|| hash(seed, head));
         let is_beside = |held: &Tracked| {
             let begins_so = || {
                 let print = held.hasher.fingerprint();
-                held.path.parent() == path.parent()
+                names.iter().any(|name| held.path.parent() == name.parent())
                     && print.head_len == HEAD_BYTES
                     && Some(print.head) == ours
             };
-            held.scope() == scope && (same_log(&held.path, path) || begins_so())
+            held.scope() == scope
+                && (names.iter().any(|name| same_log(&held.path, name)) || begins_so())
         };
         let beside = self.files.iter().filter(|(_, held)| is_beside(held));
         beside.map(|(id, _)| *id).collect()
@@ -176,7 +189,12 @@ impl Follower {
 
     /// The held files that a path may be a copy of, as positions up to where they have been read;
     /// they take the place of what the store has of them. Returns how they are told from others.
-    fn held_alike(&self, beside: &[u64], scope: &str, alike: &mut Vec<Stored>) -> Vec<i64> {
+    pub(super) fn held_alike(
+        &self,
+        beside: &[u64],
+        scope: &str,
+        alike: &mut Vec<Stored>,
+    ) -> Vec<i64> {
         let mut ids = Vec::new();
         for (id, held) in &self.files {
             let stored_id = held.moves.row();

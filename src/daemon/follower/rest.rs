@@ -1,28 +1,34 @@
 //! After a start: what an earlier run was reading, and lies no longer where it was.
 
-use std::collections::{BTreeSet, HashSet};
-use std::os::unix::fs::MetadataExt as _;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fs::Metadata;
+use std::os::unix::fs::{DirEntryExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
+use super::archives::Missing;
+use super::siblings::Found;
 use super::{Follower, Source, shown};
 use crate::account::day;
 use crate::daemon::tracked::{Taken, Tracked};
 use crate::recognise;
-use crate::source::blocks::{Blocks, LastLine, SMALL_BLOCK_BYTES};
 use crate::source::content::Hasher;
+use crate::source::find::rotation_folder;
 use crate::source::follow::AtPath;
-use crate::source::identity::{Followed, Once, before_rotation, decide_followed, decide_once};
-use crate::source::open::{self, Packing};
+use crate::source::identity::{Followed, before_rotation, decide_followed};
+use crate::source::open;
 use crate::source::position::{Place, State, Stored};
 use crate::store::{Checkpoint, Gap, Moves, StoreError};
+
+/// Folders that have been looked through: thousands of logs may have been rotated in one.
+pub(super) type Inodes = HashMap<PathBuf, HashMap<u64, Vec<PathBuf>>>;
 
 impl Follower {
     /// After a start: what an earlier run was reading, and no source finds any more, was renamed, or
     /// packed; else it is gone.
     pub(super) fn find_the_rest(&mut self) -> Result<(), StoreError> {
         let living = self.lookups.living(&self.node)?;
-        let mut lost = Vec::new();
+        let mut missing = Vec::new();
+        let mut found = Found::new();
         let held = self.files.values().filter_map(|held| held.moves.row());
         let ending = self.ending.iter().filter_map(|end| end.moves.row());
         let closed = self.closed.iter().map(|(_, closed)| closed.row);
@@ -40,186 +46,84 @@ impl Follower {
             let Some(source) = source.filter(|_| !known.contains(&stored.id)) else {
                 continue;
             };
+            let log = self.log_of(source, path, &mut found);
             match self.renamed(&stored, source) {
                 Some(tracked) => {
                     let to = shown(&tracked.path);
                     tracing::info!("reading the rest of {} from {to}", shown(path));
                     self.track(tracked);
                 }
-                None => lost.push((source, stored)),
+                None => missing.push(Missing {
+                    source,
+                    log,
+                    stored,
+                }),
             }
         }
-        let reason = match self.at_start {
-            true => "not found any more after tollkeeper was not running",
-            false => "not found any more, and was not held open",
-        };
-        let packed = match std::mem::take(&mut self.at_start) {
-            true => self.read_archives(),
-            false => BTreeSet::new(),
-        };
-        for (source, stored) in lost {
-            let read = self
-                .ending
-                .iter()
-                .any(|end| end.moves.row() == Some(stored.id));
-            let begun_and_packed = stored.print.offset == 0
-                && packed.contains(&before_rotation(Path::new(&stored.path)));
-            if !read && !begun_and_packed {
-                self.end_position(source, &stored, reason, State::Finished);
-            }
-        }
+        self.archives.missing = missing;
+        self.at_start = false;
         Ok(())
     }
 
-    /// Looks for a file beside where it was, by its inode and content.
+    /// Where a file lies now: beside where it was, in the `olddir`, or beside what a link at its path
+    /// leads to now.
+    pub(super) fn lies_beside(
+        &mut self,
+        path: &Path,
+        source: Option<usize>,
+        place: Place,
+    ) -> Option<PathBuf> {
+        let olddir = source.and_then(|source| self.sources[source].olddir.as_ref());
+        let olddir = olddir.map(|olddir| rotation_folder(olddir, &before_rotation(path)));
+        let linked = path.canonicalize().ok();
+        let linked = linked.and_then(|target| Some(target.parent()?.to_owned()));
+        let beside = path.parent().map(Path::to_owned);
+        let folders: BTreeSet<PathBuf> = [beside, olddir, linked].into_iter().flatten().collect();
+        folders.into_iter().find_map(|folder| {
+            let inodes = self.inodes.entry(folder);
+            let inodes = inodes.or_insert_with_key(|folder| inodes_in(folder));
+            let mut paths = inodes.get(&place.inode).into_iter().flatten();
+            let is_there = |path: &&PathBuf| {
+                let there = path.symlink_metadata();
+                there.is_ok_and(|there| Place::of(&there).is(&place))
+            };
+            paths.find(is_there).cloned()
+        })
+    }
+
+    /// Looks for a file that lies no longer where it was, by its inode and content.
     fn renamed(&mut self, stored: &Stored, source: usize) -> Option<Tracked> {
         let place = stored.place?;
-        let folder = Path::new(&stored.path).parent()?;
-        for entry in std::fs::read_dir(folder).ok()?.flatten() {
-            let path = entry.path();
-            if !path
-                .symlink_metadata()
-                .is_ok_and(|there| Place::of(&there).is(&place))
-            {
-                continue;
-            }
-            let Ok((file, metadata)) = open::followed(&path) else {
-                continue;
-            };
-            let seed = self.lookups.seed();
-            let alike = vec![stored.clone()];
-            let Ok(found) =
-                recognise::compare_living(seed, alike, &file, metadata.len(), &path, place)
-            else {
-                continue;
-            };
-            if let Followed::Continue(_) = decide_followed(&found.evidence) {
-                let hasher = found.hashers.into_iter().next().flatten();
-                let hasher = hasher.unwrap_or_else(|| Hasher::new(seed));
-                let epoch = self
-                    .epochs
-                    .look(self.lookups.as_mut(), &stored.scope)
-                    .ok()?;
-                let taken = Taken {
-                    hasher,
-                    moves: Moves::of(stored, epoch),
-                    last_day: stored.last_day.map(day::number),
-                };
-                let vhost = (!stored.scope.is_empty()).then(|| stored.scope.clone());
-                let mut tracked = Tracked::new(path, source, vhost, file, &metadata, taken);
-                tracked.at_path = AtPath::Other;
-                return Some(tracked);
-            }
-        }
-        None
-    }
-
-    /// Archives of followed logs that were packed while tollkeeper was not running: what of them has
-    /// not been counted is read here and now. Returns the logs of which one was read from its start.
-    fn read_archives(&mut self) -> BTreeSet<PathBuf> {
-        let mut begun = BTreeSet::new();
-        for (source, path) in self.siblings() {
-            let unpacked = path.with_extension("");
-            if path.extension().is_none_or(|ending| ending != "gz") || unpacked.exists() {
-                continue;
-            }
-            match self.read_archive(source, &path) {
-                Ok(true) => drop(begun.insert(before_rotation(&path))),
-                Ok(false) => {}
-                Err(error) => {
-                    self.say(&path, format!("cannot be read, or not to its end: {error}"))
-                }
-            }
-        }
-        begun
-    }
-
-    /// Reads what is not counted of an archive; `true`: all of it was new.
-    fn read_archive(
-        &mut self,
-        source: usize,
-        path: &Path,
-    ) -> Result<bool, Box<dyn std::error::Error>> {
-        let (file, metadata) = open::followed(path)?;
-        let packing = open::packing(&file)?;
-        if packing == Packing::Plain {
-            return Ok(false);
-        }
-        let content = |offset| open::content(file.try_clone()?, packing, offset, Arc::default());
-        let vhost = self.vhost_of(source, path);
-        let scope = vhost.clone().unwrap_or_default();
-        let store = self.lookups.as_mut();
-        let seed = store.seed();
-        let epoch = self.epochs.look(store, &scope)?;
-        let head = recognise::head(&mut *content(0)?)?;
-        let alike = recognise::alike(store, &scope, &head, None)?;
-        let found = recognise::compare(seed, alike, &mut *content(0)?, path, None, false)?;
-        let (moves, hasher, last_day) = match decide_once(found.length, &found.evidence) {
-            Once::Counted(index) => {
-                self.finish(&found.stored[index]);
-                return Ok(false);
-            }
-            Once::EarlierCopy(_) => return Ok(false),
-            Once::New if metadata.mtime() < self.since => return Ok(false),
-            Once::New => (Moves::New { epoch }, Hasher::new(seed), None),
-            Once::Continue(index) => {
-                let stored = &found.stored[index];
-                let is_held = self
-                    .files
-                    .values()
-                    .any(|held| held.moves.row() == Some(stored.id));
-                match found.hashers[index].clone() {
-                    Some(hasher) if !is_held => (
-                        Moves::of(stored, epoch),
-                        hasher,
-                        stored.last_day.map(day::number),
-                    ),
-                    _ => return Ok(false),
-                }
-            }
+        let path = self.lies_beside(Path::new(&stored.path), Some(source), place)?;
+        let (file, metadata) = open::followed(&path).ok()?;
+        let seed = self.lookups.seed();
+        let alike = vec![stored.clone()];
+        let length = metadata.len();
+        let found = recognise::compare_living(seed, alike, &file, length, &[&path], place).ok()?;
+        let Followed::Continue(_) = decide_followed(&found.evidence) else {
+            return None;
         };
-        let is_new = matches!(moves, Moves::New { .. });
-        tracing::info!("reading {} from byte {}", shown(path), hasher.offset());
-        let stream = content(hasher.offset())?;
+        let hasher = found.hashers.into_iter().next().flatten();
+        let epoch = self.epochs.look(self.lookups.as_mut(), &stored.scope);
         let taken = Taken {
-            hasher,
-            moves,
-            last_day,
+            hasher: hasher.unwrap_or_else(|| Hasher::new(seed)),
+            moves: Moves::of(stored, epoch.ok()?),
+            last_day: stored.last_day.map(day::number),
         };
-        let mut tracked = Tracked::new(path.to_owned(), source, vhost, file, &metadata, taken);
-        let mut blocks = Blocks::new(
-            stream,
-            tracked.hasher.clone(),
-            LastLine::Counts,
-            SMALL_BLOCK_BYTES,
-        );
-        let mut spare = Vec::new();
-        while let Some(block) = blocks.next(spare)? {
-            self.archived(&mut tracked, &block);
-            if block.lines().is_empty() {
-                tracked.hasher = blocks.hasher().clone();
-            }
-            if tracked.stopped.is_some() {
-                break;
-            }
-            spare = block.into_spare();
-        }
-        tracked.ends = Some(State::Finished);
-        if let Some(checkpoint) = tracked.checkpoint(&self.sources[source].name) {
-            self.ending.push(Checkpoint {
-                place: None,
-                ..checkpoint
-            });
-        }
-        Ok(is_new)
+        let vhost = (!stored.scope.is_empty()).then(|| stored.scope.clone());
+        let mut tracked = Tracked::new(path, source, vhost, file, &metadata, taken);
+        tracked.at_path = AtPath::Other;
+        Some(tracked)
     }
 
-    /// Ends a living position, all of whose file is counted.
-    fn finish(&mut self, stored: &Stored) {
-        let is_held = |moves: &Moves| moves.row() == Some(stored.id);
-        let held = self.files.values().any(|held| is_held(&held.moves));
-        if stored.state == State::Living && stored.node == self.node && !held {
-            self.ending.push(ended(stored, State::Finished));
+    /// What is deleted and read to its end ends with this process: nobody can read it again.
+    pub(super) fn let_go_of_deleted(&mut self) {
+        for file in self.files.values_mut() {
+            let is_read =
+                |there: &Metadata| there.nlink() == 0 && there.len() == file.hasher.offset();
+            if file.ends.is_none() && file.file.metadata().is_ok_and(|there| is_read(&there)) {
+                file.ends = Some(State::Finished);
+            }
         }
     }
 
@@ -248,8 +152,17 @@ impl Follower {
     }
 }
 
+/// What lies in a folder, by inode.
+fn inodes_in(folder: &Path) -> HashMap<u64, Vec<PathBuf>> {
+    let mut inodes: HashMap<u64, Vec<PathBuf>> = HashMap::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        inodes.entry(entry.ino()).or_default().push(entry.path());
+    }
+    inodes
+}
+
 /// A stored position, as it is, in its last state.
-fn ended(stored: &Stored, state: State) -> Checkpoint {
+pub(super) fn ended(stored: &Stored, state: State) -> Checkpoint {
     Checkpoint {
         moves: Moves::Stored {
             id: stored.id,

@@ -1,21 +1,24 @@
 //! Finding files: which paths there are, which of them are taken up, and which begin again.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::known::Recognised;
+use super::rest;
+use super::siblings::Sibling;
 use super::{BLIND_INTERVAL, Follower, THOROUGH_INTERVAL, shown};
 use crate::config::glob::expand_vhost;
 use crate::daemon::clock;
 use crate::daemon::tracked::{Taken, Tracked};
 use crate::source::content::Hasher;
-use crate::source::find::Folders;
+use crate::source::find::{Folders, Stamp};
 use crate::source::follow::AtPath;
-use crate::source::identity::{before_rotation, same_log};
-use crate::source::open::{self, Packing};
+use crate::source::identity::{before_packing, before_rotation, same_log};
+use crate::source::open;
+use crate::source::packed::{self, Packing};
 use crate::source::position::{Place, State};
 use crate::store::{Gap, Moves};
 
@@ -30,6 +33,7 @@ impl Follower {
     pub(super) fn search_files(&mut self) {
         let began = clock();
         let now = Instant::now();
+        self.inodes.clear();
         let is_as_before = self.is_as_before();
         self.changed |= !is_as_before;
         let interval = match self.changed {
@@ -53,6 +57,8 @@ impl Follower {
         self.not_taken.clear();
         let mut folders = Folders::new();
         let mut taken = BTreeSet::new();
+        let mut archives = BTreeSet::new();
+        let mut siblings = Vec::new();
         let held = self
             .files
             .values()
@@ -73,12 +79,20 @@ impl Follower {
                     path.metadata()
                         .is_ok_and(|there| Place::of(&there).is(place))
                 });
+                if before_packing(&path).is_some() {
+                    archives.insert(path);
+                    continue;
+                }
                 // The first source that finds a path has it.
                 let is_first = taken.insert(path.clone());
                 if is_first && !is_as_it_was {
                     self.look_at_path(source, &path);
                 }
             }
+        }
+        for folder in self.olddirs() {
+            let stamp = Stamp::of(&folder);
+            folders.entry(folder).or_insert(stamp);
         }
         self.watch.folders(&folders);
         self.folders = folders;
@@ -88,25 +102,44 @@ impl Follower {
             }
         }
         if thorough {
+            // Where the clock was set back, what has been written since the last look is older than it.
+            if began < self.since {
+                let elapsed = now.saturating_duration_since(self.last_thorough).as_secs();
+                self.since = began.saturating_sub_unsigned(elapsed);
+            }
             self.last_thorough = now;
             self.changed = false;
-            self.look_for_siblings(&taken);
+            siblings = self.siblings();
+            self.look_for_siblings(&siblings, &taken);
         }
         if self.first_search {
             self.first_search = false;
-            if let Err(error) = self.find_the_rest() {
-                self.first_search = true;
-                tracing::error!("{error}");
+            match self.find_the_rest() {
+                // Their rest may lie in a copy.
+                Ok(()) if !self.archives.missing.is_empty() => {
+                    siblings = self.siblings();
+                    self.look_for_siblings(&siblings, &taken);
+                }
+                Ok(()) => {}
+                Err(error) => {
+                    self.first_search = true;
+                    tracing::error!("{error}");
+                }
             }
             if self.announced > MAX_ANNOUNCED {
                 tracing::info!("following {} files", self.files.len());
             }
         }
+        if thorough {
+            self.notice_archives(siblings, &archives);
+        }
+        self.settle_missing();
         // A copy that was left alone may still turn out to hold what was not read.
         if thorough && self.left.is_empty() && !self.no_room {
             self.since = began;
-            self.searched = Some(began);
+            self.searched = Some(self.archives.known_since(began));
         }
+        self.inodes = rest::Inodes::new();
     }
 
     /// Whether a search would find what the last one found: no name has come, gone or changed since, and
@@ -169,18 +202,26 @@ impl Follower {
         if is_held {
             return;
         }
-        self.take_up(source, path, file, &metadata, AtPath::Ours);
+        if packed::packing(&file).is_ok_and(|packing| packing != Packing::Plain) {
+            let what = "is an archive; if it is no rotation of a log that is followed, tollkeeper import reads it";
+            self.say(path, what.to_owned());
+            return;
+        }
+        self.take_up(source, &[path], file, &metadata, AtPath::Ours, false);
     }
 
-    /// Takes up a file that nobody holds.
+    /// Takes up a file that nobody holds. `names`: its path, and the one that it would have beside its
+    /// log, if it lies in another folder.
     fn take_up(
         &mut self,
         source: usize,
-        path: &Path,
+        names: &[&Path],
         file: File,
         metadata: &Metadata,
         at_path: AtPath,
+        is_history: bool,
     ) {
+        let path = names[0];
         let now = Instant::now();
         let look = (metadata.len(), metadata.mtime(), metadata.mtime_nsec());
         if let Some((before, at)) = self.left.get(path)
@@ -192,25 +233,12 @@ impl Follower {
         if !self.has_room(now) {
             return;
         }
-        // What is still to be read of a log is read before something is taken for its copy.
-        let related = |held: &&u64| {
-            self.files
-                .get(held)
-                .is_some_and(|held| same_log(&held.path, path))
-        };
-        let ids: Vec<u64> = self.files.keys().filter(related).copied().collect();
-        for id in ids {
-            if self
-                .files
-                .get(&id)
-                .is_some_and(|held| held.ends.is_none() && held.stopped.is_none())
-            {
-                self.read(id, now, false);
-            }
-        }
-        let vhost = self.vhost_of(source, path);
+        self.read_related(names);
+        let vhost = self.vhost_of(source, names[names.len() - 1]);
         let scope = vhost.clone().unwrap_or_default();
-        let taken = match self.recognise(path, &file, metadata, &scope) {
+        let taken = match self.recognise(names, &file, metadata, &scope) {
+            // It is history, unless it is what an earlier run was reading.
+            Ok(Recognised::Take(taken)) if is_history && taken.moves.row().is_none() => return,
             Ok(Recognised::Take(taken)) => taken,
             Ok(Recognised::Replaces(taken, stored)) => {
                 let reason = "truncated or overwritten while tollkeeper was not running";
@@ -259,47 +287,51 @@ impl Follower {
     /// Rotated files beside the followed ones that nobody has read: begun and renamed between two
     /// looks, or while tollkeeper was not running. Older ones, from before a log was followed, are
     /// not touched; nor are those that a source finds by itself.
-    fn look_for_siblings(&mut self, taken: &BTreeSet<PathBuf>) {
-        for (source, path) in self.siblings() {
+    fn look_for_siblings(&mut self, siblings: &[Sibling], taken: &BTreeSet<PathBuf>) {
+        let missing = self.archives.logs_missing();
+        for sibling in siblings {
+            let path = &sibling.path;
             let is_history = path
                 .symlink_metadata()
                 .is_ok_and(|there| there.mtime() < self.since || there.len() == 0);
-            if is_history || taken.contains(&path) {
+            if (is_history && !missing.contains(&sibling.log))
+                || taken.contains(path)
+                || before_packing(path).is_some()
+            {
                 continue;
             }
-            let Ok((file, metadata)) = open::followed(&path) else {
+            let Ok((file, metadata)) = open::followed(path) else {
                 continue;
             };
             let place = Place::of(&metadata);
             let is_held = self.files.values().any(|held| held.place.is(&place));
-            let is_packed = !matches!(open::packing(&file), Ok(Packing::Plain));
+            let is_packed = !matches!(packed::packing(&file), Ok(Packing::Plain));
             if !is_held && !is_packed {
-                self.take_up(source, &path, file, &metadata, AtPath::Other);
+                let names = [&**path, &*sibling.beside()];
+                self.take_up(
+                    sibling.source,
+                    &names,
+                    file,
+                    &metadata,
+                    AtPath::Other,
+                    is_history,
+                );
             }
         }
     }
 
-    /// The files beside the followed logs that are rotations of them by their names, each with its
-    /// source.
-    pub(super) fn siblings(&self) -> Vec<(usize, PathBuf)> {
-        let held = self.files.values().filter(|file| file.ends.is_none());
-        let held = held.map(|file| (before_rotation(&file.path), file.source));
-        let closed = self.closed.iter();
-        let closed = closed.map(|(path, file)| (before_rotation(path), file.source));
-        let logs: BTreeMap<PathBuf, usize> = held.chain(closed).collect();
-        let folders: BTreeSet<&Path> = logs.keys().filter_map(|log| log.parent()).collect();
-        let mut siblings = Vec::new();
-        for folder in folders {
-            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-                let path = entry.path();
-                let log = before_rotation(&path);
-                if let Some(source) = logs.get(&log).filter(|_| log != path) {
-                    siblings.push((*source, path));
-                }
-            }
+    /// What is still to be read of a log is read before something is taken for its copy.
+    pub(super) fn read_related(&mut self, names: &[&Path]) {
+        let now = Instant::now();
+        let related = |held: &Tracked| {
+            let is_read = held.ends.is_none() && held.stopped.is_none();
+            is_read && names.iter().any(|name| same_log(&held.path, name))
+        };
+        let files = self.files.iter().filter(|(_, held)| related(held));
+        let ids: Vec<u64> = files.map(|(id, _)| *id).collect();
+        for id in ids {
+            self.read(id, now, false);
         }
-        siblings.sort_unstable();
-        siblings
     }
 
     pub(super) fn vhost_of(&self, source: usize, path: &Path) -> Option<String> {
