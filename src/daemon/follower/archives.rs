@@ -68,6 +68,8 @@ pub(super) struct Missing {
     pub(super) log: PathBuf,
     /// The position.
     pub(super) stored: Stored,
+    /// It was missed at a start, else when it was looked at again.
+    pub(super) was_away: bool,
 }
 
 struct Waiting {
@@ -354,7 +356,10 @@ impl Follower {
                 self.ending.push(ended(&missing.stored, State::Finished));
                 continue;
             }
-            let reason = "not found any more after tollkeeper was not running";
+            let reason = match missing.was_away {
+                true => "not found any more after tollkeeper was not running",
+                false => "not found any more, and was not held open",
+            };
             self.end_position(missing.source, &missing.stored, reason, State::Finished);
         }
     }

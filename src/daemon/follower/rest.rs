@@ -57,6 +57,7 @@ impl Follower {
                     source,
                     log,
                     stored,
+                    was_away: self.at_start,
                 }),
             }
         }
