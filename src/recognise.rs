@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::source::content::{HEAD_BYTES, Hasher, hash};
 use crate::source::identity::{Evidence, same_log};
-use crate::source::open::read_full_at;
+use crate::source::open::{read_full_at, read_is_done};
 use crate::source::position::{Place, Stored};
 use crate::store::{Store, StoreError};
 
@@ -142,7 +142,9 @@ pub fn compare(
     let mut whole = 0;
     let mut buffer = vec![0; 256 << 10];
     loop {
-        let read = match stream.read(&mut buffer) {
+        let came_back = stream.read(&mut buffer);
+        read_is_done();
+        let read = match came_back {
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),

@@ -49,6 +49,15 @@ impl Follower {
         let seed = store.seed();
         let epoch = self.epochs.look(store, scope)?;
         let mut alike = recognise::alike(store, scope, &head, Some(place))?;
+        // What this node follows there is the same file, whatever vhost it was read for before the
+        // config changed.
+        for stored in store.at_inode(place.inode)? {
+            let is_ours = stored.state == State::Living && stored.node == self.node;
+            let is_there = stored.place.is_some_and(|there| there.is(&place));
+            if is_ours && is_there && alike.iter().all(|other| other.id != stored.id) {
+                alike.push(stored);
+            }
+        }
         alike.retain(|stored| stored.node == self.node || stored.state != State::Living);
         // What is about to be committed as ended is ended.
         for stored in &mut alike {

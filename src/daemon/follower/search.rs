@@ -71,7 +71,8 @@ impl Follower {
             self.last_thorough = now;
             self.look_for_siblings(&taken);
         }
-        if self.first_search {
+        // A batch on its way may have made rows that no file here is known by yet.
+        if self.first_search && self.in_flight.is_none() {
             self.first_search = false;
             if let Err(error) = self.find_the_rest() {
                 self.first_search = true;
@@ -80,6 +81,7 @@ impl Follower {
             if self.announced > MAX_ANNOUNCED {
                 tracing::info!("following {} files", self.files.len());
             }
+            self.published.first_search_is_done();
         }
         // A copy that was left alone may still turn out to hold what was not read.
         if thorough && self.left.is_empty() {
@@ -182,7 +184,7 @@ impl Follower {
                 return;
             }
         };
-        self.said.remove(path);
+        self.said.forget(path);
         self.left.remove(path);
         // A rotated file that has been read to its end before need not be held.
         if at_path == AtPath::Other && taken.hasher.offset() == metadata.len() {
@@ -305,6 +307,7 @@ impl Follower {
                 );
                 new.at_path = old.at_path;
                 new.rules = old.rules.clone();
+                new.leaving = old.leaving;
                 old.ends = Some(State::Replaced);
                 self.gaps.push(gap);
                 self.left.clear();
