@@ -26,7 +26,6 @@ pub fn run(
         let Some(settled) = settle(store, writer, node, &batch, given_up, published) else {
             return;
         };
-        published.progress.flusher(false, Instant::now());
         if answers.send(Message::Settled(settled)).is_err() {
             break;
         }
@@ -51,7 +50,8 @@ fn settle(
         let begin = Instant::now();
         published.progress.flusher(true, begin);
         let tried = store.flush(writer, node, batch, clock());
-        published.progress.flusher(true, Instant::now());
+        // Whatever came of it, it came back.
+        published.progress.flusher(false, Instant::now());
         match tried {
             Ok(flushed) => {
                 published.flushed(batch.rows(), begin.elapsed(), clock());

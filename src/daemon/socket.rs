@@ -36,13 +36,19 @@ pub struct Socket {
 
 impl Socket {
     /// Listens. What an earlier daemon has left there is replaced: the caller holds the lock that
-    /// keeps out another living one. To be called in a runtime.
+    /// keeps out another living one. Where one listens all the same, it counts into another store,
+    /// and is left alone. To be called in a runtime.
     ///
     /// # Errors
     /// As the system says.
     pub fn bind(path: &Path) -> io::Result<Self> {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;
+        }
+        if std::os::unix::net::UnixStream::connect(path).is_ok() {
+            let message = "a daemon of this node with another store listens there: give each a runtime \
+                           directory or a node name of its own";
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, message));
         }
         // Nobody can connect by the final name before the mode is right.
         let mut beside = path.as_os_str().to_owned();
