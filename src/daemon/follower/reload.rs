@@ -192,10 +192,11 @@ impl Follower {
             file.look_again(now);
             if matches!(file.look(now), Ok(Step::BeginAgain)) {
                 self.begin_again(id);
-            } else if is_stopped || self.read(id, now, false) {
-                if let Some(file) = self.files.get_mut(&id) {
-                    file.ends = Some(State::Living);
-                }
+                continue;
+            }
+            let is_done = is_stopped || self.read(id, now, false);
+            if let Some(file) = self.files.get_mut(&id).filter(|_| is_done) {
+                file.ends = Some(State::Living);
             }
         }
     }
