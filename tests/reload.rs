@@ -129,6 +129,42 @@ fn reloads_under_load_lose_and_repeat_nothing() {
 }
 
 #[test]
+fn reloads_between_kills_lose_and_repeat_nothing() {
+    let sandbox = Sandbox::new();
+    let logs = [0, 1].map(|number| sandbox.write(&format!("logs/{number}.log"), ""));
+    let both = source(&[&logs[0], &logs[1]], FORMAT, "");
+    let apart = source(&[&logs[1]], FORMAT, "name = \"one\"")
+        + &source(&[&logs[0]], FORMAT, "name = \"two\"");
+    let configs = [both.clone(), apart, source(&[&logs[1]], FORMAT, "")];
+    let mut random = Random::new("reloads_between_kills_lose_and_repeat_nothing");
+    let config = sandbox.config(&both);
+    let mut daemon = sandbox.start(&["-c", text(&config)]);
+    status(&sandbox);
+    let mut written = 0;
+    for _ in 0..40 {
+        for log in &logs {
+            let count = 1 + random.below(400);
+            append(log, lines(written, count));
+            written += count;
+        }
+        sandbox.config(&configs[random.below(configs.len() as u64) as usize]);
+        daemon.signal(Signal::HUP);
+        wait_for_moment(Instant::now() + Duration::from_millis(random.below(80)));
+        if random.percent(30) {
+            daemon.kill();
+            daemon = sandbox.start(&["-c", text(&config)]);
+            status(&sandbox);
+        }
+    }
+    sandbox.config(&both);
+    assert_eq!(reload(&sandbox, &daemon)["result"], "done");
+    sandbox.wait_for_rows(&rows([lines(0, written).as_str()]));
+    daemon.stop();
+    assert_eq!(sandbox.rows(), rows([lines(0, written).as_str()]));
+    assert_eq!(sandbox.stored_balance(), Balance::counted(written));
+}
+
+#[test]
 fn a_bad_config_keeps_the_old_one_and_says_why_with_its_place() {
     let sandbox = Sandbox::new();
     let log = sandbox.write("logs/a.log", lines(0, 10));
@@ -211,6 +247,47 @@ fn a_stopped_source_resumes_with_a_fitting_format_and_counts_all_its_lines() {
     assert_eq!(files(&sandbox), [("a.log".to_owned(), "living".to_owned())]);
     daemon.stop();
     assert_eq!(sandbox.stored_balance(), Balance::counted(350));
+}
+
+#[test]
+fn while_the_store_is_away_a_reload_waits_for_it_and_says_so() {
+    let sandbox = Sandbox::new();
+    let log = sandbox.write("logs/a.log", lines(0, 100));
+    let config = sandbox.config(&source(&[&log], FORMAT, "name = \"old\""));
+    let daemon = sandbox.start(&["-c", text(&config)]);
+    sandbox.wait_for_rows(&rows([lines(0, 100).as_str()]));
+    let store =
+        rusqlite::Connection::open(sandbox.state().join("tollkeeper.db")).expect("the store");
+    store.busy_timeout(support::DEADLINE).expect("a number");
+    store
+        .execute_batch("ALTER TABLE bandwidth RENAME TO away")
+        .expect("the table");
+    append(&log, lines(100, 100));
+    wait_until("the store is away", || match status(&sandbox) {
+        seen if seen["store"]["answers"] == false => Ok(()),
+        seen => Err(seen),
+    });
+    // Two configs, of which the later one counts.
+    for (number, name) in ["never", "new"].iter().enumerate() {
+        sandbox.config(&source(&[&log], FORMAT, &format!("name = \"{name}\"")));
+        daemon.signal(Signal::HUP);
+        let heard = || daemon.said().matches("reading the config again").count();
+        wait_until("it is read", || match status(&sandbox) {
+            seen if heard() > number && seen["reload"]["result"] == "waiting" => Ok(()),
+            seen => Err(seen),
+        });
+    }
+    append(&log, lines(200, 100));
+    assert_eq!(status(&sandbox)["sources"][0]["name"], "old");
+    store
+        .execute_batch("ALTER TABLE away RENAME TO bandwidth")
+        .expect("the table");
+    sandbox.wait_for_rows(&rows([lines(0, 300).as_str()]));
+    let seen = status(&sandbox);
+    assert_eq!(seen["reload"]["result"], "done", "{seen:#}");
+    assert_eq!(seen["sources"][0]["name"], "new");
+    daemon.stop();
+    assert_eq!(sandbox.stored_balance(), Balance::counted(300));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -84,8 +85,13 @@ impl Service {
     }
 
     #[track_caller]
-    fn stop(mut self) {
+    fn stop(self) {
         send(&self.0, Signal::TERM);
+        self.wait();
+    }
+
+    #[track_caller]
+    fn wait(mut self) {
         let child = &mut self.0;
         let status = wait_until("it has ended", || {
             child.try_wait().expect("our own child").ok_or("not yet")
@@ -258,6 +264,100 @@ fn the_watchdog_is_not_fed_while_a_read_hangs() {
     let daemon = sandbox.start(&["-c", text(&config)]);
     sandbox.wait_for_rows(&rows([lines(0, written).as_str()]));
     daemon.stop();
+}
+
+/// The system calls of a set, as the unit names it.
+fn system_calls(set: &str) -> BTreeSet<String> {
+    let mut calls = BTreeSet::new();
+    for line in succeeds("systemd-analyze", &["--no-pager", "syscall-filter", set]).lines() {
+        match line.strip_prefix("    ").map(str::trim) {
+            Some(inner) if inner.starts_with('@') => calls.extend(system_calls(inner)),
+            Some(call) if !call.starts_with('#') => drop(calls.insert(call.to_owned())),
+            _ => {}
+        }
+    }
+    calls
+}
+
+#[test]
+fn the_unit_allows_the_system_calls_of_a_whole_life() {
+    let sandbox = Sandbox::new();
+    let systemd = Systemd::new(&sandbox);
+    let log = sandbox.write("logs/a.log", lines(0, 100));
+    let config = sandbox.config(&source(&[&log], FORMAT, ""));
+    let trace = sandbox.path("trace");
+    let program = env!("CARGO_BIN_EXE_tollkeeper");
+    let run = sandbox.program(
+        Path::new("/usr/bin/strace"),
+        [
+            "-f",
+            "-qq",
+            "-o",
+            text(&trace),
+            program,
+            "run",
+            "-c",
+            text(&config),
+        ],
+    );
+    let begin = Instant::now();
+    let service = Service::start(&sandbox, &systemd, run);
+    systemd.wait_for(begin, "READY=1");
+    sandbox.wait_for_rows(&rows([lines(0, 100).as_str()]));
+    fs::rename(&log, log.with_extension("log.1")).expect("our own folder");
+    append(&log, lines(100, 100));
+    sandbox.wait_for_rows(&rows([lines(0, 200).as_str()]));
+    let id = status(&sandbox)["pid"]
+        .as_i64()
+        .and_then(|id| i32::try_from(id).ok());
+    let id = id
+        .and_then(rustix::process::Pid::from_raw)
+        .expect("a process id");
+    let begin = Instant::now();
+    rustix::process::kill_process(id, Signal::HUP).expect("our own grandchild");
+    systemd.wait_for(begin, "READY=1");
+    rustix::process::kill_process(id, Signal::TERM).expect("our own grandchild");
+    systemd.wait_for(begin, "STOPPING=1");
+    service.wait();
+
+    let unit =
+        fs::read_to_string(repository().join("systemd/tollkeeper.service")).expect("the unit");
+    let mut allowed = BTreeSet::new();
+    for filter in unit
+        .lines()
+        .filter_map(|line| line.strip_prefix("SystemCallFilter="))
+    {
+        let removes = filter.starts_with('~');
+        for set in filter.trim_start_matches('~').split(' ') {
+            let calls = system_calls(set);
+            match removes {
+                true => allowed.retain(|call| !calls.contains(call)),
+                false => allowed.extend(calls),
+            }
+        }
+    }
+    let trace = fs::read_to_string(&trace).expect("a trace");
+    let call = |line: &str| {
+        let call = line
+            .split_whitespace()
+            .nth(1)?
+            .split_once('(')?
+            .0
+            .to_owned();
+        let is_name = call.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        is_name.then_some(call)
+    };
+    let mut used: BTreeSet<String> = trace.lines().filter_map(call).collect();
+    assert!(
+        used.contains("inotify_add_watch") && used.contains("fsync"),
+        "{used:?}"
+    );
+    // The first is systemd's own. SQLite asks for the second as root alone, and the unit's user is none.
+    for other in ["execve", "fchown"] {
+        used.remove(other);
+    }
+    let refused: Vec<_> = used.difference(&allowed).collect();
+    assert!(refused.is_empty(), "{refused:?}");
 }
 
 /// The unit with the program where it is here.

@@ -259,6 +259,18 @@ fn files_that_need_attention_are_named_and_others_are_summed_up() {
         !table.contains("000.log") && !table.contains('\x1b'),
         "{table}"
     );
+    // Nor do messages let a name through.
+    fs::write(sandbox.path("logs/bad\x1b[31m.log"), "").expect("our own file");
+    fs::write(sandbox.path("logs/000.log"), "").expect("our own file");
+    wait_for_status(&sandbox, "the gap is known", |said| {
+        said["gaps"]["since_start"] == 1
+    });
+    assert!(
+        daemon.said().contains("000.log: truncated"),
+        "{}",
+        daemon.said()
+    );
+    assert!(!daemon.said().contains('\x1b'), "{}", daemon.said());
     let table = sandbox.ran(["status", "--files"]).exited(0).stdout;
     assert!(
         table.contains("000.log") && table.contains("199.log"),

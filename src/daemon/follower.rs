@@ -399,6 +399,8 @@ impl Follower {
         }
         let reason = "no format fits it".to_owned();
         tracing::warn!(
+            file = shown(&file.path),
+            source = self.sources[file.source].name,
             "{}: {reason}; byte {read} to {size} are not counted",
             shown(&file.path)
         );

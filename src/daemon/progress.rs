@@ -49,6 +49,11 @@ impl Progress {
         marks.followed = now;
     }
 
+    /// The follower gets on within a turn.
+    pub fn gets_on(&self, now: Instant) {
+        self.marks().followed = now;
+    }
+
     /// The flusher begins a try, or one has ended, well or not.
     pub fn flusher(&self, tries: bool, now: Instant) {
         self.marks().flusher = tries.then_some(now);

@@ -117,7 +117,8 @@ impl Follower {
             }
             Settled::Overtaken(what) => {
                 tracing::info!(
-                    "{what} was moved by another process; reading on from what is stored"
+                    "{} was moved by another process; reading on from what is stored",
+                    crate::excerpt::printable(&what)
                 );
                 self.start_over();
                 Ok(())

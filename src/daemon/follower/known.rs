@@ -128,6 +128,8 @@ impl Follower {
                     reason: "ends before what was counted of it; lines written into it since then, if any, are not told apart".to_owned(),
                 });
                 tracing::warn!(
+                    file = shown(path),
+                    source = stored(index).source,
                     "{}: ends before byte {}, up to which it was counted; going on from its end",
                     shown(path),
                     stored(index).print.offset

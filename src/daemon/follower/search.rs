@@ -77,6 +77,9 @@ impl Follower {
             if let Err(error) = self.find_the_rest() {
                 self.first_search = true;
                 tracing::error!("{error}");
+                // What can be followed is; the start is not to wait for a store.
+                self.published.away(error.to_string(), clock());
+                self.published.first_search_is_done();
             }
             if self.announced > MAX_ANNOUNCED {
                 tracing::info!("following {} files", self.files.len());
@@ -91,6 +94,7 @@ impl Follower {
     }
 
     fn look_at_path(&mut self, source: usize, path: &Path) {
+        self.published.progress.gets_on(Instant::now());
         let (file, metadata) = match open::followed(path) {
             Ok(opened) => opened,
             Err(error) => {
@@ -278,9 +282,11 @@ impl Follower {
             to: None,
             reason: "truncated or overwritten in place (copytruncate: not exact)".to_owned(),
         };
+        let path = shown(&old.path);
         tracing::warn!(
-            "{}: {}; what was written behind byte {} and not yet read, if anything, is lost",
-            gap.path,
+            file = path,
+            source = gap.source,
+            "{path}: {}; what was written behind byte {} and not yet read, if anything, is lost",
             gap.reason,
             gap.from
         );

@@ -78,9 +78,9 @@ impl Follower {
         files.sort_by(|one, other| (&one.source, &one.path).cmp(&(&other.source, &other.path)));
 
         let mut sources: Vec<SourceStatus> = Vec::new();
+        let mut known = HashSet::new();
         for source in &self.sources {
-            let known = sources.iter().any(|known| known.name == source.name);
-            if !known {
+            if known.insert(&source.name) {
                 sources.push(SourceStatus {
                     name: source.name.clone(),
                     paths: source.paths.clone(),
@@ -91,7 +91,10 @@ impl Follower {
         for source in &mut sources {
             let read = books.balance.get(&source.name);
             source.balance.since_start = read.map(BalanceStatus::from).unwrap_or_default();
-            for file in files.iter().filter(|file| file.source == source.name) {
+            // They are sorted by their sources.
+            let first = files.partition_point(|file| file.source < source.name);
+            let its_own = files[first..].iter();
+            for file in its_own.take_while(|file| file.source == source.name) {
                 source.files += 1;
                 source.attention += u64::from(file.state.needs_attention());
                 source.unread_bytes += file.unread_bytes;
