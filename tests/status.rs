@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -325,6 +325,34 @@ fn a_socket_that_was_left_behind_is_replaced_and_ours_is_removed() {
     assert_eq!(metadata.permissions().mode() & 0o777, 0o660);
     daemon.stop();
     assert!(!path.exists());
+}
+
+#[test]
+fn strangers_may_not_ask_and_are_told_who_may() {
+    let sandbox = Sandbox::new();
+    let log = sandbox.write("logs/a.log", lines(0, 10));
+    let config = sandbox.config(&source(&[&log], FORMAT, ""));
+    let daemon = sandbox.start(&["-c", text(&config)]);
+    wait_for_status(&sandbox, "it runs", |said| said["state"] == "running");
+    let program = sandbox.path("tollkeeper");
+    fs::copy(env!("CARGO_BIN_EXE_tollkeeper"), &program).expect("room for it");
+    let stranger = sandbox.program(
+        Path::new("setpriv"),
+        [
+            "--reuid=65534",
+            "--regid=65534",
+            "--clear-groups",
+            text(&program),
+            "status",
+        ],
+    );
+    let ran = sandbox.ran_with_input(stranger, b"").exited(1);
+    assert!(
+        ran.stderr.contains("as a member of the daemon's group"),
+        "{}",
+        ran.stderr
+    );
+    daemon.stop();
 }
 
 #[test]

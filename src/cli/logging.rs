@@ -16,6 +16,8 @@ use tracing_subscriber::prelude::*;
 
 pub(super) use limits::Limits;
 
+use crate::excerpt::printable;
+
 /// Says more, or less: `debug`, or `tollkeeper=warn`.
 const LOG_VARIABLE: &str = "TOLLKEEPER_LOG";
 
@@ -32,9 +34,9 @@ pub(super) fn start() -> Arc<Limits> {
     let journal = in_journal.then(journal).flatten();
     let lines = journal.is_none().then(|| {
         let fields = debug_fn(|to, field: &Field, value| match field.name() {
-            "message" => write!(to, "{value:?}"),
+            "message" => write!(to, "{}", printable_lines(&format!("{value:?}"))),
             name if JOURNAL_FIELDS.contains(&name) => Ok(()),
-            name => write!(to, " {name}={value:?}"),
+            name => write!(to, " {name}={}", printable(&format!("{value:?}"))),
         });
         let lines = tracing_subscriber::fmt::layer()
             .fmt_fields(fields)
@@ -56,6 +58,12 @@ pub(super) fn start() -> Arc<Limits> {
         .with(filter)
         .try_init();
     limits
+}
+
+/// Errors of the config have several lines; nothing else in them may move a cursor.
+fn printable_lines(text: &str) -> String {
+    let lines: Vec<_> = text.split('\n').map(printable).collect();
+    lines.join("\n")
 }
 
 /// `None`: the journal does not listen.
