@@ -208,6 +208,46 @@ fn a_store_that_does_not_take_rows_is_no_hang() {
 }
 
 #[test]
+fn a_start_while_the_store_does_not_answer_is_ready_and_says_so() {
+    let sandbox = Sandbox::new();
+    sandbox.ran(["store", "init"]).exited(0);
+    let store = sandbox.state().join("tollkeeper.db");
+    let store = rusqlite::Connection::open(store).expect("the store");
+    store.busy_timeout(support::DEADLINE).expect("a number");
+    store
+        .execute_batch("ALTER TABLE position RENAME TO away")
+        .expect("the table");
+    let systemd = Systemd::new(&sandbox);
+    let log = sandbox.write("logs/a.log", lines(0, 100));
+    let config = sandbox.config(&source(&[&log], FORMAT, ""));
+    let begin = Instant::now();
+    let run = sandbox.tollkeeper(["run", "-c", text(&config)]);
+    let service = Service::start(&sandbox, &systemd, run);
+    systemd.wait_for(begin, "READY=1");
+    systemd.wait_for(
+        begin,
+        "STATUS=following 0 files, 0 lines/s, no rows taken since ",
+    );
+    let seen = status(&sandbox);
+    assert_eq!(seen["store"]["answers"], false);
+    assert_eq!(seen["files"][0]["state"], "not-followed", "{seen:#}");
+    store
+        .execute_batch("ALTER TABLE away RENAME TO position")
+        .expect("the table");
+    sandbox.wait_for_rows(&rows([lines(0, 100).as_str()]));
+    wait_for("the store answers", || {
+        status(&sandbox)["store"]["answers"] == true
+    });
+    service.stop();
+    let said = fs::read_to_string(sandbox.path("run.stderr")).expect("our own file");
+    assert_eq!(
+        said.matches("looking again until it answers").count(),
+        1,
+        "{said}"
+    );
+}
+
+#[test]
 fn the_watchdog_is_not_fed_while_a_read_hangs() {
     let sandbox = Sandbox::new();
     let systemd = Systemd::new(&sandbox);

@@ -65,13 +65,15 @@ impl Published {
         });
     }
 
-    /// The store did not take a batch.
-    pub fn away(&self, error: String, clock: i64) {
+    /// The store does not answer, or did not take a batch. Returns whether that is news.
+    pub fn away(&self, error: String, clock: i64) -> bool {
         let mut store = self.store();
-        if store.error.is_none() {
+        let is_news = store.error.is_none();
+        if is_news {
             store.since = clock;
         }
         store.error = Some(error);
+        is_news
     }
 
     /// How the store is.

@@ -174,6 +174,10 @@ impl Follower {
 
     /// Reads the files that no source finds any more to their end, and lets them go.
     pub(super) fn leave_files(&mut self, now: Instant) {
+        // Their sources stand behind those of the config.
+        if self.sources.len() == self.config.file_sources.len() {
+            return;
+        }
         let is_leaving = |file: &Tracked| file.leaving && file.ends.is_none();
         let leaving: Vec<u64> = self
             .files

@@ -76,9 +76,10 @@ impl Follower {
             self.first_search = false;
             if let Err(error) = self.find_the_rest() {
                 self.first_search = true;
-                tracing::error!("{error}");
                 // What can be followed is; the start is not to wait for a store.
-                self.published.away(error.to_string(), clock());
+                if self.published.away(error.to_string(), clock()) {
+                    tracing::error!("{error}; looking again until it answers");
+                }
                 self.published.first_search_is_done();
             }
             if self.announced > MAX_ANNOUNCED {
