@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::source::content::{HEAD_BYTES, Hasher, hash};
 use crate::source::identity::{Evidence, same_log};
-use crate::source::open::read_full_at;
+use crate::source::open::{read_full_at, read_is_done};
 use crate::source::position::{Place, Stored};
 use crate::store::{Store, StoreError};
 
@@ -137,7 +137,9 @@ pub fn compare(
     let mut comparison = Comparison::new(seed, stored);
     let mut buffer = vec![0; 256 << 10];
     loop {
-        match stream.read(&mut buffer) {
+        let came_back = stream.read(&mut buffer);
+        read_is_done();
+        match came_back {
             Ok(0) => return Ok(comparison.finish(names, place, ends_with_newline)),
             Ok(read) => comparison.update(&buffer[..read]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

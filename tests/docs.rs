@@ -80,6 +80,8 @@ fn links_lead_somewhere() {
         "docs/formats.md",
         "docs/config.md",
         "docs/guarantees.md",
+        "docs/service.md",
+        "docs/status.md",
         "fixtures/README.md",
     ] {
         let path = repository().join(name);

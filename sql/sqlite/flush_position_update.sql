@@ -1,5 +1,5 @@
 UPDATE position
 SET path = ?3, device = ?4, inode = ?5, birth = ?6, head_len = ?7, head_hash = ?8, "offset" = ?9, tail_hash = ?10,
     chain = ?11, content = ?12, last_day = ?13, state = ?14,
-    updated = ?15
+    updated = ?15, scope = ?16
 WHERE id = ?1 AND "offset" = ?2

@@ -67,6 +67,12 @@ impl Growth {
         }
     }
 
+    /// Other caps, from now on.
+    pub fn set_caps(&mut self, max_vhosts: u64, max_users: u64) {
+        self.max_vhosts = max_vhosts;
+        self.max_users = max_users;
+    }
+
     /// Whether any name may have been refused.
     #[must_use]
     pub fn is_full(&self) -> bool {

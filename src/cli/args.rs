@@ -57,6 +57,8 @@ pub enum Command {
     Import(ImportArgs),
     /// The daily table
     Report(ReportArgs),
+    /// How the daemon is: sources, positions, lag, balance, gaps, store
+    Status(StatusArgs),
     /// Config and formats, explained
     Check(CheckArgs),
     /// The store and its schema
@@ -87,7 +89,7 @@ pub struct LineOptions {
 }
 
 /// `tollkeeper run`
-#[derive(Debug, ClapArgs)]
+#[derive(Debug, Clone, ClapArgs)]
 pub struct RunArgs {
     /// Logs to follow
     #[arg(value_name = "LOG")]
@@ -143,6 +145,17 @@ pub struct ReportArgs {
     /// How to print it
     #[arg(long, value_name = "HOW", value_enum, default_value_t = ReportOutput::Table)]
     pub output: ReportOutput,
+}
+
+/// `tollkeeper status`
+#[derive(Debug, ClapArgs)]
+pub struct StatusArgs {
+    /// List all files, not only those that need attention (JSON has all)
+    #[arg(long)]
+    pub files: bool,
+    /// How to print it
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = Output::Table)]
+    pub output: Output,
 }
 
 /// `tollkeeper check`

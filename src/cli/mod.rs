@@ -7,10 +7,12 @@ pub mod args;
 pub mod check;
 mod import;
 mod inspect;
+mod logging;
 mod open;
 pub mod report;
 mod run;
 mod settings;
+mod status;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -107,9 +109,16 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(args: &Args) -> Result<ExitCode, Failure> {
-    let settings = Settings::resolve(&args.common, &Environment::of_process())?;
+    let settings = match Settings::resolve(&args.common, &Environment::of_process()) {
+        // How the daemon is that goes on with its old config is asked just then.
+        Err(Failure::Config(error)) if matches!(args.command, Command::Status(_)) => {
+            complain(&format!("the config is not used here:\n{error}"));
+            Settings::without_config(&args.common, &Environment::of_process())?
+        }
+        resolved => resolved?,
+    };
     match &args.command {
-        Command::Run(args) => run::run(args, settings),
+        Command::Run(run_args) => run::run(run_args, &args.common, settings),
         Command::Import(args) => import::run(args, &settings),
         Command::Report(args) => {
             let mut store = open::existing_store(&settings).map_err(anyhow::Error::new)?;
@@ -118,6 +127,7 @@ fn dispatch(args: &Args) -> Result<ExitCode, Failure> {
                 None => Ok(Vec::new()),
             })
         }
+        Command::Status(status_args) => status::run(status_args, &args.common, &settings),
         Command::Check(args) => inspect::run(args, &settings),
         Command::Store(StoreCommand::Init) => {
             let store = open::store(&settings).map_err(anyhow::Error::new)?;

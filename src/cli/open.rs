@@ -44,15 +44,18 @@ pub(super) fn store_name(settings: &Settings) -> String {
 #[must_use]
 pub(super) fn lock_path(settings: &Settings) -> PathBuf {
     let StoreUrl::Sqlite(store) = &settings.store;
-    let plain = |c: char| c.is_ascii_alphanumeric() || ".-".contains(c);
-    let node: String = settings
-        .node
-        .chars()
-        .map(|c| if plain(c) { c } else { '_' })
-        .collect();
+    let node = plain_name(&settings.node);
     let mut name = store.file_name().unwrap_or_default().to_owned();
     name.push(format!(".run-{node}.lock"));
     store.with_file_name(name)
+}
+
+/// The name of a node as a part of a file's name.
+#[must_use]
+pub(super) fn plain_name(node: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || ".-".contains(c);
+    let chars = node.chars();
+    chars.map(|c| if plain(c) { c } else { '_' }).collect()
 }
 
 /// The rules of the config where nothing is stored: with the zone of the store, if there is one.

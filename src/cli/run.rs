@@ -1,29 +1,61 @@
 //! `tollkeeper run`: the daemon, set up and started.
 
-use std::io::IsTerminal as _;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use tollkeeper_parsers::format::Spec;
 use tollkeeper_parsers::plan::Plan;
-use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::prelude::*;
 
-use super::args::RunArgs;
-use super::{Failure, Settings, open};
+use super::args::{Common, RunArgs};
+use super::{Environment, Failure, Settings, logging, open, status};
+use crate::account::day::same_clock;
 use crate::config::FileSource;
+use crate::daemon::service::{Control, OpenStore, ReadConfig};
 use crate::daemon::{self, DaemonError, follower::Ended};
 use crate::detect;
 use crate::source::open as files;
-
-/// Says more, or less: `debug`, or `tollkeeper=warn`.
-const LOG_VARIABLE: &str = "TOLLKEEPER_LOG";
 
 /// Runs the daemon until it is told to stop.
 ///
 /// # Errors
 /// Why it did not start, or ended by itself; with an exit code of sysexits.
-pub(super) fn run(args: &RunArgs, mut settings: Settings) -> Result<ExitCode, Failure> {
+pub(super) fn run(
+    args: &RunArgs,
+    common: &Common,
+    settings: Settings,
+) -> Result<ExitCode, Failure> {
+    let mut settings = following(args, settings)?;
+    let limits = logging::start();
+    let opened = open::store(&settings).map_err(|error| coded(DaemonError::Store(error)))?;
+    tracing::info!(
+        node = settings.node,
+        "counting into {}, days of {}",
+        open::store_name(&settings),
+        opened.zone()
+    );
+    drop(opened);
+    let config = std::mem::take(&mut settings.config);
+    let settings = Arc::new(settings);
+    let quiet = Arc::clone(&limits);
+    let control = Control {
+        socket: status::socket(&settings),
+        config_path: settings.config_path.clone(),
+        store_name: open::store_name(&settings),
+        open_store: opener(&settings),
+        read_config: reader(args, common, &settings),
+        housekeeping: Box::new(move || quiet.summarise(false)),
+    };
+    let reopen = || open::store(&settings);
+    let lock = open::lock_path(&settings);
+    let ended = daemon::run(config, settings.node.clone(), &lock, &reopen, control);
+    limits.summarise(true);
+    ended.map_err(coded)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The settings with the sources that are to be followed.
+fn following(args: &RunArgs, mut settings: Settings) -> Result<Settings, Failure> {
     if !args.logs.is_empty() {
         settings.config.file_sources = args
             .logs
@@ -37,19 +69,38 @@ pub(super) fn run(args: &RunArgs, mut settings: Settings) -> Result<ExitCode, Fa
                 .to_owned(),
         ));
     }
-    start_logging();
-    let opened = open::store(&settings).map_err(|error| coded(DaemonError::Store(error)))?;
-    tracing::info!(
-        "counting into {}, days of {}",
-        open::store_name(&settings),
-        opened.zone()
-    );
-    drop(opened);
-    let config = std::mem::take(&mut settings.config);
-    let reopen = || open::store(&settings);
-    let lock = open::lock_path(&settings);
-    daemon::run(config, settings.node.clone(), &lock, &reopen).map_err(coded)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(settings)
+}
+
+fn opener(settings: &Arc<Settings>) -> OpenStore {
+    let settings = Arc::clone(settings);
+    Arc::new(move || open::store(&settings))
+}
+
+/// Reads the config as the start does, the command line over it.
+fn reader(args: &RunArgs, common: &Common, old: &Arc<Settings>) -> ReadConfig {
+    let (args, common, old) = (args.clone(), common.clone(), Arc::clone(old));
+    Arc::new(move |zone| {
+        let new = Settings::resolve(&common, &Environment::of_process())
+            .and_then(|settings| following(&args, settings))
+            .map_err(|failure| failure.to_string())?;
+        let changed = |what: &str| {
+            Err(format!(
+                "{what} cannot be changed while the daemon runs: restart it, or put the old one back"
+            ))
+        };
+        let is_other = |wanted| !same_clock(wanted, zone);
+        if new.store != old.store {
+            return changed("the store");
+        }
+        if new.node != old.node {
+            return changed("the node");
+        }
+        if new.timezone.is_some_and(is_other) {
+            return changed("the timezone");
+        }
+        Ok(new.config)
+    })
 }
 
 fn source(log: &Path, args: &RunArgs) -> Result<FileSource, Failure> {
@@ -106,30 +157,6 @@ fn detectable(path: &Path, args: &RunArgs) -> Result<(), Failure> {
         ),
         _ => Ok(()),
     }
-}
-
-fn start_logging() {
-    let filter = std::env::var(LOG_VARIABLE)
-        .ok()
-        .and_then(|filter| filter.parse::<Targets>().ok());
-    let is_terminal = std::io::stderr().is_terminal();
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_target(false)
-        .with_ansi(is_terminal);
-    // The journal has the time already.
-    let in_journal = std::env::var_os("JOURNAL_STREAM").is_some();
-    let lines = if in_journal {
-        lines.without_time().boxed()
-    } else {
-        lines.boxed()
-    };
-    let filter = filter.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
-    // Fails only where a subscriber has been set already.
-    let _ = tracing_subscriber::registry()
-        .with(lines)
-        .with(filter)
-        .try_init();
 }
 
 fn coded(error: DaemonError) -> Failure {

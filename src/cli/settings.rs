@@ -115,6 +115,28 @@ impl Settings {
             Some(path) => Config::load(path)?,
             None => Config::default(),
         };
+        Self::merge(common, environment, config, config_path)
+    }
+
+    /// Merges all but the config, which cannot be used.
+    ///
+    /// # Errors
+    /// No state directory can be told.
+    pub fn without_config(common: &Common, environment: &Environment) -> Result<Self, Failure> {
+        Self::merge(
+            common,
+            environment,
+            Config::default(),
+            common.config.clone(),
+        )
+    }
+
+    fn merge(
+        common: &Common,
+        environment: &Environment,
+        config: Config,
+        config_path: Option<PathBuf>,
+    ) -> Result<Self, Failure> {
         let state_dir = match &common.state {
             Some(dir) => dir.clone(),
             None => environment.state_dir()?,

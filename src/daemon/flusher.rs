@@ -1,10 +1,11 @@
 //! The thread that owns the store: one batch at a time, tried until it is settled.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::clock;
 use super::message::{Message, Settled};
+use super::published::Published;
 use crate::store::{Batch, FlushError, Store, Writer};
 
 /// The first pause before a batch is tried again; it doubles each time.
@@ -19,9 +20,10 @@ pub fn run(
     batches: &Receiver<Batch>,
     answers: &Sender<Message>,
     given_up: &Receiver<()>,
+    published: &Published,
 ) {
     while let Ok(batch) = batches.recv() {
-        let Some(settled) = settle(store, writer, node, &batch, given_up) else {
+        let Some(settled) = settle(store, writer, node, &batch, given_up, published) else {
             return;
         };
         if answers.send(Message::Settled(settled)).is_err() {
@@ -40,12 +42,19 @@ fn settle(
     node: &str,
     batch: &Batch,
     given_up: &Receiver<()>,
+    published: &Published,
 ) -> Option<Settled> {
     let mut pause = FIRST_PAUSE;
     let mut away = false;
     loop {
-        match store.flush(writer, node, batch, clock()) {
+        let begin = Instant::now();
+        published.progress.flusher(true, begin);
+        let tried = store.flush(writer, node, batch, clock());
+        // Whatever came of it, it came back.
+        published.progress.flusher(false, Instant::now());
+        match tried {
             Ok(flushed) => {
+                published.flushed(batch.rows(), begin.elapsed(), clock());
                 if away {
                     tracing::info!("the store takes rows again");
                 }
@@ -65,6 +74,7 @@ fn settle(
                     );
                 }
                 away = true;
+                published.away(error.to_string(), clock());
             }
         }
         // The other end is dropped when the follower ends.

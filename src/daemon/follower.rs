@@ -15,6 +15,7 @@ use tollkeeper_parsers::plan::Plan;
 
 use super::clock;
 use super::message::Message;
+use super::published::Published;
 use super::tracked::{ACTIVE_INTERVAL, Chunk, QUIET_INTERVAL, STORMY_INTERVAL, Tracked};
 use super::watch::Watch;
 use crate::account::Rules;
@@ -36,18 +37,25 @@ mod batches;
 mod closed;
 mod formats;
 mod known;
+mod reload;
 mod rest;
+mod said;
 mod search;
 mod siblings;
+mod snapshot;
 
 use archives::Archives;
 use batches::InFlight;
 use closed::ClosedFiles;
+pub use reload::NewConfig;
+use said::Said;
+use snapshot::Books;
+pub use snapshot::Snapshot;
 
 /// A batch is flushed early when it has so many accounts.
 const MAX_BATCH_ACCOUNTS: usize = 50_000;
 /// Beyond so many accounts that the store does not take, files wait where they are.
-const MAX_LEDGER_ACCOUNTS: usize = 1_000_000;
+pub const MAX_LEDGER_ACCOUNTS: usize = 1_000_000;
 /// Folders are searched again at least so often.
 const SEARCH_INTERVAL: Duration = Duration::from_secs(5);
 /// However much happens, files are not looked at more often.
@@ -86,8 +94,10 @@ pub enum Ended {
     NotFlushed,
 }
 
+#[derive(Clone)]
 struct Source {
     name: String,
+    paths: Vec<String>,
     finders: Vec<Finder>,
     formats: Vec<Spec>,
     users: Option<crate::config::Users>,
@@ -98,6 +108,7 @@ struct Source {
 }
 
 /// The formats of a source, compiled.
+#[derive(Clone)]
 struct Compiled {
     /// What was detected for each format that was left to us.
     detected: Vec<Option<&'static str>>,
@@ -135,7 +146,11 @@ pub struct Follower {
     watch: Watch,
     /// Side files of the config, by their time of change.
     side_files: Vec<(PathBuf, Option<SystemTime>)>,
-    said: HashMap<PathBuf, String>,
+    said: Said,
+    books: Books,
+    published: Arc<Published>,
+    /// Comes into force between two batches.
+    new_config: Option<NewConfig>,
     search: bool,
     next_search: Instant,
     no_search_before: Instant,
@@ -177,32 +192,9 @@ impl Follower {
         batches: SyncSender<Batch>,
         watch: Watch,
     ) -> Self {
-        let sources = config
-            .file_sources
-            .iter()
-            .map(|source| Source {
-                name: source.name.clone(),
-                finders: source
-                    .paths
-                    .iter()
-                    .filter_map(|pattern| Finder::new(pattern))
-                    .collect(),
-                formats: source.formats.clone(),
-                users: source.users,
-                vhost: source.vhost.clone(),
-                plans: Vec::new(),
-                olddir: source.olddir.clone(),
-            })
-            .collect();
-        let side_files = [&config.vhosts.known_file, &config.vhosts.aliases_file];
-        let side_files = side_files
-            .into_iter()
-            .flatten()
-            .map(|path| (path.clone(), changed(path)))
-            .collect();
         let now = Instant::now();
         Self {
-            sources,
+            sources: Source::of(&config),
             tally: Tally::new(&rules),
             rules,
             growth,
@@ -226,8 +218,11 @@ impl Follower {
             in_flight: None,
             batches,
             watch,
-            side_files,
-            said: HashMap::new(),
+            side_files: side_files(&config),
+            said: Said::default(),
+            books: Books::default(),
+            published: Arc::new(Published::new(now, clock())),
+            new_config: None,
             search: true,
             next_search: now,
             no_search_before: now,
@@ -249,6 +244,13 @@ impl Follower {
         }
     }
 
+    /// Publishes what it does here.
+    #[must_use]
+    pub fn publishing(mut self, published: Arc<Published>) -> Self {
+        self.published = published;
+        self
+    }
+
     /// Runs until told to stop.
     ///
     /// # Errors
@@ -263,6 +265,11 @@ impl Follower {
                 match messages.recv_timeout(wait) {
                     Ok(Message::Stop) => return self.stop(messages),
                     Ok(Message::Happened) => due = due.min(earliest),
+                    Ok(Message::Status(asked)) => drop(asked.send(self.snapshot())),
+                    Ok(Message::Reload(new)) => {
+                        self.new_config = Some(*new);
+                        due = due.min(earliest);
+                    }
                     Ok(Message::Settled(settled)) => {
                         self.settled(settled)?;
                         due = due.min(earliest);
@@ -277,6 +284,8 @@ impl Follower {
 
     /// One turn: search, look, read, flush, as far as each is due.
     fn turn(&mut self, now: Instant) -> Result<(), Ended> {
+        self.published.progress.turn(now);
+        self.reload(now)?;
         self.hear(now);
         if self.may_take_up(now)
             && ((self.search && now >= self.no_search_before) || now >= self.next_search)
@@ -290,7 +299,9 @@ impl Follower {
         }
         self.look_at_files(now);
         self.look_at_closed(now);
+        self.leave_files(now);
         self.read_archives(now);
+        self.published.holds_files(self.files.len());
         let full = self.tally.ledger.len() >= MAX_BATCH_ACCOUNTS;
         if self.in_flight.is_none() && (full || now >= self.next_flush) {
             self.flush(now)?;
@@ -402,6 +413,7 @@ impl Follower {
             }
             match messages.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(Message::Settled(settled)) => self.settled(settled)?,
+                Ok(Message::Status(asked)) => drop(asked.send(self.snapshot())),
                 Ok(_) => {}
                 Err(RecvTimeoutError::Timeout) => return Err(Ended::NotFlushed),
                 Err(RecvTimeoutError::Disconnected) => return Err(Ended::NoStore),
@@ -419,6 +431,7 @@ impl Follower {
         loop {
             let now = Instant::now();
             self.look_at_files(now);
+            self.published.progress.turn(now);
             let more = self.files.values().any(|file| file.is_due(now));
             let full = self.tally.ledger.len() >= MAX_BATCH_ACCOUNTS;
             if !more || full || begin.elapsed() > MAX_DRAIN {
@@ -483,6 +496,8 @@ impl Follower {
         }
         let reason = "no format fits it".to_owned();
         tracing::warn!(
+            file = shown(&file.path),
+            source = self.sources[file.source].name,
             "{}: {reason}; byte {read} to {size} are not counted",
             shown(&file.path)
         );
@@ -532,6 +547,8 @@ impl Follower {
             let full = self.tally.ledger.len() >= MAX_BATCH_ACCOUNTS || budget == 0;
             if more && full {
                 file.look_again(now);
+            } else if !more {
+                file.level = now;
             }
             self.files.insert(id, file);
             if !more || full {
@@ -572,8 +589,7 @@ impl Follower {
         let (outcome, more) = file.walked(bytes, outcome, is_last);
         self.book(file, &outcome);
         if let Some(why) = file.stopped.clone() {
-            let remedy =
-                "reading it stops there until tollkeeper is started with a format that fits";
+            let remedy = "reading it stops there until a format that fits stands in the config and tollkeeper reloads it";
             self.say(&file.path.clone(), format!("{why}; {remedy}"));
         }
         more
@@ -582,6 +598,7 @@ impl Follower {
     fn book(&mut self, file: &Tracked, outcome: &Outcome) {
         let source = &self.sources[file.source].name;
         for (day, balance) in file.dated(outcome) {
+            self.published.read_lines(balance.read().lines);
             self.balance
                 .entry((source.clone(), day::date(day)))
                 .or_default()
@@ -621,18 +638,33 @@ impl Follower {
 
     /// Says something about a path, once: again only when there is something else to say.
     fn say(&mut self, path: &Path, what: String) {
-        const MAX_SAID: usize = 10_000;
-        if self.said.get(path) == Some(&what) || self.said.len() >= MAX_SAID {
-            return;
+        if self.said.is_news(path, &what) {
+            let kind: String = what
+                .chars()
+                .take_while(|c| !":;".contains(*c))
+                .take(60)
+                .collect();
+            tracing::warn!(
+                file = shown(path),
+                kind,
+                "{}: {}",
+                shown(path),
+                printable(&what)
+            );
         }
-        tracing::warn!("{}: {}", shown(path), printable(&what));
-        self.said.insert(path.to_owned(), what);
     }
 }
 
 /// A path as it may be printed: customers choose the names of files.
 fn shown(path: &Path) -> String {
     printable(&path.to_string_lossy()).into_owned()
+}
+
+/// The side files of a config, as they are now.
+fn side_files(config: &Config) -> Vec<(PathBuf, Option<SystemTime>)> {
+    let paths = [&config.vhosts.known_file, &config.vhosts.aliases_file];
+    let paths = paths.into_iter().flatten();
+    paths.map(|path| (path.clone(), changed(path))).collect()
 }
 
 fn changed(path: &Path) -> Option<SystemTime> {

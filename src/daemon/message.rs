@@ -1,5 +1,8 @@
 //! What the threads of the daemon tell each other.
 
+use tokio::sync::oneshot;
+
+use super::follower::{NewConfig, Snapshot};
 use crate::store::Flushed;
 
 /// What the follower is told.
@@ -9,6 +12,10 @@ pub enum Message {
     Happened,
     /// A batch is settled.
     Settled(Settled),
+    /// Somebody wants to know how it is.
+    Status(oneshot::Sender<Snapshot>),
+    /// A new config, read and checked.
+    Reload(Box<NewConfig>),
     /// Read what is there, flush, and end.
     Stop,
 }

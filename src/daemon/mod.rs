@@ -2,15 +2,16 @@
 //!
 //! ```text
 //! notify ──────┐ wakes                 ┌── batches ──> flusher (owns the store)
-//! signals ─────┴──> follower (files, lines, ledger) <── how each was settled
+//! service ─────┴──> follower (files, lines, ledger) <── how each was settled
+//!  signals, reloads, watchdog, status
 //! ```
 //!
 //! Whatever ends the process, and whenever, the store says how far each file is accounted for: the
 //! next start goes on from there.
 
 use std::path::Path;
-use std::sync::mpsc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use chrono_tz::Tz;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -22,14 +23,22 @@ use crate::account::growth::Growth;
 use crate::config::{Config, ConfigError, VhostRules};
 use crate::store::{Role, Store, StoreError};
 
+pub mod ask;
 pub mod flusher;
 pub mod follower;
 pub mod message;
+pub mod notify;
+pub mod progress;
+pub mod published;
+pub mod service;
+pub mod socket;
+pub mod status;
 pub mod tracked;
 pub mod watch;
 
 use follower::{Ended, Follower};
-use message::Message;
+use published::Published;
+use service::{Control, Service};
 use watch::Watch;
 
 /// Why the daemon did not start, or ended by itself.
@@ -65,6 +74,7 @@ pub enum DaemonError {
 }
 
 /// What a config says of names: which site each is billed to, and those that are never capped.
+#[derive(Debug)]
 pub struct Names {
     /// Which site a name is billed to.
     pub folding: Folding,
@@ -126,7 +136,8 @@ pub fn clock() -> i64 {
         .map_or(0, |since| since.as_secs().cast_signed())
 }
 
-/// Runs until SIGTERM or SIGINT. `lock_path` is where one daemon keeps out another; `open` opens the store; it is called twice, once for each thread.
+/// Runs until SIGTERM or SIGINT. `lock_path` is where one daemon keeps out another; `open` opens the
+/// store; it is called twice, once for each thread. SIGHUP reads the config again.
 ///
 /// # Errors
 /// See [`DaemonError`].
@@ -135,6 +146,7 @@ pub fn run(
     node: String,
     lock_path: &Path,
     open: &dyn Fn() -> Result<Box<dyn Store>, StoreError>,
+    control: Control,
 ) -> Result<(), DaemonError> {
     let system = |doing: &str| {
         let doing = doing.to_owned();
@@ -151,7 +163,8 @@ pub fn run(
     let _lock = lock(lock_path, &node)?;
     let (mut store, mut lookups) = (open()?, open()?);
     let names = names(&config)?;
-    let rules = rules(&config, &names, store.zone());
+    let zone = store.zone();
+    let rules = rules(&config, &names, zone);
     let growth = growth(&config, &names, lookups.as_mut())?;
     let mut writer = store.register(&node, Role::Daemon, clock())?;
     let mut config = config;
@@ -160,9 +173,18 @@ pub fn run(
     let (wake, messages) = mpsc::channel();
     let (batches, take_batches) = mpsc::sync_channel(1);
     let watch = Watch::new(wake.clone());
-    let mut follower = Follower::new(config, rules, growth, lookups, node.clone(), batches, watch);
+    let published = Arc::new(Published::new(Instant::now(), clock()));
+    let service = Service::new(
+        control,
+        node.clone(),
+        zone,
+        Arc::clone(&published),
+        wake.clone(),
+    );
+    let mut follower = Follower::new(config, rules, growth, lookups, node.clone(), batches, watch)
+        .publishing(Arc::clone(&published));
     let (give_up, given_up) = mpsc::channel();
-    std::thread::scope(|scope| {
+    let ended = std::thread::scope(|scope| {
         let answers = wake.clone();
         scope.spawn(move || {
             let store = store.as_mut();
@@ -173,6 +195,7 @@ pub fn run(
                 &take_batches,
                 &answers,
                 &given_up,
+                &published,
             );
         });
         let (ended, has_ended) = tokio::sync::oneshot::channel();
@@ -183,12 +206,14 @@ pub fn run(
             let _ = ended.send(());
             result
         });
-        if runtime.block_on(signals.wait(has_ended)) {
-            let _ = wake.send(Message::Stop);
-        }
+        drop(wake);
+        runtime.block_on(Arc::new(service).run(signals, has_ended));
         let result = following.join().unwrap_or(Err(Ended::NoStore));
         result.map_err(DaemonError::from)
-    })
+    });
+    // The socket goes before the lock: what lies there afterwards may be another daemon's.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    ended
 }
 
 /// The signals that concern us.
@@ -205,21 +230,6 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
         })
-    }
-
-    /// `true`: a signal to stop came; `false`: the follower has ended.
-    async fn wait(mut self, ended: tokio::sync::oneshot::Receiver<()>) -> bool {
-        tokio::pin!(ended);
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return true,
-                _ = self.interrupt.recv() => return true,
-                _ = &mut ended => return false,
-                _ = self.hangup.recv() => {
-                    tracing::warn!("SIGHUP: this version reads its config at the start alone; restart it for a new one");
-                }
-            }
-        }
     }
 }
 

@@ -63,6 +63,12 @@ pub struct Tracked {
     pub committed: u64,
     /// Why it is not read on, until the config changes.
     pub stopped: Option<String>,
+    /// No source finds it any more since the config changed: read to its end, then let go.
+    pub leaving: bool,
+    /// What the store has of it is to be written again, though it was not read on.
+    pub restate: bool,
+    /// When it was last known to be read to its end.
+    pub level: Instant,
     /// To be committed as this, and then let go.
     pub ends: Option<State>,
     unparsed: Vec<UnparsedRange>,
@@ -134,6 +140,9 @@ impl Tracked {
             },
             moves: taken.moves,
             stopped: None,
+            leaving: false,
+            restate: false,
+            level: now,
             ends: None,
             unparsed: Vec::new(),
             dropped: 0,
@@ -163,6 +172,9 @@ impl Tracked {
         if metadata.size() != self.last_seen.0 && !is_first {
             self.grown = now;
             self.busy_until = now + ACTIVE;
+        }
+        if metadata.size() == self.hasher.offset() {
+            self.level = now;
         }
         let quiet = now.saturating_duration_since(self.grown);
         if self.is_busy(now) {
@@ -312,7 +324,8 @@ impl Tracked {
         let moved = print.offset != self.committed;
         // A new file is committed as soon as it is taken up, so that it is known again.
         let is_new = matches!(self.moves, Moves::New { .. });
-        if !moved && !is_new && self.ends.is_none() {
+        let restate = std::mem::take(&mut self.restate);
+        if !moved && !is_new && !restate && self.ends.is_none() {
             return None;
         }
         Some(Checkpoint {

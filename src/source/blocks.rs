@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use memchr::{memchr, memrchr};
 
 use super::content::{Fingerprint, Hasher};
+use super::open;
 
 /// Bytes of a block that is handed from thread to thread.
 pub const LARGE_BLOCK_BYTES: usize = 4 << 20;
@@ -208,7 +209,9 @@ impl<R: Read> Blocks<R> {
 
 fn read_some(stream: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     loop {
-        match stream.read(buffer) {
+        let came_back = stream.read(buffer);
+        open::read_is_done();
+        match came_back {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             result => return result,
         }

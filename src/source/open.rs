@@ -5,6 +5,7 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -79,7 +80,9 @@ pub fn followed(path: &Path) -> io::Result<(File, Metadata)> {
 pub fn read_full_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut done = 0;
     while done < buffer.len() {
-        match file.read_at(&mut buffer[done..], offset + done as u64) {
+        let read = file.read_at(&mut buffer[done..], offset + done as u64);
+        read_is_done();
+        match read {
             Ok(0) => break,
             Ok(read) => done += read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -88,3 +91,17 @@ pub fn read_full_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<u
     }
     Ok(done)
 }
+
+/// How many reads of files have come back in this process: a file system that is slow is told from
+/// one that hangs by whether this grows.
+#[must_use]
+pub fn reads_done() -> u64 {
+    READS_DONE.load(Ordering::Relaxed)
+}
+
+/// A read of a file has come back, whatever it brought.
+pub fn read_is_done() {
+    READS_DONE.fetch_add(1, Ordering::Relaxed);
+}
+
+static READS_DONE: AtomicU64 = AtomicU64::new(0);

@@ -20,7 +20,7 @@ use flate2::bufread::GzDecoder;
 use liblzma::bufread::XzDecoder;
 use liblzma::stream::{CONCATENATED, Stream};
 
-use super::open::read_full_at;
+use super::open::{read_full_at, read_is_done};
 
 /// Memory that an archive may ask for to be unpacked: what `xz -9` and `zstd --long` need, and the
 /// tools themselves grant.
@@ -264,7 +264,9 @@ struct Named {
 
 impl Read for Named {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let error = match self.inner.read(buffer) {
+        let read = self.inner.read(buffer);
+        read_is_done();
+        let error = match read {
             Err(error) => error,
             read => return read,
         };

@@ -158,6 +158,15 @@ pub struct Gap {
     pub reason: String,
 }
 
+/// A gap as the store has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredGap {
+    /// The bytes.
+    pub gap: Gap,
+    /// When it was noticed, in seconds since 1970.
+    pub noticed: i64,
+}
+
 /// What one flush commits.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
@@ -183,6 +192,18 @@ impl Batch {
             && self.deltas.vhosts.is_empty()
             && self.balance.is_empty()
             && self.gaps.is_empty()
+    }
+
+    /// How many rows of traffic it adds to.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        let Deltas {
+            vhosts,
+            users,
+            classes,
+            ..
+        } = &self.deltas;
+        (vhosts.len() + users.len() + classes.len()) as u64
     }
 }
 
@@ -295,6 +316,11 @@ pub trait Store: Send {
     /// # Errors
     /// When the store does not answer.
     fn unparsed(&mut self, position: i64) -> Result<Vec<StoredRange>, StoreError>;
+    /// The gaps of a node, the latest first, at most so many.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    fn gaps(&mut self, node: &str, most: u64) -> Result<Vec<StoredGap>, StoreError>;
     /// Rows of a table; more than the query wants, perhaps.
     ///
     /// # Errors

@@ -15,7 +15,8 @@ use rusqlite::{
 };
 
 use super::{
-    Batch, FlushError, Flushed, Role, Store, StoreError, StoredRange, UnparsedRange, Writer,
+    Batch, FlushError, Flushed, Gap, Role, Store, StoreError, StoredGap, StoredRange,
+    UnparsedRange, Writer,
 };
 use crate::account::balance::{Balance, Count};
 use crate::account::day::same_clock;
@@ -341,6 +342,23 @@ impl Store for Sqlite {
                 })
             },
         )
+    }
+
+    fn gaps(&mut self, node: &str, most: u64) -> Result<Vec<StoredGap>, StoreError> {
+        let parameters = params![node, signed(most)];
+        self.list("reading gaps", sql!("gaps"), parameters, |row| {
+            let to: Option<i64> = row.get(3)?;
+            Ok(StoredGap {
+                gap: Gap {
+                    source: row.get(0)?,
+                    path: row.get(1)?,
+                    from: unsigned(row, 2)?,
+                    to: to.map(|to| u64::try_from(to).unwrap_or(0)),
+                    reason: row.get(4)?,
+                },
+                noticed: row.get(5)?,
+            })
+        })
     }
 
     fn rows(&mut self, table: UsageTable, query: &UsageQuery) -> Result<Vec<UsageRow>, StoreError> {

@@ -24,7 +24,7 @@ use crate::text::Escape;
 use crate::time::Pattern;
 
 /// What the operator wrote for a format.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Spec {
     /// Try the presets on a sample.
     Auto,
@@ -46,7 +46,7 @@ pub enum Server {
 }
 
 /// A format string, understood: literals and directives in their order.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Format {
     /// Whose format it is.
     pub server: Server,
@@ -63,7 +63,7 @@ pub struct Format {
 }
 
 /// A piece of a format.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece {
     /// Bytes that stand in every line.
     Literal(Vec<u8>),
@@ -72,7 +72,7 @@ pub enum Piece {
 }
 
 /// What the server fills in at one place of a line.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Directive {
     /// What it says.
     pub meaning: Meaning,

@@ -186,6 +186,34 @@ impl Archives {
         }
     }
 
+    /// A new config is in force: gives each archive the source that finds its log now. What is missing
+    /// is looked for anew. Returns the source, so far, and the log of the archive that is being read.
+    pub(super) fn resource(
+        &mut self,
+        source_of: impl Fn(&Path) -> Option<usize>,
+    ) -> Option<(usize, PathBuf)> {
+        self.missing.clear();
+        self.waiting.retain(|_, waiting| {
+            let source = source_of(&waiting.sibling.log);
+            waiting.sibling.source = source.unwrap_or_default();
+            source.is_some()
+        });
+        let sibling = &self.reading.as_ref()?.archive.sibling;
+        Some((sibling.source, sibling.log.clone()))
+    }
+
+    /// The archive that is being read is read for this source.
+    pub(super) fn read_for(&mut self, source: usize) {
+        let Some(reading) = &mut self.reading else {
+            return;
+        };
+        reading.archive.sibling.source = source;
+        if let Phase::Passing { tracked, .. } | Phase::Counting { tracked, .. } = &mut reading.phase
+        {
+            tracked.source = source;
+        }
+    }
+
     fn close(&mut self, inode: Inode) {
         if let Some(waiting) = self.waiting.remove(&inode) {
             self.done.insert(inode, waiting.look);

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::known::Recognised;
+use super::snapshot::Books;
 use super::{Ended, Follower, RENEW_INTERVAL};
 use crate::account::growth::Growth;
 use crate::daemon::clock;
@@ -21,6 +22,8 @@ pub(super) struct InFlight {
     /// Scopes that it moves on.
     scopes: Vec<String>,
     pub(super) since: Instant,
+    /// Its lines and gaps.
+    pub(super) books: Books,
 }
 
 impl Follower {
@@ -45,6 +48,7 @@ impl Follower {
             files: Vec::new(),
             scopes: Vec::new(),
             since: now,
+            books: Books::of(&batch.balance, batch.gaps.len()),
         };
         for (id, file) in &mut self.files {
             let Some(mut checkpoint) = file.checkpoint(&self.sources[file.source].name) else {
@@ -97,6 +101,7 @@ impl Follower {
                 self.epochs.moved(flight.scopes);
                 // What is committed can be closed, which makes room for those that wait.
                 self.search |= self.no_room;
+                self.books.add(&flight.books);
                 for ((id, offset), position) in flight.files.into_iter().zip(flushed.positions) {
                     let archive = self.archives.counted(id);
                     let is_archive = archive.is_some();
@@ -128,7 +133,8 @@ impl Follower {
             }
             Settled::Overtaken(what) => {
                 tracing::info!(
-                    "{what} was moved by another process; reading on from what is stored"
+                    "{} was moved by another process; reading on from what is stored",
+                    crate::excerpt::printable(&what)
                 );
                 self.start_over();
                 Ok(())
@@ -168,7 +174,8 @@ impl Follower {
             Err(error) => tracing::error!("{error}"),
         }
         for (_, old) in std::mem::take(&mut self.files) {
-            if old.ends == Some(State::Replaced) || old.at_path == AtPath::Ours {
+            let is_found_again = old.at_path == AtPath::Ours && !old.leaving;
+            if old.ends == Some(State::Replaced) || is_found_again {
                 continue;
             }
             // Renamed or deleted files are no longer found by path: take them up by what we hold.
@@ -183,6 +190,7 @@ impl Follower {
                     let mut again =
                         Tracked::new(old.path, old.source, old.vhost, old.file, &metadata, taken);
                     again.at_path = AtPath::Other;
+                    again.leaving = old.leaving;
                     self.track(again);
                 }
                 Ok((_, Recognised::Leave)) => {}

@@ -28,10 +28,19 @@ pub(super) struct Closed {
     pub(super) row: i64,
     /// Where it lies.
     pub(super) place: Place,
+    /// Up to where it is committed.
+    pub(super) offset: u64,
     /// Length and time of change when it was closed.
     look: (u64, i64, i64),
     /// When to look at it next.
     pub(super) next_look: Instant,
+}
+
+impl Closed {
+    /// How long it was when it was closed.
+    pub(super) fn size(&self) -> u64 {
+        self.look.0
+    }
 }
 
 /// All of them, by path.
@@ -218,6 +227,7 @@ impl Follower {
             source: file.source,
             row,
             place: file.place,
+            offset: file.committed,
             look,
             next_look: now + self.quiet_interval(&file.path),
         };

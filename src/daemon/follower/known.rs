@@ -50,6 +50,15 @@ impl Follower {
         let seed = store.seed();
         let epoch = self.epochs.look(store, scope)?;
         let mut alike = recognise::alike(store, scope, &head, Some(place))?;
+        // What this node follows there is the same file, whatever vhost it was read for before the
+        // config changed.
+        for stored in store.at_inode(place.inode)? {
+            let is_ours = stored.state == State::Living && stored.node == self.node;
+            let is_there = stored.place.is_some_and(|there| there.is(&place));
+            if is_ours && is_there && alike.iter().all(|other| other.id != stored.id) {
+                alike.push(stored);
+            }
+        }
         alike.retain(|stored| stored.node == self.node || stored.state != State::Living);
         self.apply_ends(&mut alike);
         // Of a file that is held, what has been read says more than what is committed.
@@ -122,6 +131,8 @@ impl Follower {
                     reason: "ends before what was counted of it; lines written into it since then, if any, are not told apart".to_owned(),
                 });
                 tracing::warn!(
+                    file = shown(names[0]),
+                    source = stored(index).source,
                     "{}: ends before byte {}, up to which it was counted; going on from its end",
                     shown(names[0]),
                     stored(index).print.offset

@@ -143,9 +143,11 @@ impl Follower {
             to: None,
             reason: reason.to_owned(),
         };
+        let path = shown(Path::new(&gap.path));
         tracing::warn!(
-            "{}: {reason}; what was written behind byte {}, if anything, is not counted",
-            gap.path,
+            file = path,
+            source = gap.source,
+            "{path}: {reason}; what was written behind byte {}, if anything, is not counted",
             gap.from
         );
         self.gaps.push(gap);

@@ -112,7 +112,8 @@ impl Follower {
             siblings = self.siblings();
             self.look_for_siblings(&siblings, &taken);
         }
-        if self.first_search {
+        // A batch on its way may have made rows that no file here is known by yet.
+        if self.first_search && self.in_flight.is_none() {
             self.first_search = false;
             match self.find_the_rest() {
                 // Their rest may lie in a copy.
@@ -123,12 +124,17 @@ impl Follower {
                 Ok(()) => {}
                 Err(error) => {
                     self.first_search = true;
-                    tracing::error!("{error}");
+                    // What can be followed is; the start is not to wait for a store.
+                    if self.published.away(error.to_string(), clock()) {
+                        tracing::error!("{error}; looking again until it answers");
+                    }
+                    self.published.first_search_is_done();
                 }
             }
             if self.announced > MAX_ANNOUNCED {
                 tracing::info!("following {} files", self.files.len());
             }
+            self.published.first_search_is_done();
         }
         if thorough {
             self.notice_archives(siblings, &archives);
@@ -166,6 +172,7 @@ impl Follower {
     }
 
     pub(super) fn look_at_path(&mut self, source: usize, path: &Path) {
+        self.published.progress.gets_on(Instant::now());
         let (file, metadata) = match open::followed(path) {
             Ok(opened) => opened,
             Err(error) => {
@@ -260,7 +267,7 @@ impl Follower {
                 return;
             }
         };
-        self.said.remove(path);
+        self.said.forget(path);
         self.left.remove(path);
         // A rotated file that has been read to its end before need not be held.
         if at_path == AtPath::Other && taken.hasher.offset() == metadata.len() {
@@ -362,9 +369,11 @@ impl Follower {
             to: None,
             reason: "truncated or overwritten in place (copytruncate: not exact)".to_owned(),
         };
+        let path = shown(&old.path);
         tracing::warn!(
-            "{}: {}; what was written behind byte {} and not yet read, if anything, is lost",
-            gap.path,
+            file = path,
+            source = gap.source,
+            "{path}: {}; what was written behind byte {} and not yet read, if anything, is lost",
             gap.reason,
             gap.from
         );
@@ -391,6 +400,7 @@ impl Follower {
                 );
                 new.at_path = old.at_path;
                 new.rules = old.rules.clone();
+                new.leaving = old.leaving;
                 old.ends = Some(State::Replaced);
                 self.gaps.push(gap);
                 self.left.clear();

@@ -164,7 +164,8 @@ impl Flush<'_> {
                         content,
                         last_day,
                         state,
-                        self.now
+                        self.now,
+                        checkpoint.scope
                     ],
                 )?;
                 if moved != 1 {
