@@ -132,6 +132,8 @@ pub struct Follower {
     left: HashMap<PathBuf, ((u64, i64, i64), Instant)>,
     /// Packed rotations of followed logs.
     archives: Archives,
+    /// Held files by the log that their names tell, among others that are no longer.
+    by_log: HashMap<PathBuf, Vec<u64>>,
     /// What lies in folders, as long as one search takes.
     inodes: rest::Folders,
     /// When names were last asked of the store, because a cap was reached.
@@ -206,6 +208,7 @@ impl Follower {
             last_thorough: now,
             left: HashMap::new(),
             archives: Archives::default(),
+            by_log: HashMap::new(),
             inodes: rest::Folders::new(),
             renewed: None,
             buffer: Vec::new(),
@@ -557,6 +560,7 @@ impl Follower {
     }
 
     fn track(&mut self, file: Tracked) {
+        self.index(self.next_file, &file.path);
         self.files.insert(self.next_file, file);
         self.next_file += 1;
     }

@@ -281,6 +281,27 @@ fn a_format_that_does_not_fit_waits_through_rotation_and_packing() {
     }
 }
 
+/// The same where nobody named a format, and none is found.
+#[test]
+fn an_archive_that_no_preset_fits_waits_for_a_format() {
+    let mut site = Site::new("");
+    site.config = site.sandbox.config(&source(&[&site.log], "auto", ""));
+    fs::write(&site.log, "").expect("our own file");
+    let daemon = site.start();
+    wait_until_said(&daemon, "following");
+    daemon.stop();
+    site.written = 0;
+    site.write_log(100);
+    super::pack_file(&site.rotate(".1"), "gz");
+    let daemon = site.start();
+    wait_until_said(&daemon, "access.log.1.gz: ");
+    daemon.stop();
+    assert_eq!(site.sandbox.requests(), 0);
+    site.config = site.sandbox.config(&source(&[&site.log], FORMAT, ""));
+    let daemon = site.start();
+    site.check_to_the_end(daemon);
+}
+
 #[test]
 fn a_file_that_is_emptied_and_stays_empty() {
     let (mut site, daemon) = Site::followed("");

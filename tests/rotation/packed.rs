@@ -5,12 +5,22 @@ use std::fs;
 use super::{Site, pack_file, rename, wait_until_said, while_suspended};
 use crate::support::{Balance, PACKINGS, append, pack, text, wait_for};
 
+/// Tries each at the same time, because most of it is waiting.
+fn at_once<T: Send, const N: usize>(cases: [T; N], check: impl Fn(T) + Sync) {
+    let check = &check;
+    std::thread::scope(|scope| {
+        for case in cases {
+            scope.spawn(move || check(case));
+        }
+    });
+}
+
 /// What the daemon says of an archive that is not whole.
 const NOT_WHOLE: &str = "until it is whole";
 
 #[test]
 fn an_archive_that_is_still_being_written_at_the_start_is_waited_for() {
-    for packing in PACKINGS {
+    at_once(PACKINGS, |packing| {
         let mut site = Site::away("");
         site.write_log(500);
         let content = fs::read(&site.log).expect("our own file");
@@ -24,12 +34,12 @@ fn an_archive_that_is_still_being_written_at_the_start_is_waited_for() {
         append(&archive, &packed[packed.len() / 2..packed.len() - 1]);
         append(&archive, &packed[packed.len() - 1..]);
         site.check_to_the_end(daemon);
-    }
+    });
 }
 
 #[test]
 fn an_archive_of_which_hardly_a_byte_is_written_is_waited_for() {
-    for length in [0, 1, 3] {
+    at_once([0, 1, 3], |length| {
         let mut site = Site::away("");
         site.write_log(50);
         let content = fs::read(&site.log).expect("our own file");
@@ -41,7 +51,7 @@ fn an_archive_of_which_hardly_a_byte_is_written_is_waited_for() {
         wait_until_said(&daemon, NOT_WHOLE);
         append(&archive, &packed[length..]);
         site.check_to_the_end(daemon);
-    }
+    });
 }
 
 #[test]
@@ -109,7 +119,7 @@ fn an_archive_that_never_becomes_whole_is_a_gap_once_it_is_gone() {
 
 #[test]
 fn begun_and_packed_between_two_looks() {
-    for packing in PACKINGS {
+    at_once(PACKINGS, |packing| {
         let (mut site, daemon) = Site::followed("");
         while_suspended(&daemon, || {
             site.rotate(".3");
@@ -120,7 +130,7 @@ fn begun_and_packed_between_two_looks() {
             site.write_log(20);
         });
         site.check_to_the_end(daemon);
-    }
+    });
 }
 
 #[test]
@@ -154,7 +164,7 @@ fn begun_and_packed_between_two_looks_and_killed_before_the_archive_is_whole() {
 
 #[test]
 fn packed_while_it_is_followed_counts_nothing_twice() {
-    for packing in PACKINGS {
+    at_once(PACKINGS, |packing| {
         // With the time of the log, as all packers leave it, and with that of the packing.
         for keeps_time in [true, false] {
             let (mut site, daemon) = Site::followed("");
@@ -174,7 +184,7 @@ fn packed_while_it_is_followed_counts_nothing_twice() {
             site.write_log(20);
             site.check_to_the_end(daemon);
         }
-    }
+    });
 }
 
 #[test]
@@ -208,7 +218,7 @@ fn an_archive_is_read_in_pieces_while_logs_go_on() {
 
 #[test]
 fn killed_in_the_middle_of_an_archive() {
-    let mut count = 1_000_000;
+    let mut count = 400_000;
     loop {
         let mut site = Site::away("");
         site.write_log(count);

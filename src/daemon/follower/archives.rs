@@ -204,8 +204,9 @@ impl Archives {
     }
 
     fn concerns(&self, log: &Path) -> bool {
-        let mut waiting = self.waiting.values();
-        waiting.any(|waiting| waiting.sibling.log == log)
+        let reading = self.reading.iter().map(|reading| &reading.archive.sibling);
+        let waiting = self.waiting.values().map(|waiting| &waiting.sibling);
+        waiting.chain(reading).any(|sibling| sibling.log == log)
     }
 
     fn reads(&self, row: i64) -> bool {
@@ -244,8 +245,7 @@ fn read_some(stream: &mut Stream, buffer: &mut [u8]) -> io::Result<usize> {
 impl Follower {
     /// Notices archives: those that may hold what has not been counted are waited for. `found` are
     /// those that a pattern leads to.
-    pub(super) fn notice_archives(&mut self, found: &BTreeSet<PathBuf>) {
-        let siblings = self.siblings();
+    pub(super) fn notice_archives(&mut self, siblings: Vec<Sibling>, found: &BTreeSet<PathBuf>) {
         let missing = self.archives.logs_missing();
         let mut seen = BTreeSet::new();
         let mut known = BTreeSet::new();
@@ -280,9 +280,15 @@ impl Follower {
             self.archives.waiting.insert(inode, waiting);
         }
         self.archives.done.retain(|inode, _| seen.contains(inode));
+        // A folder that cannot be read for a moment makes nothing disappear.
+        let is_gone =
+            |inode: &Inode, waiting: &Waiting| match waiting.sibling.path.symlink_metadata() {
+                Ok(there) => (there.dev(), there.ino()) != *inode,
+                Err(error) => error.kind() == io::ErrorKind::NotFound,
+            };
         self.archives
             .waiting
-            .retain(|inode, _| seen.contains(inode));
+            .retain(|inode, waiting| seen.contains(inode) || !is_gone(inode, waiting));
         for path in found.difference(&known) {
             let what = "is an archive, and no rotation of a log that is followed; tollkeeper import reads it";
             self.say(path, what.to_owned());
@@ -443,7 +449,8 @@ impl Follower {
         let Some(waiting) = self.archives.waiting.get_mut(&inode) else {
             return false;
         };
-        let Ok(there) = sibling.path.symlink_metadata() else {
+        let there = sibling.path.symlink_metadata().ok();
+        let Some(there) = there.filter(|there| (there.dev(), there.ino()) == inode) else {
             // Renamed or gone: the next search tells.
             waiting.next = now + SIBLING_INTERVAL;
             self.search = true;
@@ -557,12 +564,16 @@ impl Follower {
                         Ok(Some(block)) => {
                             budget = budget.saturating_sub(block.covers);
                             self.archived(&mut tracked, &block);
-                            if block.lines().is_empty() {
+                            let is_too_long = block.lines().is_empty();
+                            if is_too_long {
                                 tracked.hasher = blocks.hasher().clone();
                             }
                             spare = block.into_spare();
                             // What was counted of it is committed; the rest waits.
-                            tracked.ends = tracked.stopped.as_ref().map(|_| State::Living);
+                            let has_no_format = tracked.rules.is_none() && !is_too_long;
+                            if tracked.stopped.is_some() || has_no_format {
+                                tracked.ends = Some(State::Living);
+                            }
                         }
                         Ok(None) => tracked.ends = Some(State::Finished),
                         Err(error) => {

@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 
 use super::known::Recognised;
 use super::rest;
+use super::siblings::Sibling;
 use super::{Follower, THOROUGH_INTERVAL, shown};
 use crate::config::glob::expand_vhost;
 use crate::daemon::clock;
 use crate::daemon::tracked::{Taken, Tracked};
 use crate::source::content::Hasher;
 use crate::source::follow::AtPath;
-use crate::source::identity::{before_packing, before_rotation, same_log};
+use crate::source::identity::{before_packing, before_rotation};
 use crate::source::open;
 use crate::source::packed::{self, Packing};
 use crate::source::position::{Place, State};
@@ -32,6 +33,7 @@ impl Follower {
         let began = clock();
         let now = Instant::now();
         self.inodes.clear();
+        self.index_anew();
         let due = now.saturating_duration_since(self.last_thorough) >= THOROUGH_INTERVAL;
         let thorough = std::mem::take(&mut self.search) || self.first_search || due;
         if self.at_start
@@ -42,6 +44,7 @@ impl Follower {
         let mut folders = BTreeSet::new();
         let mut taken = BTreeSet::new();
         let mut archives = BTreeSet::new();
+        let mut siblings = Vec::new();
         let known: HashMap<PathBuf, Place> = self
             .files
             .values()
@@ -83,13 +86,17 @@ impl Follower {
                 self.since = began.saturating_sub_unsigned(elapsed);
             }
             self.last_thorough = now;
-            self.look_for_siblings(&taken);
+            siblings = self.siblings();
+            self.look_for_siblings(&siblings, &taken);
         }
         if self.first_search {
             self.first_search = false;
             match self.find_the_rest() {
                 // Their rest may lie in a copy.
-                Ok(()) if !self.archives.missing.is_empty() => self.look_for_siblings(&taken),
+                Ok(()) if !self.archives.missing.is_empty() => {
+                    siblings = self.siblings();
+                    self.look_for_siblings(&siblings, &taken);
+                }
                 Ok(()) => {}
                 Err(error) => {
                     self.first_search = true;
@@ -101,7 +108,7 @@ impl Follower {
             }
         }
         if thorough {
-            self.notice_archives(&archives);
+            self.notice_archives(siblings, &archives);
         }
         self.settle_missing();
         // A copy that was left alone may still turn out to hold what was not read.
@@ -124,13 +131,16 @@ impl Follower {
         };
         let place = Place::of(&metadata);
         let mut is_held = false;
-        for held in self.files.values_mut() {
+        let mut renamed = None;
+        for (id, held) in &mut self.files {
             if held.ends == Some(State::Replaced) {
                 continue;
             }
+            // Compared as bytes: paths are compared by their parts, for each of thousands of files.
+            let is_same_path = held.path.as_os_str() == path.as_os_str();
             if held.place.is(&place) {
                 is_held = true;
-                if held.path == path {
+                if is_same_path {
                     held.at_path = AtPath::Ours;
                 } else if !held
                     .path
@@ -140,10 +150,14 @@ impl Follower {
                     // Renamed, to a name that a source finds too.
                     held.path = path.to_owned();
                     held.at_path = AtPath::Ours;
+                    renamed = Some(*id);
                 }
-            } else if held.path == path {
+            } else if is_same_path {
                 held.at_path = AtPath::Other;
             }
+        }
+        if let Some(id) = renamed {
+            self.index(id, path);
         }
         if is_held {
             return;
@@ -225,9 +239,9 @@ impl Follower {
     /// Rotated files beside the followed ones that nobody has read: begun and renamed between two
     /// looks, or while tollkeeper was not running. Older ones, from before a log was followed, are
     /// not touched; nor are those that a source finds by itself.
-    fn look_for_siblings(&mut self, taken: &BTreeSet<PathBuf>) {
+    fn look_for_siblings(&mut self, siblings: &[Sibling], taken: &BTreeSet<PathBuf>) {
         let missing = self.archives.logs_missing();
-        for sibling in self.siblings() {
+        for sibling in siblings {
             let path = &sibling.path;
             let is_history = path
                 .symlink_metadata()
@@ -261,12 +275,12 @@ impl Follower {
     /// What is still to be read of a log is read before something is taken for its copy.
     pub(super) fn read_related(&mut self, names: &[&Path]) {
         let now = Instant::now();
-        let related = |held: &Tracked| {
-            let is_read = held.ends.is_none() && held.stopped.is_none();
-            is_read && names.iter().any(|name| same_log(&held.path, name))
+        let is_read = |id: &u64| {
+            let held = self.files.get(id);
+            held.is_some_and(|held| held.ends.is_none() && held.stopped.is_none())
         };
-        let files = self.files.iter().filter(|(_, held)| related(held));
-        let ids: Vec<u64> = files.map(|(id, _)| *id).collect();
+        let ids = self.held_of_log(names).into_iter();
+        let ids: Vec<u64> = ids.filter(is_read).collect();
         for id in ids {
             self.read(id, now, false);
         }
