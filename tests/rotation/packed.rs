@@ -1,9 +1,10 @@
 //! Archives that are still being written, or never become whole, and logs that exist nowhere else.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use super::{Site, pack_file, rename, wait_until_said, while_suspended};
-use crate::support::{Balance, PACKINGS, append, pack, text, wait_for};
+use crate::support::{Balance, PACKINGS, Random, append, pack, text, wait_for, wait_for_moment};
 
 /// Tries each at the same time, because most of it is waiting.
 fn at_once<T: Send, const N: usize>(cases: [T; N], check: impl Fn(T) + Sync) {
@@ -235,4 +236,63 @@ fn killed_in_the_middle_of_an_archive() {
         count *= 2;
         assert!(count <= 16_000_000, "it cannot be killed in the middle");
     }
+}
+
+/// Renames every generation to the next number, and the log to the first.
+fn shift(site: &Site, endings: &mut Vec<&'static str>) {
+    for (number, ending) in endings.iter().enumerate().rev() {
+        let (from, to) = (number + 1, number + 2);
+        let name = |number: usize| site.rotated(&format!(".{number}{ending}"));
+        rename(&name(from), &name(to));
+    }
+    site.rotate(".1");
+    endings.insert(0, "");
+}
+
+#[test]
+fn rotated_and_packed_at_random_while_the_daemon_is_killed_again_and_again() {
+    const ROUNDS: u64 = 12;
+    let mut random = Random::new("rotation::packed");
+    let mut site = Site::new("");
+    // Of each generation, the newest first: how its name ends behind the number.
+    let mut endings: Vec<&'static str> = Vec::new();
+    for round in 0..ROUNDS {
+        let daemon = site.start();
+        if round == 0 {
+            site.check();
+        }
+        let is_away_at = random.below(12);
+        let mut daemon = Some(daemon);
+        for step in 0..12 {
+            if step == is_away_at
+                && let Some(daemon) = daemon.take()
+            {
+                daemon.kill();
+            }
+            match random.below(4) {
+                0 => {
+                    shift(&site, &mut endings);
+                    let count = random.below(30);
+                    site.write_log(count);
+                }
+                1 if !endings.is_empty() => {
+                    let generation = random.below(endings.len() as u64) as usize;
+                    if endings[generation].is_empty() {
+                        let packing = random.below(4) as usize;
+                        let plain = site.rotated(&format!(".{}", generation + 1));
+                        pack_file(&plain, PACKINGS[packing]);
+                        endings[generation] = [".gz", ".zst", ".bz2", ".xz"][packing];
+                    }
+                }
+                _ => {
+                    let count = 1 + random.below(300);
+                    site.write_log(count);
+                }
+            }
+            let pause = Duration::from_millis(random.below(100));
+            wait_for_moment(Instant::now() + pause);
+        }
+    }
+    let daemon = site.start();
+    site.check_to_the_end(daemon);
 }
