@@ -173,6 +173,8 @@ pub struct Follower {
     left: HashMap<PathBuf, ((u64, i64, i64), Instant)>,
     /// Packed rotations of followed logs.
     archives: Archives,
+    /// Held files by the log that their names tell, among others that are no longer.
+    by_log: HashMap<PathBuf, Vec<u64>>,
     /// What lies in folders, as long as one search takes.
     inodes: rest::Inodes,
     /// When names were last asked of the store, because a cap was reached.
@@ -238,6 +240,7 @@ impl Follower {
             changed: true,
             left: HashMap::new(),
             archives: Archives::default(),
+            by_log: HashMap::new(),
             inodes: rest::Inodes::new(),
             renewed: None,
             buffer: Vec::new(),
@@ -607,6 +610,7 @@ impl Follower {
     }
 
     fn track(&mut self, file: Tracked) {
+        self.index(self.next_file, &file.path);
         self.files.insert(self.next_file, file);
         self.next_file += 1;
     }

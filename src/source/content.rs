@@ -101,6 +101,12 @@ impl Hasher {
         self.offset
     }
 
+    /// The hash of the first [`HEAD_BYTES`], once there are so many.
+    #[must_use]
+    pub fn head(&self) -> Option<u128> {
+        (self.offset >= HEAD_BYTES).then_some(self.head_hash)
+    }
+
     /// The last bytes hashed, at most [`TAIL_BYTES`]: every read begins with them.
     #[must_use]
     pub fn tail(&self) -> &[u8] {

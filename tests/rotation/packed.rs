@@ -1,16 +1,27 @@
 //! Archives that are still being written, or never become whole, and logs that exist nowhere else.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use super::{Site, pack_file, rename, wait_until_said, while_suspended};
-use crate::support::{Balance, PACKINGS, append, pack, text, wait_for};
+use crate::support::{Balance, PACKINGS, Random, append, pack, text, wait_for, wait_for_moment};
+
+/// Tries each at the same time, because most of it is waiting.
+fn at_once<T: Send, const N: usize>(cases: [T; N], check: impl Fn(T) + Sync) {
+    let check = &check;
+    std::thread::scope(|scope| {
+        for case in cases {
+            scope.spawn(move || check(case));
+        }
+    });
+}
 
 /// What the daemon says of an archive that is not whole.
 const NOT_WHOLE: &str = "until it is whole";
 
 #[test]
 fn an_archive_that_is_still_being_written_at_the_start_is_waited_for() {
-    for packing in PACKINGS {
+    at_once(PACKINGS, |packing| {
         let mut site = Site::away("");
         site.write_log(500);
         let content = fs::read(&site.log).expect("our own file");
@@ -24,12 +35,12 @@ fn an_archive_that_is_still_being_written_at_the_start_is_waited_for() {
         append(&archive, &packed[packed.len() / 2..packed.len() - 1]);
         append(&archive, &packed[packed.len() - 1..]);
         site.check_to_the_end(daemon);
-    }
+    });
 }
 
 #[test]
 fn an_archive_of_which_hardly_a_byte_is_written_is_waited_for() {
-    for length in [0, 1, 3] {
+    at_once([0, 1, 3], |length| {
         let mut site = Site::away("");
         site.write_log(50);
         let content = fs::read(&site.log).expect("our own file");
@@ -41,7 +52,7 @@ fn an_archive_of_which_hardly_a_byte_is_written_is_waited_for() {
         wait_until_said(&daemon, NOT_WHOLE);
         append(&archive, &packed[length..]);
         site.check_to_the_end(daemon);
-    }
+    });
 }
 
 #[test]
@@ -109,7 +120,7 @@ fn an_archive_that_never_becomes_whole_is_a_gap_once_it_is_gone() {
 
 #[test]
 fn begun_and_packed_between_two_looks() {
-    for packing in PACKINGS {
+    at_once(PACKINGS, |packing| {
         let (mut site, daemon) = Site::followed("");
         while_suspended(&daemon, || {
             site.rotate(".3");
@@ -120,7 +131,7 @@ fn begun_and_packed_between_two_looks() {
             site.write_log(20);
         });
         site.check_to_the_end(daemon);
-    }
+    });
 }
 
 #[test]
@@ -154,7 +165,7 @@ fn begun_and_packed_between_two_looks_and_killed_before_the_archive_is_whole() {
 
 #[test]
 fn packed_while_it_is_followed_counts_nothing_twice() {
-    for packing in PACKINGS {
+    at_once(PACKINGS, |packing| {
         // With the time of the log, as all packers leave it, and with that of the packing.
         for keeps_time in [true, false] {
             let (mut site, daemon) = Site::followed("");
@@ -174,7 +185,7 @@ fn packed_while_it_is_followed_counts_nothing_twice() {
             site.write_log(20);
             site.check_to_the_end(daemon);
         }
-    }
+    });
 }
 
 #[test]
@@ -208,7 +219,7 @@ fn an_archive_is_read_in_pieces_while_logs_go_on() {
 
 #[test]
 fn killed_in_the_middle_of_an_archive() {
-    let mut count = 1_000_000;
+    let mut count = 400_000;
     loop {
         let mut site = Site::away("");
         site.write_log(count);
@@ -225,4 +236,63 @@ fn killed_in_the_middle_of_an_archive() {
         count *= 2;
         assert!(count <= 16_000_000, "it cannot be killed in the middle");
     }
+}
+
+/// Renames every generation to the next number, and the log to the first.
+fn shift(site: &Site, endings: &mut Vec<&'static str>) {
+    for (number, ending) in endings.iter().enumerate().rev() {
+        let (from, to) = (number + 1, number + 2);
+        let name = |number: usize| site.rotated(&format!(".{number}{ending}"));
+        rename(&name(from), &name(to));
+    }
+    site.rotate(".1");
+    endings.insert(0, "");
+}
+
+#[test]
+fn rotated_and_packed_at_random_while_the_daemon_is_killed_again_and_again() {
+    const ROUNDS: u64 = 12;
+    let mut random = Random::new("rotation::packed");
+    let mut site = Site::new("");
+    // Of each generation, the newest first: how its name ends behind the number.
+    let mut endings: Vec<&'static str> = Vec::new();
+    for round in 0..ROUNDS {
+        let daemon = site.start();
+        if round == 0 {
+            site.check();
+        }
+        let is_away_at = random.below(12);
+        let mut daemon = Some(daemon);
+        for step in 0..12 {
+            if step == is_away_at
+                && let Some(daemon) = daemon.take()
+            {
+                daemon.kill();
+            }
+            match random.below(4) {
+                0 => {
+                    shift(&site, &mut endings);
+                    let count = random.below(30);
+                    site.write_log(count);
+                }
+                1 if !endings.is_empty() => {
+                    let generation = random.below(endings.len() as u64) as usize;
+                    if endings[generation].is_empty() {
+                        let packing = random.below(4) as usize;
+                        let plain = site.rotated(&format!(".{}", generation + 1));
+                        pack_file(&plain, PACKINGS[packing]);
+                        endings[generation] = [".gz", ".zst", ".bz2", ".xz"][packing];
+                    }
+                }
+                _ => {
+                    let count = 1 + random.below(300);
+                    site.write_log(count);
+                }
+            }
+            let pause = Duration::from_millis(random.below(100));
+            wait_for_moment(Instant::now() + pause);
+        }
+    }
+    let daemon = site.start();
+    site.check_to_the_end(daemon);
 }

@@ -236,7 +236,7 @@ fn a_folder_that_appears_later_and_is_rotated_away_as_a_whole() {
 #[test]
 fn last_lines_before_a_deletion_are_read() {
     let (mut site, daemon) = Site::followed("");
-    for _ in 0..10 {
+    for _ in 0..4 {
         site.write_log(20);
         fs::remove_file(&site.log).expect("our own file");
         wait_for("they are counted", || {

@@ -138,6 +138,10 @@ impl Archives {
     pub(super) fn checkpoint(&mut self, sources: &[Source]) -> Option<(u64, Checkpoint)> {
         let id = self.reading.as_ref()?.archive.id;
         let tracked = self.counted(id)?;
+        // Of what has only been opened there is nothing to be known by: a restart finds it as it is.
+        if tracked.hasher.offset() == 0 && tracked.ends.is_none() {
+            return None;
+        }
         let checkpoint = tracked.checkpoint(&sources[tracked.source].name)?;
         let place = None;
         Some((
@@ -614,6 +618,12 @@ impl Follower {
                             tracked.ends = Some(State::Living);
                         }
                     }
+                }
+                let nothing_more = tracked.hasher.offset() == tracked.committed;
+                if tracked.ends == Some(State::Living) && nothing_more {
+                    let archives = &mut self.archives;
+                    archives.wait_for_change(archive.inode, Duration::ZERO);
+                    return Ok(None);
                 }
                 if tracked.ends.is_some() {
                     self.next_flush = self.next_flush.min(now);

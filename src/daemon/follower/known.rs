@@ -13,7 +13,7 @@ use crate::recognise;
 use crate::source::blocks::{Blocks, LastLine, SMALL_BLOCK_BYTES};
 use crate::source::content::{HEAD_BYTES, Hasher, hash};
 use crate::source::follow::AtPath;
-use crate::source::identity::{Followed, decide_followed, same_log};
+use crate::source::identity::{Followed, decide_followed};
 use crate::source::open;
 use crate::source::position::{Place, State, Stored};
 use crate::store::{Gap, Moves};
@@ -162,18 +162,22 @@ impl Follower {
     pub(super) fn held_beside(&self, names: &[&Path], scope: &str, head: &[u8]) -> Vec<u64> {
         let seed = self.lookups.seed();
         let ours = (head.len() as u64 == HEAD_BYTES).then(|| hash(seed, head));
-        let is_beside = |held: &Tracked| {
-            let begins_so = || {
-                let print = held.hasher.fingerprint();
-                names.iter().any(|name| held.path.parent() == name.parent())
-                    && print.head_len == HEAD_BYTES
-                    && Some(print.head) == ours
-            };
-            held.scope() == scope
-                && (names.iter().any(|name| same_log(&held.path, name)) || begins_so())
+        let mut beside = self.held_of_log(names);
+        beside.retain(|id| self.files.get(id).is_some_and(|held| held.scope() == scope));
+        let Some(ours) = ours else {
+            return beside.into_iter().collect();
         };
-        let beside = self.files.iter().filter(|(_, held)| is_beside(held));
-        beside.map(|(id, _)| *id).collect()
+        let folders: Vec<_> = names.iter().filter_map(|name| name.parent()).collect();
+        let folders: Vec<_> = folders.iter().map(|folder| folder.as_os_str()).collect();
+        let begins_so = |held: &Tracked| {
+            let folder = held.path.parent().map(Path::as_os_str);
+            held.hasher.head() == Some(ours)
+                && held.scope() == scope
+                && folder.is_some_and(|folder| folders.contains(&folder))
+        };
+        let files = self.files.iter();
+        beside.extend(files.filter(|(_, held)| begins_so(held)).map(|(id, _)| *id));
+        beside.into_iter().collect()
     }
 
     /// Whether a file holds nothing but the beginning of a log that is followed beside it.

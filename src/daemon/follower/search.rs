@@ -16,7 +16,7 @@ use crate::daemon::tracked::{Taken, Tracked};
 use crate::source::content::Hasher;
 use crate::source::find::{Folders, Stamp};
 use crate::source::follow::AtPath;
-use crate::source::identity::{before_packing, before_rotation, same_log};
+use crate::source::identity::{before_packing, before_rotation};
 use crate::source::open;
 use crate::source::packed::{self, Packing};
 use crate::source::position::{Place, State};
@@ -53,6 +53,7 @@ impl Follower {
             }
             return;
         }
+        self.index_anew();
         self.no_room = false;
         self.not_taken.clear();
         let mut folders = Folders::new();
@@ -185,13 +186,16 @@ impl Follower {
         };
         let place = Place::of(&metadata);
         let mut is_held = self.is_closed(path, &place);
-        for held in self.files.values_mut() {
+        let mut renamed = None;
+        for (id, held) in &mut self.files {
             if held.ends == Some(State::Replaced) {
                 continue;
             }
+            // Compared as bytes: paths are compared by their parts, for each of thousands of files.
+            let is_same_path = held.path.as_os_str() == path.as_os_str();
             if held.place.is(&place) {
                 is_held = true;
-                if held.path == path {
+                if is_same_path {
                     held.at_path = AtPath::Ours;
                 } else if !held
                     .path
@@ -201,10 +205,14 @@ impl Follower {
                     // Renamed, to a name that a source finds too.
                     held.path = path.to_owned();
                     held.at_path = AtPath::Ours;
+                    renamed = Some(*id);
                 }
-            } else if held.path == path {
+            } else if is_same_path {
                 held.at_path = AtPath::Other;
             }
+        }
+        if let Some(id) = renamed {
+            self.index(id, path);
         }
         if is_held {
             return;
@@ -330,12 +338,12 @@ impl Follower {
     /// What is still to be read of a log is read before something is taken for its copy.
     pub(super) fn read_related(&mut self, names: &[&Path]) {
         let now = Instant::now();
-        let related = |held: &Tracked| {
-            let is_read = held.ends.is_none() && held.stopped.is_none();
-            is_read && names.iter().any(|name| same_log(&held.path, name))
+        let is_read = |id: &u64| {
+            let held = self.files.get(id);
+            held.is_some_and(|held| held.ends.is_none() && held.stopped.is_none())
         };
-        let files = self.files.iter().filter(|(_, held)| related(held));
-        let ids: Vec<u64> = files.map(|(id, _)| *id).collect();
+        let ids = self.held_of_log(names).into_iter();
+        let ids: Vec<u64> = ids.filter(is_read).collect();
         for id in ids {
             self.read(id, now, false);
         }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Follower, Source};
 use crate::source::find::{Folders, rotation_folder};
-use crate::source::identity::before_rotation;
+use crate::source::identity::{before_rotation, same_log};
 
 /// For sources with an `olddir`: where the rotations of each log lie, but for what is behind the
 /// log's name, and the logs that they may be of.
@@ -34,6 +34,35 @@ impl Sibling {
 }
 
 impl Follower {
+    /// Has a held file found by its log: thousands may be held, and each is asked for.
+    pub(super) fn index(&mut self, id: u64, path: &Path) {
+        let ids = self.by_log.entry(before_rotation(path)).or_default();
+        if !ids.contains(&id) {
+            ids.push(id);
+        }
+    }
+
+    /// Forgets what is held no longer.
+    pub(super) fn index_anew(&mut self) {
+        self.by_log.clear();
+        for (id, file) in &self.files {
+            let ids = self.by_log.entry(before_rotation(&file.path)).or_default();
+            ids.push(*id);
+        }
+    }
+
+    /// The held files that are rotations of the same log as one of these, or that log.
+    pub(super) fn held_of_log(&self, names: &[&Path]) -> BTreeSet<u64> {
+        let ids = names
+            .iter()
+            .filter_map(|name| self.by_log.get(&before_rotation(name)));
+        let is_of_log = |id: &u64| {
+            let held = self.files.get(id);
+            held.is_some_and(|held| names.iter().any(|name| same_log(&held.path, name)))
+        };
+        ids.flatten().copied().filter(is_of_log).collect()
+    }
+
     /// All of them.
     pub(super) fn siblings(&mut self) -> Vec<Sibling> {
         let mut siblings = Vec::new();
