@@ -89,6 +89,9 @@ impl Follower {
             siblings = self.siblings();
             self.look_for_siblings(&siblings, &taken);
         }
+        if !self.first_search && !self.archives.missing.is_empty() {
+            self.look_again_for_missing();
+        }
         if self.first_search {
             self.first_search = false;
             match self.find_the_rest() {
