@@ -56,8 +56,8 @@ pub(super) struct Archives {
     reading: Option<Reading>,
     /// Positions that an earlier run was reading, whose files are nowhere.
     pub(super) missing: Vec<Missing>,
-    /// Logs of which an archive was read from its start.
-    begun: BTreeSet<PathBuf>,
+    /// How many archives of each log were read from their start, or are empty.
+    begun: HashMap<PathBuf, usize>,
 }
 
 /// A living position whose file is nowhere: its rest may be in an archive.
@@ -70,6 +70,8 @@ pub(super) struct Missing {
     pub(super) stored: Stored,
     /// It was missed at a start, else when it was looked at again.
     pub(super) was_away: bool,
+    /// Whether it was looked for a second time: names change while a folder is read.
+    pub(super) again: bool,
 }
 
 struct Waiting {
@@ -383,8 +385,17 @@ impl Follower {
                 self.archives.missing.push(missing);
                 continue;
             }
+            if !missing.again {
+                self.search = true;
+                self.archives.missing.push(missing);
+                continue;
+            }
             // Nothing of it was counted, and its log was read from the start in an archive.
-            if missing.stored.print.offset == 0 && self.archives.begun.contains(&missing.log) {
+            let begun = self.archives.begun.get_mut(&missing.log);
+            if missing.stored.print.offset == 0
+                && let Some(begun) = begun.filter(|begun| **begun > 0)
+            {
+                *begun -= 1;
                 self.ending.push(ended(&missing.stored, State::Finished));
                 continue;
             }
@@ -467,6 +478,7 @@ impl Follower {
             packing,
         };
         self.next_file += 1;
+        let is_empty = head.is_empty();
         let phase = self.check_archive(&archive, head)?;
         let Phase::Checking { comparison, .. } = &phase else {
             return Ok(None);
@@ -474,6 +486,9 @@ impl Follower {
         let may_have_more = |stored: &Stored| stored.id < 0 || stored.state == State::Living;
         let is_history = archive.metadata.mtime() < since;
         if is_history && !comparison.stored().iter().any(may_have_more) {
+            if is_empty {
+                *self.archives.begun.entry(sibling.log.clone()).or_default() += 1;
+            }
             self.archives.close(inode);
             return Ok(None);
         }
@@ -689,7 +704,7 @@ impl Follower {
                 return Ok(None);
             }
             Once::New if archive.metadata.mtime() >= archive.since => {
-                self.archives.begun.insert(sibling.log.clone());
+                *self.archives.begun.entry(sibling.log.clone()).or_default() += 1;
                 (Moves::New { epoch }, Hasher::new(seed), None)
             }
             Once::Continue(index) => {

@@ -58,12 +58,35 @@ impl Follower {
                     log,
                     stored,
                     was_away: self.at_start,
+                    again: false,
                 }),
             }
         }
         self.archives.missing = missing;
         self.at_start = false;
         Ok(())
+    }
+
+    /// Looks once more for what was missing at the last search.
+    pub(super) fn look_again_for_missing(&mut self) {
+        for mut missing in std::mem::take(&mut self.archives.missing) {
+            // This search may have found it by a path.
+            let row = Some(missing.stored.id);
+            if self.files.values().any(|held| held.moves.row() == row) {
+                continue;
+            }
+            match self.renamed(&missing.stored, missing.source) {
+                Some(tracked) => {
+                    let (path, to) = (Path::new(&missing.stored.path), shown(&tracked.path));
+                    tracing::info!("reading the rest of {} from {to}", shown(path));
+                    self.track(tracked);
+                }
+                None => {
+                    missing.again = true;
+                    self.archives.missing.push(missing);
+                }
+            }
+        }
     }
 
     /// Where a file lies now: beside where it was, in the `olddir`, or beside what a link at its path
@@ -80,16 +103,34 @@ impl Follower {
         let linked = linked.and_then(|target| Some(target.parent()?.to_owned()));
         let beside = path.parent().map(Path::to_owned);
         let folders: BTreeSet<PathBuf> = [beside, olddir, linked].into_iter().flatten().collect();
-        folders.into_iter().find_map(|folder| {
-            let inodes = self.inodes.entry(folder);
-            let inodes = inodes.or_insert_with_key(|folder| inodes_in(folder));
-            let mut paths = inodes.get(&place.inode).into_iter().flatten();
-            let is_there = |path: &&PathBuf| {
-                let there = path.symlink_metadata();
-                there.is_ok_and(|there| Place::of(&there).is(&place))
-            };
-            paths.find(is_there).cloned()
-        })
+        // Names may have changed since a folder was looked through: then it is done again.
+        const TRIES: usize = 3;
+        for _ in 0..TRIES {
+            let mut is_outdated = false;
+            for folder in &folders {
+                let inodes = self.inodes.entry(folder.clone());
+                let inodes = inodes.or_insert_with_key(|folder| inodes_in(folder));
+                let paths = inodes.get(&place.inode).map_or(&[][..], Vec::as_slice);
+                let is_there = |path: &&PathBuf| {
+                    let there = path.symlink_metadata();
+                    there.is_ok_and(|there| Place::of(&there).is(&place))
+                };
+                if let Some(path) = paths.iter().find(is_there) {
+                    return Some(path.clone());
+                }
+                if paths.iter().any(|path| {
+                    path.symlink_metadata()
+                        .map_or(true, |there| there.ino() != place.inode)
+                }) {
+                    is_outdated = true;
+                }
+            }
+            if !is_outdated {
+                return None;
+            }
+            self.inodes.clear();
+        }
+        None
     }
 
     /// Looks for a file that lies no longer where it was, by its inode and content.

@@ -113,6 +113,9 @@ impl Follower {
             siblings = self.siblings();
             self.look_for_siblings(&siblings, &taken);
         }
+        if !self.first_search && !self.archives.missing.is_empty() {
+            self.look_again_for_missing();
+        }
         // A batch on its way may have made rows that no file here is known by yet.
         if self.first_search && self.in_flight.is_none() {
             self.first_search = false;
@@ -159,6 +162,7 @@ impl Follower {
         let is_link = |file: &&Tracked| file.by_link && file.at_path == AtPath::Ours;
         let mut folders = self.folders.iter();
         !self.no_room
+            && self.archives.missing.is_empty()
             && folders.all(|(folder, stamp)| stamp.still_holds(folder))
             && self.files.values().filter(is_link).all(leads_on)
     }
