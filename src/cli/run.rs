@@ -1,5 +1,6 @@
 //! `tollkeeper run`: the daemon, set up and started.
 
+use std::cell::Cell;
 use std::io::IsTerminal as _;
 use std::path::Path;
 use std::process::ExitCode;
@@ -38,15 +39,16 @@ pub(super) fn run(args: &RunArgs, mut settings: Settings) -> Result<ExitCode, Fa
         ));
     }
     start_logging();
-    let opened = open::store(&settings).map_err(|error| coded(DaemonError::Store(error)))?;
-    tracing::info!(
-        "counting into {}, days of {}",
-        open::store_name(&settings),
-        opened.zone()
-    );
-    drop(opened);
     let config = std::mem::take(&mut settings.config);
-    let reopen = || open::store(&settings);
+    let told = Cell::new(false);
+    let reopen = || {
+        let store = open::store(&settings)?;
+        if !told.replace(true) {
+            let (name, zone) = (open::store_name(&settings), store.zone());
+            tracing::info!("counting into {name}, days of {zone}");
+        }
+        Ok(store)
+    };
     let lock = open::lock_path(&settings);
     daemon::run(config, settings.node.clone(), &lock, &reopen).map_err(coded)?;
     Ok(ExitCode::SUCCESS)

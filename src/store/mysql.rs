@@ -1,0 +1,712 @@
+//! The store of production: MySQL, MariaDB, a Galera cluster, or what speaks as they do.
+//!
+//! One connection, owned by one thread. A statement is never abandoned and its connection used on
+//! ([`session`] says why). A batch whose COMMIT was not answered is *frozen*: nothing else is flushed until
+//! a new connection has read, and locked, the writer's row: if it was moved on, the batch is in the store;
+//! else it is sent again as it was. What was in the way (deadlocks, lock waits, a connection that is gone)
+//! is tried again a few times, or as long as [`Mysql::set_patience`] says.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use chrono::NaiveDate;
+use chrono_tz::Tz;
+use mysql_async::Value;
+use tokio::runtime::Runtime;
+
+use super::{
+    Batch, FlushError, Flushed, KEEP_FINISHED_SECONDS, Role, Store, StoreError, StoredRange,
+    UnparsedRange, Writer,
+};
+use crate::account::balance::{Balance, Count};
+use crate::account::day::same_clock;
+use crate::account::growth::KnownNames;
+use crate::config::MysqlUrl;
+use crate::source::position::Stored;
+use crate::usage::{UsageQuery, UsageRow, UsageTable};
+
+mod flush;
+mod open;
+mod rows;
+mod schema;
+mod session;
+mod statement;
+mod trouble;
+
+use flush::{Flush, Stop};
+use rows::{Columns, stored};
+pub use schema::grants;
+use session::Session;
+use statement::sql;
+use trouble::{Remedy, Trouble};
+
+/// How often a transaction that got in the way of others is tried again, without more patience.
+const MAX_TRIES: u32 = 6;
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// How to get into a database.
+#[derive(Clone, Default)]
+pub struct Access {
+    /// The first line of this file is the password,
+    pub password_file: Option<PathBuf>,
+    /// else this,
+    pub password: Option<String>,
+    /// else the first line of this file, if it is there.
+    pub credential: Option<PathBuf>,
+    /// Whether the connection is encrypted; `None`: if it leaves this machine.
+    pub tls: Option<bool>,
+    /// Certificates (PEM) that vouch for the server; `None`: the public ones.
+    pub tls_ca: Option<PathBuf>,
+    /// Our own certificate (PEM) and its key.
+    pub tls_identity: Option<(PathBuf, PathBuf)>,
+}
+
+impl Access {
+    /// Read anew for each connection, so that it can be changed while the program runs.
+    fn password(&self) -> Result<Option<String>, Trouble> {
+        let read = |path: &PathBuf| {
+            let text = std::fs::read_to_string(path).map_err(|cause| {
+                let path = path.display();
+                Trouble::strange(format!("cannot read the password file {path}: {cause}"))
+            })?;
+            Ok(text.lines().next().unwrap_or_default().to_owned())
+        };
+        if let Some(path) = &self.password_file {
+            return read(path).map(Some);
+        }
+        if self.password.is_some() {
+            return Ok(self.password.clone());
+        }
+        let credential = self.credential.as_ref().filter(|path| path.exists());
+        credential.map(read).transpose()
+    }
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Access")
+            .field("password_file", &self.password_file)
+            .field("password", &self.password.as_ref().map(|_| "…"))
+            .field("credential", &self.credential)
+            .field("tls", &self.tls)
+            .field("tls_ca", &self.tls_ca)
+            .field("tls_identity", &self.tls_identity)
+            .finish()
+    }
+}
+
+/// One connection, made when it is needed.
+pub struct Mysql {
+    session: Option<Session>,
+    runtime: Runtime,
+    url: MysqlUrl,
+    access: Access,
+    zone: Tz,
+    seed: u64,
+    /// The batch that may be in the store. Nothing else is flushed before that is known.
+    frozen: Option<Frozen>,
+    patience: Duration,
+    tell: fn(&str),
+    made: Vec<String>,
+}
+
+/// A batch whose COMMIT was sent and not answered.
+struct Frozen {
+    instance: String,
+    seq: u64,
+    /// Of all that is in it: a caller that brings another one is told.
+    digest: u128,
+    first_id: i64,
+    /// What is to be said if it landed.
+    flushed: Flushed,
+}
+
+/// How a transaction ended, if not well.
+enum Ended {
+    Stopped(Stop),
+    /// Its COMMIT was sent, and not answered with yes.
+    Unknown(Flushed, Trouble),
+}
+
+impl From<Trouble> for Ended {
+    fn from(trouble: Trouble) -> Self {
+        Self::Stopped(Stop::Failed(trouble))
+    }
+}
+
+/// What became of one try to flush.
+enum Try {
+    Done(Flushed),
+    Overtaken(String),
+    Replaced,
+    Failed(Trouble),
+}
+
+/// How often, and since when, something is tried.
+struct Tries {
+    began: Instant,
+    count: u32,
+    told: bool,
+}
+
+impl Tries {
+    fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            count: 0,
+            told: false,
+        }
+    }
+
+    /// Whether to try again; waits a little first.
+    fn again(&mut self, trouble: &Trouble, patience: Duration, tell: impl FnOnce(&str)) -> bool {
+        self.count += 1;
+        let patient = self.began.elapsed() < patience;
+        let again = match trouble.remedy() {
+            Remedy::Again => patient || self.count < MAX_TRIES,
+            // The connection may have been closed long ago, without anything being wrong.
+            Remedy::Later => patient || self.count < 2,
+            Remedy::Setting => patient,
+            Remedy::Row | Remedy::None => false,
+        };
+        if !again {
+            return false;
+        }
+        if patient && self.count == MAX_TRIES && !self.told {
+            self.told = true;
+            let minutes = patience.as_secs().div_ceil(60);
+            tell(&format!("{trouble}; trying again for {minutes} minutes"));
+        }
+        let pause = FIRST_PAUSE * 2_u32.saturating_pow(self.count.min(16) - 1);
+        let pause = pause.min(LONGEST_PAUSE);
+        if trouble.remedy() != Remedy::Later || self.count > 1 {
+            std::thread::sleep(pause / 2 + pause * u32::from(super::random() as u8) / 255);
+        }
+        true
+    }
+}
+
+impl Mysql {
+    /// How long is tried again what could pass: a server that restarts, locks, a full disk. The first
+    /// time that it takes longer, `tell` is told why. Without it a few tries have to do, and the caller
+    /// tries again.
+    pub fn set_patience(&mut self, patience: Duration, tell: fn(&str)) {
+        (self.patience, self.tell) = (patience, tell);
+    }
+
+    /// The tables that were made when it was opened.
+    #[must_use]
+    pub fn made(&self) -> &[String] {
+        &self.made
+    }
+
+    /// Works on the connection. One that cannot be used any more is closed, outside of the runtime: so it
+    /// is closed at once, and says nothing more.
+    fn on_session<T, E: From<Trouble>>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut Session) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut session = match self.session.take() {
+            Some(session) => session,
+            None => self
+                .runtime
+                .block_on(Session::open(&self.url, &self.access))?,
+        };
+        let result = self.runtime.block_on(work(&mut session));
+        if session.is_usable() {
+            self.session = Some(session);
+        }
+        result
+    }
+
+    /// As [`Mysql::on_session`], again and again while there is hope. The work must be such that it can be
+    /// done twice.
+    fn steadily<T>(
+        &mut self,
+        what: &str,
+        work: impl AsyncFn(&mut Session) -> Result<T, Trouble>,
+    ) -> Result<T, StoreError> {
+        let mut tries = Tries::new();
+        loop {
+            let trouble = match self.on_session(async |session| work(session).await) {
+                Ok(done) => return Ok(done),
+                Err(trouble) => trouble,
+            };
+            let doing = self.doing(what);
+            let tell = self.tell;
+            if !tries.again(&trouble, self.patience, |why| {
+                tell(&format!("{doing}: {why}"))
+            }) {
+                return Err(self.error(what, &trouble));
+            }
+        }
+    }
+
+    /// A transaction that can be done twice.
+    fn transact(
+        &mut self,
+        what: &str,
+        work: impl AsyncFn(&mut Session) -> Result<(), Trouble>,
+    ) -> Result<(), StoreError> {
+        self.steadily(what, async |session| {
+            session.run(sql!("begin")).await?;
+            let result = match work(session).await {
+                Ok(()) => session.run(sql!("commit")).await,
+                Err(trouble) => Err(trouble),
+            };
+            if result.is_err() {
+                session.roll_back().await;
+            }
+            result
+        })
+    }
+
+    fn list<T>(
+        &mut self,
+        what: &str,
+        statement: &str,
+        values: Vec<Value>,
+        read: impl Fn(Columns) -> Result<T, Trouble>,
+    ) -> Result<Vec<T>, StoreError> {
+        self.steadily(what, async |session| {
+            let rows = session.select(statement, values.clone()).await?;
+            rows.into_iter().map(|row| read(Columns::of(row))).collect()
+        })
+    }
+
+    /// As [`Mysql::list`], for what may be a great many rows.
+    fn list_all<T>(
+        &mut self,
+        what: &str,
+        statement: &str,
+        values: Vec<Value>,
+        read: impl Fn(Columns) -> Result<T, Trouble>,
+    ) -> Result<Vec<T>, StoreError> {
+        self.steadily(what, async |session| {
+            session.take_time().await?;
+            let rows = session.select(statement, values.clone()).await;
+            let hurried = session.hurry().await;
+            let rows = rows?;
+            hurried?;
+            rows.into_iter().map(|row| read(Columns::of(row))).collect()
+        })
+    }
+
+    fn positions(
+        &mut self,
+        statement: &str,
+        values: Vec<Value>,
+    ) -> Result<Vec<Stored>, StoreError> {
+        self.list("reading positions", statement, values, stored)
+    }
+
+    /// One try. A frozen batch is settled first.
+    fn try_flush(
+        &mut self,
+        writer: &Writer,
+        node: &str,
+        batch: &Batch,
+        now: i64,
+        first_id: i64,
+    ) -> Try {
+        if self.frozen.is_some() {
+            match self.settle(writer) {
+                Ok(None) => {}
+                Ok(Some(settled)) => return settled,
+                Err(trouble) => return Try::Failed(trouble),
+            }
+        }
+        let ended = self.on_session(async |session| {
+            let mut flush = Flush {
+                session: &mut *session,
+                node,
+                now,
+                first_id,
+            };
+            match flush.run(writer, batch).await {
+                Ok(flushed) => match session.run(sql!("commit")).await {
+                    Ok(()) => Ok(flushed),
+                    Err(trouble) => {
+                        session.give_up();
+                        Err(Ended::Unknown(flushed, trouble))
+                    }
+                },
+                Err(stop) => {
+                    session.roll_back().await;
+                    Err(Ended::Stopped(stop))
+                }
+            }
+        });
+        match ended {
+            Ok(flushed) => Try::Done(flushed),
+            Err(Ended::Unknown(flushed, trouble)) => {
+                self.frozen = Some(Frozen {
+                    instance: writer.instance.clone(),
+                    seq: writer.seq,
+                    digest: digest(batch),
+                    first_id,
+                    flushed,
+                });
+                Try::Failed(trouble)
+            }
+            Err(Ended::Stopped(Stop::Overtaken(what))) => Try::Overtaken(what),
+            Err(Ended::Stopped(Stop::Failed(trouble))) => Try::Failed(trouble),
+            // On a cluster what was sent to another node may land as late as this.
+            Err(Ended::Stopped(Stop::Moved)) => match self.settle(writer) {
+                Ok(Some(settled)) => settled,
+                Ok(None) => {
+                    Try::Failed(Trouble::Away("the writer's row could not be moved".into()))
+                }
+                Err(trouble) => Try::Failed(trouble),
+            },
+        }
+    }
+
+    /// Whether the writer's row says how the last flush ended. `None`: it did not land. The row is locked
+    /// for that: so a COMMIT that is still on its way is waited for.
+    fn settle(&mut self, writer: &Writer) -> Result<Option<Try>, Trouble> {
+        let found = self.on_session(async |session| {
+            session.run(sql!("begin")).await?;
+            let values = vec![writer.instance.as_str().into()];
+            let rows = session.select(sql!("writer_settle"), values).await;
+            session.roll_back().await;
+            let row = rows?.into_iter().next();
+            row.map(|row| Columns::of(row).amount()).transpose()
+        })?;
+        Ok(match (found, self.frozen.take()) {
+            (Some(seq), Some(frozen)) if seq == writer.seq + 1 => Some(Try::Done(frozen.flushed)),
+            (Some(seq), frozen) if seq == writer.seq => {
+                self.frozen = frozen;
+                None
+            }
+            _ => Some(Try::Replaced),
+        })
+    }
+
+    fn doing(&self, what: &str) -> String {
+        format!("{what} in {}", self.url)
+    }
+
+    fn error(&self, what: &str, trouble: &Trouble) -> StoreError {
+        open::error(&self.url, what, trouble)
+    }
+}
+
+impl Drop for Mysql {
+    fn drop(&mut self) {
+        if let Some(session) = self.session.take() {
+            self.runtime.block_on(session.close());
+        }
+    }
+}
+
+impl Store for Mysql {
+    fn zone(&self) -> Tz {
+        self.zone
+    }
+
+    fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    fn register(&mut self, node: &str, role: Role, now: i64) -> Result<Writer, StoreError> {
+        let instance = format!("{:016x}{:016x}", super::random(), super::random());
+        let daemon_of = match role {
+            Role::Daemon => Value::from(node),
+            Role::Import => Value::NULL,
+        };
+        self.transact("registering", async |session| {
+            if role == Role::Daemon {
+                let values = vec![node.into()];
+                session
+                    .execute(sql!("writer_replace_daemon"), values)
+                    .await?;
+            }
+            // An earlier try may have landed.
+            let values = vec![instance.as_str().into()];
+            session.execute(sql!("writer_forget"), values).await?;
+            let values = vec![
+                instance.as_str().into(),
+                node.into(),
+                daemon_of.clone(),
+                Value::Int(now),
+            ];
+            session
+                .execute(sql!("writer_insert"), values)
+                .await
+                .map(drop)
+        })?;
+        Ok(Writer { instance, seq: 0 })
+    }
+
+    fn retire(&mut self, writer: &Writer, now: i64) -> Result<(), StoreError> {
+        let old = now - KEEP_FINISHED_SECONDS;
+        self.transact("signing off", async |session| {
+            let values = vec![writer.instance.as_str().into()];
+            session.execute(sql!("writer_forget"), values).await?;
+            for statement in [
+                sql!("writers_forget"),
+                sql!("unparsed_forget"),
+                sql!("positions_forget"),
+            ] {
+                session.execute(statement, vec![Value::Int(old)]).await?;
+            }
+            Ok(())
+        })
+    }
+
+    fn flush(
+        &mut self,
+        writer: &mut Writer,
+        node: &str,
+        batch: &Batch,
+        now: i64,
+    ) -> Result<Flushed, FlushError> {
+        const DUPLICATE: u16 = 1062;
+        let mut first_id = draw_id(now);
+        if let Some(frozen) = &self.frozen {
+            first_id = frozen.first_id;
+            let is_same = frozen.instance == writer.instance
+                && frozen.seq == writer.seq
+                && frozen.digest == digest(batch);
+            if !is_same {
+                let message = "a flush has no answer yet, and another one was begun: this is a bug";
+                return Err(FlushError::Store(StoreError::Unusable {
+                    message: self.doing(message),
+                }));
+            }
+        }
+        let mut tries = Tries::new();
+        loop {
+            let mut trouble = match self.try_flush(writer, node, batch, now, first_id) {
+                Try::Failed(trouble) => trouble,
+                settled => {
+                    self.frozen = None;
+                    return match settled {
+                        Try::Done(flushed) => {
+                            writer.seq += 1;
+                            Ok(flushed)
+                        }
+                        Try::Overtaken(what) => Err(FlushError::Overtaken(what)),
+                        _ => Err(FlushError::Replaced),
+                    };
+                }
+            };
+            if trouble.code() == Some(DUPLICATE) && tries.count < MAX_TRIES {
+                // Somebody drew the same ids, or what was sent to another node is landing now.
+                if self.frozen.is_none() {
+                    first_id = draw_id(now);
+                }
+                trouble = Trouble::Away(trouble.to_string());
+            }
+            let what = match self.frozen {
+                Some(_) => "finding out whether the last flush was committed",
+                None => "flushing",
+            };
+            let (doing, tell) = (self.doing(what), self.tell);
+            if !tries.again(&trouble, self.patience, |why| {
+                tell(&format!("{doing}: {why}"))
+            }) {
+                return Err(FlushError::Store(self.error(what, &trouble)));
+            }
+        }
+    }
+
+    fn living(&mut self, node: &str) -> Result<Vec<Stored>, StoreError> {
+        self.positions(sql!("positions_living"), vec![node.into()])
+    }
+
+    fn at_inode(&mut self, inode: u64) -> Result<Vec<Stored>, StoreError> {
+        let values = vec![Value::Int(inode.cast_signed())];
+        self.positions(sql!("positions_at_inode"), values)
+    }
+
+    fn by_head(
+        &mut self,
+        scope: &str,
+        hash_of: &mut dyn FnMut(u64) -> std::io::Result<Option<u128>>,
+    ) -> Result<Vec<Stored>, StoreError> {
+        let mut found = Vec::new();
+        let mut length = 0_i64;
+        loop {
+            let next = self.list(
+                "reading positions",
+                sql!("next_head_len"),
+                vec![scope.into(), Value::Int(length)],
+                |mut row| row.signed_or_null(),
+            )?;
+            let Some(Some(next)) = next.first().copied() else {
+                return Ok(found);
+            };
+            length = next;
+            let hash =
+                hash_of(length.cast_unsigned()).map_err(|cause| StoreError::Unavailable {
+                    doing: "reading the head of a file".to_owned(),
+                    cause: cause.to_string(),
+                })?;
+            let Some(hash) = hash else { return Ok(found) };
+            let values = vec![scope.into(), Value::Int(length), rows::hash(hash)];
+            found.extend(self.positions(sql!("positions_by_head"), values)?);
+        }
+    }
+
+    fn searched(&mut self, node: &str) -> Result<Option<i64>, StoreError> {
+        let rows = self.list(
+            "reading positions",
+            sql!("searched"),
+            vec![node.into()],
+            |mut row| row.signed(),
+        )?;
+        Ok(rows.first().copied())
+    }
+
+    fn epoch(&mut self, scope: &str) -> Result<u64, StoreError> {
+        let rows = self.list(
+            "reading a scope",
+            sql!("scope_epoch"),
+            vec![scope.into()],
+            |mut row| row.amount(),
+        )?;
+        Ok(rows.first().copied().unwrap_or(0))
+    }
+
+    fn known_names(&mut self, since: NaiveDate) -> Result<KnownNames, StoreError> {
+        let what = "reading names";
+        let vhosts = self.list_all(what, sql!("known_vhosts"), Vec::new(), |mut row| row.text())?;
+        let users = self.list_all(what, sql!("known_users"), Vec::new(), |mut row| {
+            Ok((row.text()?, row.text()?))
+        })?;
+        let since = vec![rows::day(since.clamp(first_day(), last_day()))];
+        let new_names = self.list_all(what, sql!("new_names"), since, |mut row| {
+            Ok(((row.day()?, row.text()?), row.amount()?))
+        })?;
+        Ok(KnownNames {
+            vhosts,
+            users,
+            new_names: new_names.into_iter().collect(),
+        })
+    }
+
+    fn unparsed(&mut self, position: i64) -> Result<Vec<StoredRange>, StoreError> {
+        self.list(
+            "reading unparsed ranges",
+            sql!("unparsed_ranges"),
+            vec![Value::Int(position)],
+            |mut row| {
+                let (start, end, lines) = (row.amount()?, row.amount()?, row.amount()?);
+                let (node, source) = (row.text()?, row.text()?);
+                let day = row.day()?;
+                let range = UnparsedRange {
+                    start,
+                    end,
+                    lines,
+                    day,
+                };
+                Ok(StoredRange {
+                    range,
+                    node,
+                    source,
+                })
+            },
+        )
+    }
+
+    fn rows(&mut self, table: UsageTable, query: &UsageQuery) -> Result<Vec<UsageRow>, StoreError> {
+        let [all, of_one] = match table {
+            UsageTable::Vhosts => [sql!("rows_vhost"), sql!("rows_vhost_of")],
+            UsageTable::Users => [sql!("rows_user"), sql!("rows_user_of")],
+            UsageTable::Classes => [sql!("rows_class"), sql!("rows_class_of")],
+        };
+        let from = query.from.unwrap_or(NaiveDate::MIN).max(first_day());
+        let to = query.to.unwrap_or(NaiveDate::MAX).min(last_day());
+        let mut values = vec![rows::day(from), rows::day(to)];
+        let statement = match query.vhosts.as_slice() {
+            [vhost] => {
+                values.insert(0, vhost.as_str().into());
+                of_one
+            }
+            _ => all,
+        };
+        self.list_all("reading rows", statement, values, |mut row| {
+            Ok(UsageRow {
+                day: row.day()?,
+                vhost: row.text()?,
+                user: row.text_or_null()?,
+                class: row.text_or_null()?,
+                bytes_in: row.amount()?,
+                bytes_out: row.amount()?,
+                requests: row.amount()?,
+            })
+        })
+    }
+
+    fn balance(
+        &mut self,
+        from: NaiveDate,
+        to: NaiveDate,
+    ) -> Result<BTreeMap<(String, String, NaiveDate), Balance>, StoreError> {
+        let values = vec![
+            rows::day(from.max(first_day())),
+            rows::day(to.min(last_day())),
+        ];
+        let rows = self.list_all(
+            "reading the balance",
+            sql!("balance_rows"),
+            values,
+            |mut row| {
+                let key = (row.text()?, row.text()?, row.day()?);
+                let mut amounts = [0; 8];
+                for amount in &mut amounts {
+                    *amount = row.amount()?;
+                }
+                let count = |part: usize| Count {
+                    lines: amounts[part],
+                    bytes: amounts[part + 4],
+                };
+                let balance = Balance {
+                    counted: count(0),
+                    unparsed: count(1),
+                    ignored: count(2),
+                    unattributed: count(3),
+                };
+                Ok((key, balance))
+            },
+        )?;
+        Ok(rows.into_iter().collect())
+    }
+}
+
+/// The id of the first of some new positions: nearly in the order of time, and most likely nobody else's.
+/// It is drawn here and not by the database, so that it is known before COMMIT is sent.
+fn draw_id(now: i64) -> i64 {
+    const RANDOM_BITS: u32 = 30;
+    let random = (super::random() >> (64 - RANDOM_BITS)).cast_signed();
+    (now.clamp(1, i64::from(u32::MAX)) << RANDOM_BITS) + random
+}
+
+/// Of all that a batch says.
+fn digest(batch: &Batch) -> u128 {
+    struct Digest(xxhash_rust::xxh3::Xxh3);
+    impl fmt::Write for Digest {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            self.0.update(text.as_bytes());
+            Ok(())
+        }
+    }
+    let mut digest = Digest(xxhash_rust::xxh3::Xxh3::new());
+    // Writing to a hash does not fail.
+    let _ = fmt::Write::write_fmt(&mut digest, format_args!("{batch:?}"));
+    digest.0.digest128()
+}
+
+/// Days that the database knows how to compare.
+fn first_day() -> NaiveDate {
+    NaiveDate::from_ymd_opt(1, 1, 1).unwrap_or_default()
+}
+
+fn last_day() -> NaiveDate {
+    NaiveDate::from_ymd_opt(9999, 12, 31).unwrap_or_default()
+}
