@@ -25,6 +25,7 @@ use crate::store::{Role, Store, StoreError};
 pub mod flusher;
 pub mod follower;
 pub mod message;
+mod start;
 pub mod tracked;
 pub mod watch;
 
@@ -145,15 +146,22 @@ pub fn run(
         .build()
         .map_err(system("starting to wait for signals"))?;
     // From here on a signal ends the daemon in order, also while it is starting.
-    let signals = runtime
+    let mut signals = runtime
         .block_on(async { Signals::new() })
         .map_err(system("waiting for signals"))?;
     let _lock = lock(lock_path, &node)?;
-    let (mut store, mut lookups) = (open()?, open()?);
     let names = names(&config)?;
+    let ends = [&mut signals.terminate, &mut signals.interrupt];
+    let begun = start::once_there(&runtime, ends, || {
+        let (mut store, mut lookups) = (open()?, open()?);
+        let growth = growth(&config, &names, lookups.as_mut())?;
+        let writer = store.register(&node, Role::Daemon, clock())?;
+        Ok((store, lookups, growth, writer))
+    })?;
+    let Some((mut store, lookups, growth, mut writer)) = begun else {
+        return Ok(());
+    };
     let rules = rules(&config, &names, store.zone());
-    let growth = growth(&config, &names, lookups.as_mut())?;
-    let mut writer = store.register(&node, Role::Daemon, clock())?;
     raise_file_limit();
 
     let (wake, messages) = mpsc::channel();
