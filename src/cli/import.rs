@@ -61,7 +61,7 @@ pub(super) fn run(args: &ImportArgs, settings: &Settings) -> Result<ExitCode, Fa
         }
         (false, reread) => {
             let mut store = open::patient_store(settings).map_err(failed)?;
-            let connect = || open::patient_store(settings);
+            let connect = || open::again(settings);
             with_account(settings, options, store.as_mut(), |mut account, rules| {
                 if reread {
                     return unparsed::run(&inputs, rules, options, &mut account);

@@ -1,7 +1,7 @@
 //! What several commands need before they can begin: the store, and the rules of the config.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::account::Rules;
 use crate::config::{MysqlUrl, StoreUrl};
@@ -11,6 +11,10 @@ use crate::store::sqlite::Sqlite;
 use crate::store::{Store, StoreError};
 
 use super::{Failure, Settings, complain, system_timezone};
+
+/// How long an import waits for a database that has gone away.
+const PATIENCE: Duration = Duration::from_secs(300);
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Opens the store, making it where there is none.
 ///
@@ -25,18 +29,33 @@ pub(super) fn store(settings: &Settings) -> Result<Box<dyn Store>, StoreError> {
     })
 }
 
-/// As [`store`], for whoever has nobody else to try again: what passes is waited for.
+/// As [`store`], for whoever has nobody else to try again: once it is open, what passes is waited for.
 ///
 /// # Errors
 /// When it cannot be used.
 pub(super) fn patient_store(settings: &Settings) -> Result<Box<dyn Store>, StoreError> {
-    const PATIENCE: Duration = Duration::from_secs(300);
     let StoreUrl::Mysql(url) = &settings.store else {
         return store(settings);
     };
     let mut store = mysql(url, settings)?;
     store.set_patience(PATIENCE, complain);
     Ok(Box::new(store))
+}
+
+/// As [`patient_store`], when it was open already: to be opened again is waited for, too.
+///
+/// # Errors
+/// When it cannot be used.
+pub(super) fn again(settings: &Settings) -> Result<Box<dyn Store>, StoreError> {
+    let began = Instant::now();
+    loop {
+        match patient_store(settings) {
+            Err(StoreError::Unavailable { .. }) if began.elapsed() < PATIENCE => {
+                std::thread::sleep(PAUSE);
+            }
+            opened => return opened,
+        }
+    }
 }
 
 /// Opens a database, making the tables where there are none.

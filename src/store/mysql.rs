@@ -44,6 +44,10 @@ use trouble::{Remedy, Trouble};
 
 /// How often a transaction that got in the way of others is tried again, without more patience.
 const MAX_TRIES: u32 = 6;
+/// A connection that is refused so late was not refused but never answered.
+const SILENCE: Duration = Duration::from_secs(1);
+/// And for how long at most, as each try may wait for a lock.
+const MAX_TRYING: Duration = Duration::from_secs(15);
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
@@ -108,6 +112,9 @@ pub struct Mysql {
     seed: u64,
     /// The batch that may be in the store. Nothing else is flushed before that is known.
     frozen: Option<Frozen>,
+    /// Until when a server that said nothing is not asked again, and what is said instead.
+    silent: Option<(Instant, String)>,
+    answer_limit: Duration,
     patience: Duration,
     tell: fn(&str),
     made: Vec<String>,
@@ -166,7 +173,9 @@ impl Tries {
         self.count += 1;
         let patient = self.began.elapsed() < patience;
         let again = match trouble.remedy() {
-            Remedy::Again => patient || self.count < MAX_TRIES,
+            Remedy::Again => {
+                patient || (self.count < MAX_TRIES && self.began.elapsed() < MAX_TRYING)
+            }
             // The connection may have been closed long ago, without anything being wrong.
             Remedy::Later => patient || self.count < 2,
             Remedy::Setting => patient,
@@ -197,6 +206,13 @@ impl Mysql {
         (self.patience, self.tell) = (patience, tell);
     }
 
+    /// How long an answer to a statement is waited for, before the connection is given up; from the next
+    /// connection on. The server gives up on most of them after 50 s.
+    pub fn set_answer_limit(&mut self, limit: Duration) {
+        self.answer_limit = limit;
+        self.session = None;
+    }
+
     /// The tables that were made when it was opened.
     #[must_use]
     pub fn made(&self) -> &[String] {
@@ -211,15 +227,35 @@ impl Mysql {
     ) -> Result<T, E> {
         let mut session = match self.session.take() {
             Some(session) => session,
-            None => self
-                .runtime
-                .block_on(Session::open(&self.url, &self.access))?,
+            None => self.connect()?,
         };
         let result = self.runtime.block_on(work(&mut session));
         if session.is_usable() {
             self.session = Some(session);
         }
         result
+    }
+
+    /// A server that does not even refuse us costs [`session`]'s time-out each time. Whoever has many things
+    /// to ask is told so without asking again, for a while.
+    fn connect(&mut self) -> Result<Session, Trouble> {
+        if let Some((until, why)) = &self.silent
+            && Instant::now() < *until
+        {
+            return Err(Trouble::Away(why.clone()));
+        }
+        let began = Instant::now();
+        let opened =
+            self.runtime
+                .block_on(Session::open(&self.url, &self.access, self.answer_limit));
+        let took = began.elapsed();
+        self.silent = match &opened {
+            Err(Trouble::Away(why)) if took > SILENCE => {
+                Some((Instant::now() + took * 3, why.clone()))
+            }
+            _ => None,
+        };
+        opened
     }
 
     /// As [`Mysql::on_session`], again and again while there is hope. The work must be such that it can be

@@ -3,6 +3,7 @@
 use tokio::runtime::{Builder, Runtime};
 
 use super::schema::{self, Plan, SCHEMA_VERSION};
+use super::session::MAX_STATEMENT;
 use super::*;
 
 impl Mysql {
@@ -18,7 +19,7 @@ impl Mysql {
         zone: Option<Tz>,
         fallback: Tz,
     ) -> Result<Self, StoreError> {
-        let mut store = Self::connect(url, access)?;
+        let mut store = Self::at(url, access)?;
         let mut meta = store.meta()?;
         if let Some(meta) = &meta {
             store.check_version(meta)?;
@@ -47,7 +48,7 @@ impl Mysql {
         access: &Access,
         zone: Option<Tz>,
     ) -> Result<Option<Self>, StoreError> {
-        let mut store = Self::connect(url, access)?;
+        let mut store = Self::at(url, access)?;
         let Some(meta) = store.meta()? else {
             return Ok(None);
         };
@@ -66,7 +67,7 @@ impl Mysql {
         access: &Access,
         show: &mut dyn FnMut(&str) -> bool,
     ) -> Result<(), StoreError> {
-        let mut store = Self::connect(url, access)?;
+        let mut store = Self::at(url, access)?;
         if let Some(meta) = store.meta()? {
             store.check_version(&meta)?;
         }
@@ -90,7 +91,7 @@ impl Mysql {
         Ok(())
     }
 
-    fn connect(url: &MysqlUrl, access: &Access) -> Result<Self, StoreError> {
+    fn at(url: &MysqlUrl, access: &Access) -> Result<Self, StoreError> {
         install_tls();
         let mut store = Self {
             session: None,
@@ -100,6 +101,8 @@ impl Mysql {
             zone: Tz::UTC,
             seed: 0,
             frozen: None,
+            silent: None,
+            answer_limit: MAX_STATEMENT,
             patience: Duration::ZERO,
             tell: |_| {},
             made: Vec::new(),

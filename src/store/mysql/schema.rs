@@ -108,9 +108,12 @@ pub(super) async fn plan(session: &mut Session) -> Result<Plan, Trouble> {
         table.is_transactional = row.text()?.eq_ignore_ascii_case("YES");
         table.row_format = row.text_or_null()?;
     }
+    // A table that somebody made since then is looked at the next time.
     for row in session.query::<Row>(sql!("columns")).await? {
         let mut row = Columns::of(row);
-        let table = found.entry(row.text()?).or_default();
+        let Some(table) = found.get_mut(&row.text()?) else {
+            continue;
+        };
         let column = Column {
             name: row.text()?,
             kind: row.text()?.to_ascii_lowercase(),
@@ -123,7 +126,9 @@ pub(super) async fn plan(session: &mut Session) -> Result<Plan, Trouble> {
     }
     for row in session.query::<Row>(sql!("indexes")).await? {
         let mut row = Columns::of(row);
-        let table = found.entry(row.text()?).or_default();
+        let Some(table) = found.get_mut(&row.text()?) else {
+            continue;
+        };
         let index = table.indexes.entry(row.text()?).or_default();
         index.is_unique = row.signed()? == 0;
         index.columns.push(row.text()?);

@@ -18,7 +18,7 @@ use crate::config::MysqlUrl;
 /// How long a connection may take to be made.
 const MAX_CONNECT: Duration = Duration::from_secs(10);
 /// How long a statement may take; the server gives up on it before (`sql/mysql/session*.sql`).
-const MAX_STATEMENT: Duration = Duration::from_secs(60);
+pub(super) const MAX_STATEMENT: Duration = Duration::from_secs(60);
 /// How long reading all rows or names may take.
 const MAX_READING: Duration = Duration::from_secs(300);
 /// How long a change of a table may take, which copies all of it.
@@ -43,11 +43,17 @@ pub(super) struct Session {
     /// Every statement so far has been answered.
     answered: bool,
     limit: Duration,
+    /// How long an answer may take, but for what is known to take longer.
+    usual_limit: Duration,
 }
 
 impl Session {
     /// Connects and sets the connection up.
-    pub(super) async fn open(url: &MysqlUrl, access: &Access) -> Result<Self, Trouble> {
+    pub(super) async fn open(
+        url: &MysqlUrl,
+        access: &Access,
+        limit: Duration,
+    ) -> Result<Self, Trouble> {
         let options = options(url, access)?;
         let conn = match tokio::time::timeout(MAX_CONNECT, Conn::new(options)).await {
             Ok(conn) => conn?,
@@ -61,7 +67,8 @@ impl Session {
             dialect: Dialect::Values,
             is_mariadb: true,
             answered: true,
-            limit: MAX_STATEMENT,
+            limit,
+            usual_limit: limit,
         };
         session.set_up().await?;
         Ok(session)
@@ -143,7 +150,7 @@ impl Session {
 
     /// Back to the usual.
     pub(super) async fn hurry(&mut self) -> Result<(), Trouble> {
-        self.limit = MAX_STATEMENT;
+        self.limit = self.usual_limit;
         match self.is_mariadb {
             true => self.run(sql!("session_mariadb")).await,
             false => self.run(sql!("session_mysql")).await,

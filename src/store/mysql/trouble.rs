@@ -103,6 +103,10 @@ impl Trouble {
         }
     }
 
+    fn away(error: &dyn std::error::Error) -> Self {
+        Self::Away(printable(&error.to_string()).into_owned())
+    }
+
     /// Something that a row does not say as it should.
     pub(super) fn strange(what: impl Into<String>) -> Self {
         Self::Strange(what.into())
@@ -134,7 +138,10 @@ impl From<Error> for Trouble {
             Error::Io(IoError::Io(error)) if is_about_certificates(&error) => {
                 Self::Strange(format!("TLS: {error}"))
             }
-            error => Self::Away(printable(&error.to_string()).into_owned()),
+            // The driver says twice what kind of error it is.
+            Error::Io(IoError::Io(error)) => Self::away(&error),
+            Error::Driver(error) => Self::away(&error),
+            error => Self::away(&error),
         }
     }
 }
