@@ -58,6 +58,11 @@ impl MariaDb {
             .args(["--no-defaults", "--auth-root-authentication-method=normal"])
             .args(["--skip-test-db", &data])
             .args(user_option())
+            .args(
+                options
+                    .iter()
+                    .filter(|option| option.starts_with("--innodb")),
+            )
             .env("HOME", folder.path());
         let installed = install
             .output()

@@ -7,6 +7,7 @@
 
 pub(crate) mod log;
 pub(crate) mod mariadb;
+pub(crate) mod proxy;
 pub(crate) mod server;
 pub(crate) mod wire;
 
