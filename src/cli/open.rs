@@ -112,12 +112,21 @@ pub(super) fn lock_path(settings: &Settings) -> PathBuf {
     }
 }
 
-/// The rules of the config where nothing is stored: with the zone of the store, if there is one.
+/// The rules of the config where nothing is stored: with the zone of the store, if there is one. A
+/// database that is away now is no reason not to look at a config or a log.
 ///
 /// # Errors
 /// When the store or a side file of the config cannot be used.
 pub(super) fn rules_without_store(settings: &Settings) -> Result<Rules, Failure> {
-    let store = existing_store(settings).map_err(anyhow::Error::new)?;
+    let store = match existing_store(settings) {
+        Err(error @ StoreError::Unavailable { .. })
+            if matches!(settings.store, StoreUrl::Mysql(_)) =>
+        {
+            complain(&format!("{error}; going on without its time zone"));
+            None
+        }
+        store => store.map_err(anyhow::Error::new)?,
+    };
     let zone = store.map(|store| store.zone()).or(settings.timezone);
     let names = daemon::names(&settings.config)?;
     Ok(daemon::rules(

@@ -7,8 +7,6 @@
 //! is tried again a few times, or as long as [`Mysql::set_patience`] says.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use chrono::NaiveDate;
@@ -27,80 +25,29 @@ use crate::config::MysqlUrl;
 use crate::source::position::Stored;
 use crate::usage::{UsageQuery, UsageRow, UsageTable};
 
+mod access;
+mod add;
+mod commit;
 mod flush;
 mod open;
 mod rows;
 mod schema;
 mod session;
 mod statement;
+mod tries;
 mod trouble;
 
-use flush::{Flush, Stop};
+pub use access::Access;
+use commit::Frozen;
 use rows::{Columns, stored};
 pub use schema::grants;
 use session::Session;
 use statement::sql;
+use tries::Tries;
 use trouble::{Remedy, Trouble};
 
-/// How often a transaction that got in the way of others is tried again, without more patience.
-const MAX_TRIES: u32 = 6;
 /// A connection that is refused so late was not refused but never answered.
 const SILENCE: Duration = Duration::from_secs(1);
-/// And for how long at most, as each try may wait for a lock.
-const MAX_TRYING: Duration = Duration::from_secs(15);
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-
-/// How to get into a database.
-#[derive(Clone, Default)]
-pub struct Access {
-    /// The first line of this file is the password,
-    pub password_file: Option<PathBuf>,
-    /// else this,
-    pub password: Option<String>,
-    /// else the first line of this file, if it is there.
-    pub credential: Option<PathBuf>,
-    /// Whether the connection is encrypted; `None`: if it leaves this machine.
-    pub tls: Option<bool>,
-    /// Certificates (PEM) that vouch for the server; `None`: the public ones.
-    pub tls_ca: Option<PathBuf>,
-    /// Our own certificate (PEM) and its key.
-    pub tls_identity: Option<(PathBuf, PathBuf)>,
-}
-
-impl Access {
-    /// Read anew for each connection, so that it can be changed while the program runs.
-    fn password(&self) -> Result<Option<String>, Trouble> {
-        let read = |path: &PathBuf| {
-            let text = std::fs::read_to_string(path).map_err(|cause| {
-                let path = path.display();
-                Trouble::strange(format!("cannot read the password file {path}: {cause}"))
-            })?;
-            Ok(text.lines().next().unwrap_or_default().to_owned())
-        };
-        if let Some(path) = &self.password_file {
-            return read(path).map(Some);
-        }
-        if self.password.is_some() {
-            return Ok(self.password.clone());
-        }
-        let credential = self.credential.as_ref().filter(|path| path.exists());
-        credential.map(read).transpose()
-    }
-}
-
-impl fmt::Debug for Access {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Access")
-            .field("password_file", &self.password_file)
-            .field("password", &self.password.as_ref().map(|_| "…"))
-            .field("credential", &self.credential)
-            .field("tls", &self.tls)
-            .field("tls_ca", &self.tls_ca)
-            .field("tls_identity", &self.tls_identity)
-            .finish()
-    }
-}
 
 /// One connection, made when it is needed.
 pub struct Mysql {
@@ -118,84 +65,6 @@ pub struct Mysql {
     patience: Duration,
     tell: fn(&str),
     made: Vec<String>,
-}
-
-/// A batch whose COMMIT was sent and not answered.
-struct Frozen {
-    instance: String,
-    seq: u64,
-    /// Of all that is in it: a caller that brings another one is told.
-    digest: u128,
-    first_id: i64,
-    /// What is to be said if it landed.
-    flushed: Flushed,
-}
-
-/// How a transaction ended, if not well.
-enum Ended {
-    Stopped(Stop),
-    /// Its COMMIT was sent, and not answered with yes.
-    Unknown(Flushed, Trouble),
-}
-
-impl From<Trouble> for Ended {
-    fn from(trouble: Trouble) -> Self {
-        Self::Stopped(Stop::Failed(trouble))
-    }
-}
-
-/// What became of one try to flush.
-enum Try {
-    Done(Flushed),
-    Overtaken(String),
-    Replaced,
-    Failed(Trouble),
-}
-
-/// How often, and since when, something is tried.
-struct Tries {
-    began: Instant,
-    count: u32,
-    told: bool,
-}
-
-impl Tries {
-    fn new() -> Self {
-        Self {
-            began: Instant::now(),
-            count: 0,
-            told: false,
-        }
-    }
-
-    /// Whether to try again; waits a little first.
-    fn again(&mut self, trouble: &Trouble, patience: Duration, tell: impl FnOnce(&str)) -> bool {
-        self.count += 1;
-        let patient = self.began.elapsed() < patience;
-        let again = match trouble.remedy() {
-            Remedy::Again => {
-                patient || (self.count < MAX_TRIES && self.began.elapsed() < MAX_TRYING)
-            }
-            // The connection may have been closed long ago, without anything being wrong.
-            Remedy::Later => patient || self.count < 2,
-            Remedy::Setting => patient,
-            Remedy::Row | Remedy::None => false,
-        };
-        if !again {
-            return false;
-        }
-        if patient && self.count == MAX_TRIES && !self.told {
-            self.told = true;
-            let minutes = patience.as_secs().div_ceil(60);
-            tell(&format!("{trouble}; trying again for {minutes} minutes"));
-        }
-        let pause = FIRST_PAUSE * 2_u32.saturating_pow(self.count.min(16) - 1);
-        let pause = pause.min(LONGEST_PAUSE);
-        if trouble.remedy() != Remedy::Later || self.count > 1 {
-            std::thread::sleep(pause / 2 + pause * u32::from(super::random() as u8) / 255);
-        }
-        true
-    }
 }
 
 impl Mysql {
@@ -339,89 +208,6 @@ impl Mysql {
         self.list("reading positions", statement, values, stored)
     }
 
-    /// One try. A frozen batch is settled first.
-    fn try_flush(
-        &mut self,
-        writer: &Writer,
-        node: &str,
-        batch: &Batch,
-        now: i64,
-        first_id: i64,
-    ) -> Try {
-        if self.frozen.is_some() {
-            match self.settle(writer) {
-                Ok(None) => {}
-                Ok(Some(settled)) => return settled,
-                Err(trouble) => return Try::Failed(trouble),
-            }
-        }
-        let ended = self.on_session(async |session| {
-            let mut flush = Flush {
-                session: &mut *session,
-                node,
-                now,
-                first_id,
-            };
-            match flush.run(writer, batch).await {
-                Ok(flushed) => match session.run(sql!("commit")).await {
-                    Ok(()) => Ok(flushed),
-                    Err(trouble) => {
-                        session.give_up();
-                        Err(Ended::Unknown(flushed, trouble))
-                    }
-                },
-                Err(stop) => {
-                    session.roll_back().await;
-                    Err(Ended::Stopped(stop))
-                }
-            }
-        });
-        match ended {
-            Ok(flushed) => Try::Done(flushed),
-            Err(Ended::Unknown(flushed, trouble)) => {
-                self.frozen = Some(Frozen {
-                    instance: writer.instance.clone(),
-                    seq: writer.seq,
-                    digest: digest(batch),
-                    first_id,
-                    flushed,
-                });
-                Try::Failed(trouble)
-            }
-            Err(Ended::Stopped(Stop::Overtaken(what))) => Try::Overtaken(what),
-            Err(Ended::Stopped(Stop::Failed(trouble))) => Try::Failed(trouble),
-            // On a cluster what was sent to another node may land as late as this.
-            Err(Ended::Stopped(Stop::Moved)) => match self.settle(writer) {
-                Ok(Some(settled)) => settled,
-                Ok(None) => {
-                    Try::Failed(Trouble::Away("the writer's row could not be moved".into()))
-                }
-                Err(trouble) => Try::Failed(trouble),
-            },
-        }
-    }
-
-    /// Whether the writer's row says how the last flush ended. `None`: it did not land. The row is locked
-    /// for that: so a COMMIT that is still on its way is waited for.
-    fn settle(&mut self, writer: &Writer) -> Result<Option<Try>, Trouble> {
-        let found = self.on_session(async |session| {
-            session.run(sql!("begin")).await?;
-            let values = vec![writer.instance.as_str().into()];
-            let rows = session.select(sql!("writer_settle"), values).await;
-            session.roll_back().await;
-            let row = rows?.into_iter().next();
-            row.map(|row| Columns::of(row).amount()).transpose()
-        })?;
-        Ok(match (found, self.frozen.take()) {
-            (Some(seq), Some(frozen)) if seq == writer.seq + 1 => Some(Try::Done(frozen.flushed)),
-            (Some(seq), frozen) if seq == writer.seq => {
-                self.frozen = frozen;
-                None
-            }
-            _ => Some(Try::Replaced),
-        })
-    }
-
     fn doing(&self, what: &str) -> String {
         format!("{what} in {}", self.url)
     }
@@ -501,54 +287,7 @@ impl Store for Mysql {
         batch: &Batch,
         now: i64,
     ) -> Result<Flushed, FlushError> {
-        const DUPLICATE: u16 = 1062;
-        let mut first_id = draw_id(now);
-        if let Some(frozen) = &self.frozen {
-            first_id = frozen.first_id;
-            let is_same = frozen.instance == writer.instance
-                && frozen.seq == writer.seq
-                && frozen.digest == digest(batch);
-            if !is_same {
-                let message = "a flush has no answer yet, and another one was begun: this is a bug";
-                return Err(FlushError::Store(StoreError::Unusable {
-                    message: self.doing(message),
-                }));
-            }
-        }
-        let mut tries = Tries::new();
-        loop {
-            let mut trouble = match self.try_flush(writer, node, batch, now, first_id) {
-                Try::Failed(trouble) => trouble,
-                settled => {
-                    self.frozen = None;
-                    return match settled {
-                        Try::Done(flushed) => {
-                            writer.seq += 1;
-                            Ok(flushed)
-                        }
-                        Try::Overtaken(what) => Err(FlushError::Overtaken(what)),
-                        _ => Err(FlushError::Replaced),
-                    };
-                }
-            };
-            if trouble.code() == Some(DUPLICATE) && tries.count < MAX_TRIES {
-                // Somebody drew the same ids, or what was sent to another node is landing now.
-                if self.frozen.is_none() {
-                    first_id = draw_id(now);
-                }
-                trouble = Trouble::Away(trouble.to_string());
-            }
-            let what = match self.frozen {
-                Some(_) => "finding out whether the last flush was committed",
-                None => "flushing",
-            };
-            let (doing, tell) = (self.doing(what), self.tell);
-            if !tries.again(&trouble, self.patience, |why| {
-                tell(&format!("{doing}: {why}"))
-            }) {
-                return Err(FlushError::Store(self.error(what, &trouble)));
-            }
-        }
+        self.commit(writer, node, batch, now)
     }
 
     fn living(&mut self, node: &str) -> Result<Vec<Stored>, StoreError> {
@@ -713,29 +452,6 @@ impl Store for Mysql {
         )?;
         Ok(rows.into_iter().collect())
     }
-}
-
-/// The id of the first of some new positions: nearly in the order of time, and most likely nobody else's.
-/// It is drawn here and not by the database, so that it is known before COMMIT is sent.
-fn draw_id(now: i64) -> i64 {
-    const RANDOM_BITS: u32 = 30;
-    let random = (super::random() >> (64 - RANDOM_BITS)).cast_signed();
-    (now.clamp(1, i64::from(u32::MAX)) << RANDOM_BITS) + random
-}
-
-/// Of all that a batch says.
-fn digest(batch: &Batch) -> u128 {
-    struct Digest(xxhash_rust::xxh3::Xxh3);
-    impl fmt::Write for Digest {
-        fn write_str(&mut self, text: &str) -> fmt::Result {
-            self.0.update(text.as_bytes());
-            Ok(())
-        }
-    }
-    let mut digest = Digest(xxhash_rust::xxh3::Xxh3::new());
-    // Writing to a hash does not fail.
-    let _ = fmt::Write::write_fmt(&mut digest, format_args!("{batch:?}"));
-    digest.0.digest128()
 }
 
 /// Days that the database knows how to compare.

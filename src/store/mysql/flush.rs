@@ -6,12 +6,10 @@ use chrono::NaiveDate;
 use mysql_async::Value;
 
 use super::rows::{self, Columns, source_key};
-use super::session::{MAX_ROWS, MAX_STATEMENT_BYTES, Session, Values};
+use super::session::{MAX_ROWS, Session, Values};
 use super::statement::{for_rows, signed, sql};
-use super::trouble::{Remedy, Trouble};
+use super::trouble::Trouble;
 use crate::account::balance::Balance;
-use crate::account::delta::{Amount, Delta};
-use crate::account::name;
 use crate::store::{Batch, Checkpoint, Flushed, MAX_UNPARSED_RANGES, Moves, Writer};
 
 /// Why a transaction was given up, before its COMMIT.
@@ -27,30 +25,6 @@ impl From<Trouble> for Stop {
         Self::Failed(trouble)
     }
 }
-
-/// One of the tables of daily rows.
-#[derive(Clone, Copy)]
-struct Table {
-    name: &'static str,
-    upsert: &'static str,
-    has_part: bool,
-}
-
-const VHOSTS: Table = Table {
-    name: "bandwidth",
-    upsert: sql!("upsert_bandwidth"),
-    has_part: false,
-};
-const USERS: Table = Table {
-    name: "bandwidth_user",
-    upsert: sql!("upsert_bandwidth_user"),
-    has_part: true,
-};
-const CLASSES: Table = Table {
-    name: "bandwidth_class",
-    upsert: sql!("upsert_bandwidth_class"),
-    has_part: true,
-};
 
 /// The steps of one flush.
 pub(super) struct Flush<'f> {
@@ -81,13 +55,7 @@ impl Flush<'_> {
             positions,
             refused: Vec::new(),
         };
-        for (table, deltas) in [
-            (VHOSTS, &batch.deltas.vhosts),
-            (USERS, &batch.deltas.users),
-            (CLASSES, &batch.deltas.classes),
-        ] {
-            self.add(table, deltas, &mut flushed.refused).await?;
-        }
+        self.add(&batch.deltas, &mut flushed.refused).await?;
         self.books(batch).await?;
         if !self.session.is_in_transaction() {
             let text = "the server ended the transaction by itself";
@@ -305,100 +273,6 @@ impl Flush<'_> {
         Ok(())
     }
 
-    /// Adds to the rows of one table. Where a statement is refused because of a row, it is halved until
-    /// that row is found; its bytes go to `_invalid`, so that one row cannot stop all others.
-    async fn add(
-        &mut self,
-        table: Table,
-        deltas: &[Delta],
-        refused: &mut Vec<String>,
-    ) -> Result<(), Stop> {
-        let mut sorted: Vec<&Delta> = deltas.iter().collect();
-        let order =
-            |a: &&Delta, b: &&Delta| (&a.vhost, &a.part, a.day).cmp(&(&b.vhost, &b.part, b.day));
-        if !sorted.is_sorted_by(|a, b| order(a, b).is_le()) {
-            sorted.sort_by(order);
-        }
-        // From the last to the first, so that the next one is on top.
-        let mut waiting: Vec<&[&Delta]> = chunks(&sorted);
-        waiting.reverse();
-        while let Some(chunk) = waiting.pop() {
-            let (text, values) = self.upsert(table, chunk.iter().copied());
-            let trouble = match self.session.execute(&text, values).await {
-                Ok(_) => {
-                    let cut = chunk.iter().filter(|delta| !delta.amount.fits());
-                    refused.extend(cut.map(|delta| {
-                        let what = "more in one batch than a row can hold; what is beyond is lost";
-                        format!("{}: {what}", named(table, delta))
-                    }));
-                    continue;
-                }
-                Err(trouble) => trouble,
-            };
-            match chunk {
-                _ if trouble.remedy() != Remedy::Row => return Err(trouble.into()),
-                [delta] if delta.vhost == name::INVALID && delta.part == name::INVALID => {
-                    return Err(trouble.into());
-                }
-                [delta] => {
-                    refused.push(format!("{}: {trouble}", named(table, delta)));
-                    self.add_invalid(table, delta).await?;
-                }
-                chunk => {
-                    let (left, right) = chunk.split_at(chunk.len() / 2);
-                    waiting.extend([right, left]);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// To the row of names that the database would not take; of the same user, if that is possible.
-    async fn add_invalid(&mut self, table: Table, delta: &Delta) -> Result<(), Stop> {
-        let mut invalid = Delta {
-            vhost: name::INVALID.to_owned(),
-            ..delta.clone()
-        };
-        if delta.vhost != name::INVALID {
-            let (text, values) = self.upsert(table, [&invalid]);
-            match self.session.execute(&text, values).await {
-                Ok(_) => return Ok(()),
-                Err(trouble) if table.has_part && trouble.remedy() == Remedy::Row => {}
-                Err(trouble) => return Err(trouble.into()),
-            }
-        }
-        if table.has_part {
-            invalid.part = name::INVALID.to_owned();
-        }
-        let (text, values) = self.upsert(table, [&invalid]);
-        self.session.execute(&text, values).await?;
-        Ok(())
-    }
-
-    fn upsert<'d>(
-        &self,
-        table: Table,
-        deltas: impl IntoIterator<Item = &'d Delta>,
-    ) -> (String, Values) {
-        let mut values = Values::new();
-        let mut count = 0;
-        for delta in deltas {
-            count += 1;
-            values.push(delta.vhost.as_str().into());
-            if table.has_part {
-                values.push(delta.part.as_str().into());
-            }
-            let Amount {
-                bytes_in,
-                bytes_out,
-                requests,
-            } = delta.amount;
-            values.push(rows::day(delta.day));
-            values.extend([bytes_in, bytes_out, requests].map(signed));
-        }
-        (for_rows(table.upsert, count, self.session.dialect), values)
-    }
-
     /// The balance, names met for the first time, the last search, and gaps.
     async fn books(&mut self, batch: &Batch) -> Result<(), Stop> {
         let names = batch.deltas.new_names.iter();
@@ -447,38 +321,6 @@ impl Flush<'_> {
         self.session.execute_many(sql!("insert_gap"), gaps).await?;
         Ok(())
     }
-}
-
-/// Parts that go into one statement each: full ones, whose text is prepared once, and a remainder.
-fn chunks<'s, 'd>(deltas: &'s [&'d Delta]) -> Vec<&'s [&'d Delta]> {
-    let mut chunks = Vec::new();
-    for mut chunk in deltas.chunks(MAX_ROWS) {
-        // Names are short; a row of the longest takes 2 KB.
-        while chunk.len() > 1 {
-            let bytes: usize = chunk
-                .iter()
-                .map(|d| d.vhost.len() + d.part.len() + 40)
-                .sum();
-            if bytes <= MAX_STATEMENT_BYTES {
-                break;
-            }
-            let (left, right) = chunk.split_at(chunk.len() / 4);
-            if left.is_empty() {
-                break;
-            }
-            chunks.push(left);
-            chunk = right;
-        }
-        chunks.push(chunk);
-    }
-    chunks
-}
-
-fn named(table: Table, delta: &Delta) -> String {
-    format!(
-        "{}: {} {} {}",
-        table.name, delta.vhost, delta.part, delta.day
-    )
 }
 
 fn line(node: &str, source: &str, day: NaiveDate, balance: &Balance, sign: i64) -> Values {

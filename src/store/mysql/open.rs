@@ -4,6 +4,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::schema::{self, Plan, SCHEMA_VERSION};
 use super::session::MAX_STATEMENT;
+use super::statement::identifier;
 use super::*;
 
 impl Mysql {
@@ -210,7 +211,7 @@ pub(super) fn error(url: &MysqlUrl, what: &str, trouble: &Trouble) -> StoreError
                 .to_owned()
         }
         Some(1049) => {
-            let database = statement::identifier(&url.database);
+            let database = identifier(&url.database);
             format!(
                 "\nmake it with: CREATE DATABASE {database} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
             )

@@ -10,7 +10,7 @@ use mysql_async::{
     ClientIdentity, Conn, Opts, OptsBuilder, Params, Row, SslOpts, Value, consts::StatusFlags,
 };
 
-use super::Access;
+use super::access::Access;
 use super::statement::{Dialect, for_rows, sql};
 use super::trouble::Trouble;
 use crate::config::MysqlUrl;
