@@ -23,6 +23,7 @@ const ROUNDS: usize = 5;
 fn main() {
     let server = MariaDb::start(&[
         "--innodb-buffer-pool-size=512M",
+        "--innodb-log-file-size=96M",
         "--innodb-flush-log-at-trx-commit=1",
     ]);
     say("| what | rows | not there yet, s | there, s | rows/s |");
@@ -41,6 +42,7 @@ fn main() {
         2_000,
         98_000,
     );
+    flushes(&server, "flush, 100,000 sites", 100_000, 0);
 }
 
 fn say(line: &str) {
