@@ -395,6 +395,53 @@ fn a_poison_row_goes_to_invalid_and_all_others_where_they_belong() {
 }
 
 #[test]
+fn of_a_flood_of_rows_that_are_refused_a_hundred_are_named() {
+    let database = MariaDb::shared().database();
+    database.sql("ALTER TABLE bandwidth ADD CONSTRAINT only CHECK (vhost = '_invalid')");
+    let mut store = database.open();
+    let mut writer = store.register("n", Role::Import, NOW).expect("a writer");
+    let mut batch = Batch::default();
+    for number in 0..350 {
+        let site = format!("{number:05}.example");
+        batch.deltas.vhosts.push(delta(&site, "", 1));
+    }
+    let flushed = store.flush(&mut writer, "n", &batch, NOW).expect("a flush");
+    assert_eq!(flushed.refused.len(), 101);
+    assert_eq!(flushed.refused[100], "and 250 more");
+    assert_eq!(
+        database.sql("SELECT vhost, `out` FROM bandwidth"),
+        "_invalid\t350"
+    );
+}
+
+#[test]
+fn daemons_of_one_node_that_begin_at_once_replace_each_other() {
+    let database = MariaDb::shared().database();
+    let mut daemons: Vec<_> = thread::scope(|scope| {
+        let begun: Vec<_> = (0..6)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut store = database.open();
+                    let writer = wait_until("it is registered", || {
+                        store.register("n", Role::Daemon, NOW)
+                    });
+                    (store, writer)
+                })
+            })
+            .collect();
+        let daemons = begun.into_iter().map(|daemon| daemon.join());
+        daemons.map(|daemon| daemon.expect("a daemon")).collect()
+    });
+    let batch = Batch::default();
+    let flushed = daemons.iter_mut().filter_map(|(store, writer)| {
+        let flushed = store.flush(writer, "n", &batch, NOW);
+        assert!(matches!(flushed, Ok(_) | Err(FlushError::Replaced)));
+        flushed.ok()
+    });
+    assert_eq!(flushed.count(), 1);
+}
+
+#[test]
 fn names_of_other_letters_and_an_adversarys_text_are_stored_as_they_are() {
     let database = MariaDb::shared().database();
     let mut store = database.open();

@@ -392,6 +392,7 @@ fn away_for_two_days_is_caught_up_with_one_row_for_each_key() {
     assert_eq!(said(&daemon, BACK), 1, "{}", daemon.said());
     let lines = daemon.said().lines().count();
     assert!(lines < 40, "{}", daemon.said());
+    eprintln!("{}", daemon.said());
     daemon.stop();
 
     // What was in memory is added with one row for each key; what waited in files since, with another.
@@ -602,6 +603,10 @@ fn reports_and_imports_say_what_is_wrong_with_the_database() {
     let elsewhere = format!("mysql://{}@127.0.0.1:1/none", database.url.user);
     let ran = site.ran(&["report", "--store", &elsewhere]).exited(1);
     assert!(ran.stderr.contains("127.0.0.1:1"), "{}", ran.stderr);
+    // A config and a log can be looked at without the database.
+    let log = text(&site.log);
+    let ran = site.ran(&["check", log, "--store", &elsewhere]).exited(0);
+    assert!(ran.stderr.contains("going on without"), "{}", ran.stderr);
     let none = format!(
         "mysql://{}@127.0.0.1:{}/none",
         database.url.user, database.server.port

@@ -46,6 +46,8 @@ use statement::sql;
 use tries::Tries;
 use trouble::{Remedy, Trouble};
 
+/// The server's number for a key that is there already.
+const DUPLICATE: u16 = 1062;
 /// A connection that is refused so late was not refused but never answered.
 const SILENCE: Duration = Duration::from_secs(1);
 
@@ -256,10 +258,13 @@ impl Store for Mysql {
                 daemon_of.clone(),
                 Value::Int(now),
             ];
-            session
-                .execute(sql!("writer_insert"), values)
-                .await
-                .map(drop)
+            match session.execute(sql!("writer_insert"), values).await {
+                // Another daemon of this node came in between: it is replaced in the next try.
+                Err(trouble) if trouble.code() == Some(DUPLICATE) => {
+                    Err(Trouble::Away(trouble.to_string()))
+                }
+                inserted => inserted.map(drop),
+            }
         })?;
         Ok(Writer { instance, seq: 0 })
     }

@@ -8,6 +8,9 @@ use super::trouble::Remedy;
 use crate::account::delta::{Amount, Delta, Deltas};
 use crate::account::name;
 
+/// Refused keys of one batch that are named; of further ones only their number.
+const MAX_NAMED: usize = 100;
+
 /// One of the tables of daily rows.
 #[derive(Clone, Copy)]
 struct Table {
@@ -41,7 +44,13 @@ impl Flush<'_> {
     ) -> Result<(), Stop> {
         self.add_to(VHOSTS, &deltas.vhosts, refused).await?;
         self.add_to(USERS, &deltas.users, refused).await?;
-        self.add_to(CLASSES, &deltas.classes, refused).await
+        self.add_to(CLASSES, &deltas.classes, refused).await?;
+        if refused.len() > MAX_NAMED {
+            let more = refused.len() - MAX_NAMED;
+            refused.truncate(MAX_NAMED);
+            refused.push(format!("and {more} more"));
+        }
+        Ok(())
     }
 
     /// Adds to the rows of one table. Where a statement is refused because of a row, it is halved until

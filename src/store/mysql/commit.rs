@@ -7,12 +7,12 @@
 
 use std::fmt;
 
-use super::Mysql;
 use super::flush::{Flush, Stop};
 use super::rows::Columns;
 use super::statement::sql;
 use super::tries::{MAX_TRIES, Tries};
 use super::trouble::Trouble;
+use super::{DUPLICATE, Mysql};
 use crate::store::{Batch, FlushError, Flushed, StoreError, Writer};
 
 /// A batch whose COMMIT was sent and not answered.
@@ -56,7 +56,6 @@ impl Mysql {
         batch: &Batch,
         now: i64,
     ) -> Result<Flushed, FlushError> {
-        const DUPLICATE: u16 = 1062;
         let mut first_id = draw_id(now);
         if let Some(frozen) = &self.frozen {
             first_id = frozen.first_id;
