@@ -16,10 +16,13 @@ use crate::source::follow::AtPath;
 use crate::source::identity::{before_rotation, same_log};
 use crate::source::open::{self, Packing};
 use crate::source::position::{Place, State};
-use crate::store::{Gap, Moves};
+use crate::store::{Gap, Moves, StoreError};
 
 /// Files whose taking up is told in the journal; of further ones only their number.
 const MAX_ANNOUNCED: u64 = 20;
+
+/// What all logs are called that cannot be taken up while the store is away.
+const NEW_LOGS: &str = "new logs";
 
 /// A copy that was left alone and has not changed is not looked at again for so long.
 const LEAVE_INTERVAL: Duration = Duration::from_secs(30);
@@ -178,11 +181,21 @@ impl Follower {
                 return;
             }
             Err(error) => {
-                self.say(path, format!("not followed yet: {error}"));
+                // At midnight a thousand of them may appear: this is said of all, and once.
+                match error.downcast_ref() {
+                    Some(StoreError::Unavailable { .. }) => {
+                        self.say(
+                            Path::new(NEW_LOGS),
+                            "wait until the store answers".to_owned(),
+                        );
+                    }
+                    _ => self.say(path, format!("not followed yet: {error}")),
+                }
                 return;
             }
         };
         self.said.remove(path);
+        self.said.remove(Path::new(NEW_LOGS));
         self.left.remove(path);
         // A rotated file that has been read to its end before need not be held.
         if at_path == AtPath::Other && taken.hasher.offset() == metadata.len() {
