@@ -15,6 +15,15 @@ use support::{
     Daemon, Ran, Row, Sandbox, append, source, text, wait_for, wait_for_moment, wait_until,
 };
 
+/// The section of a config that leads to a database through this port.
+fn store(sandbox: &Sandbox, database: &Database<'_>, port: u16) -> String {
+    let password = sandbox.write("password", PASSWORD.to_owned() + "\n");
+    let (user, name) = (&database.url.user, &database.name);
+    format!(
+        "[store]\nurl = \"mysql://{user}@127.0.0.1:{port}/{name}\"\npassword_file = {password:?}\n"
+    )
+}
+
 /// A sandbox whose rows are in a database.
 struct Site<'s> {
     sandbox: Sandbox,
@@ -29,11 +38,7 @@ impl<'s> Site<'s> {
     fn new(database: &'s Database<'s>, port: u16, node: &'static str) -> Self {
         let sandbox = Sandbox::new();
         let log = sandbox.write("site.log", "");
-        let password = sandbox.write("password", PASSWORD.to_owned() + "\n");
-        let (user, name) = (&database.url.user, &database.name);
-        let store = format!(
-            "[store]\nurl = \"mysql://{user}@127.0.0.1:{port}/{name}\"\npassword_file = {password:?}\n"
-        );
+        let store = store(&sandbox, database, port);
         let config = sandbox.config(&(store + &source(&[&log], FORMAT, "")));
         Self {
             sandbox,
@@ -174,20 +179,12 @@ fn a_daemon_killed_before_any_answer_of_a_flush_counts_each_line_once() {
 
 #[test]
 fn two_nodes_and_an_import_add_to_the_same_rows_of_a_server_that_dies_again_and_again() {
-    let mut server = MariaDb::start(&[]);
-    let (name, url) = {
-        let database = server.database();
-        (database.name.clone(), database.url.clone())
-    };
-    let port = server.port;
+    let server = MariaDb::start(&[]);
+    let database = server.database();
     let old: String = lines(500_000, 60_000);
     let sandbox = Sandbox::new();
     let archive = sandbox.write("old.log", &old);
-    let password = sandbox.write("password", PASSWORD);
-    let store = format!(
-        "[store]\nurl = \"mysql://{}@127.0.0.1:{port}/{name}\"\npassword_file = {password:?}\n",
-        url.user
-    );
+    let store = store(&sandbox, &database, server.port);
     let mut daemons = Vec::new();
     let mut logs = vec![archive.clone()];
     for node in ["one", "two"] {
@@ -248,11 +245,6 @@ fn two_nodes_and_an_import_add_to_the_same_rows_of_a_server_that_dies_again_and_
     );
     let logs: Vec<&Path> = logs.iter().map(PathBuf::as_path).collect();
     let expected = sums(&logs);
-    let database = Database {
-        server: &server,
-        name: name.clone(),
-        url: url.clone(),
-    };
     wait_until("the rows are the expected ones", || {
         let rows = report(&database);
         if rows == expected {
@@ -269,15 +261,13 @@ fn two_nodes_and_an_import_add_to_the_same_rows_of_a_server_that_dies_again_and_
 
 #[test]
 fn an_import_goes_on_when_the_server_restarts_in_the_middle_of_its_flush() {
-    let mut server = MariaDb::start(&[]);
+    let server = MariaDb::start(&[]);
     let proxy = Proxy::start(server.port);
-    let (name, url) = {
-        let database = server.database();
-        (database.name.clone(), database.url.clone())
-    };
+    let database = server.database();
     let sandbox = Sandbox::new();
     let log = sandbox.write("old.log", lines(0, 5_000));
-    let store = format!("mysql://{}@127.0.0.1:{}/{name}", url.user, proxy.port);
+    let (user, name) = (&database.url.user, &database.name);
+    let store = format!("mysql://{user}@127.0.0.1:{}/{name}", proxy.port);
     // The first is that of its registration.
     proxy.plan(When::NthCommit(1), Harm::CutAfter);
     let mut command = sandbox.tollkeeper([
@@ -305,11 +295,6 @@ fn an_import_goes_on_when_the_server_restarts_in_the_middle_of_its_flush() {
     assert!(output.status.success(), "{stderr}");
     let said = stderr.matches("trying again").count();
     assert!(said <= 1, "{stderr}");
-    let database = Database {
-        server: &server,
-        name,
-        url,
-    };
     assert_eq!(report(&database), sums(&[&log]));
 }
 
@@ -325,31 +310,17 @@ const BACK: &str = "the store takes rows again";
 fn away_for_two_days_is_caught_up_with_one_row_for_each_key() {
     const SITES: u64 = 40;
     const MINUTES: u64 = 2 * 24 * 60;
-    let mut server = MariaDb::start(&["--general-log-file=general.log"]);
-    let (name, url) = {
-        let database = server.database();
-        (database.name.clone(), database.url.clone())
-    };
+    let server = MariaDb::start(&["--general-log-file=general.log"]);
+    let database = server.database();
     let folder = server.socket().with_file_name("data");
-    let sandbox_rows = |server: &MariaDb| {
-        report(&Database {
-            server,
-            name: name.clone(),
-            url: url.clone(),
-        })
-    };
     let sandbox = Sandbox::new();
     let log = sandbox.write("site.log", line(NOON, 200, (1, 1), "first.example", "-"));
-    let password = sandbox.write("password", PASSWORD);
-    let store = format!(
-        "[store]\nurl = \"mysql://{}@127.0.0.1:{}/{name}\"\npassword_file = {password:?}\n",
-        url.user, server.port
-    );
+    let store = store(&sandbox, &database, server.port);
     let pattern = sandbox.path("site.log*");
     let config = sandbox.config(&(store + &source(&[&pattern], FORMAT, "")));
     let mut daemon = sandbox.start(&["-c", text(&config)]);
     wait_for("the first line is counted", || {
-        !sandbox_rows(&server).is_empty()
+        !report(&database).is_empty()
     });
     let resident = resident_kilobytes(&daemon);
 
@@ -382,7 +353,7 @@ fn away_for_two_days_is_caught_up_with_one_row_for_each_key() {
     server.begin_with(&["--general-log"]);
     let expected = rows([written.as_str()]);
     wait_until("all is counted", || {
-        let rows = sandbox_rows(&server);
+        let rows = report(&database);
         match rows == expected {
             true => Ok(()),
             false => Err((rows.len(), expected.len(), daemon.said())),
@@ -451,31 +422,15 @@ fn a_server_that_is_read_only_for_a_while_gets_everything_then() {
 #[test]
 fn a_server_without_room_gets_everything_when_there_is_some() {
     // All tables in one file that cannot grow.
-    let mut server = MariaDb::start(&[
+    let server = MariaDb::start(&[
         "--innodb-file-per-table=0",
         "--innodb-data-file-path=ibdata1:48M",
     ]);
-    let sandbox = Sandbox::new();
-    let log = sandbox.write("site.log", lines(0, 100));
-    let (name, url) = {
-        let database = server.database();
-        (database.name.clone(), database.url.clone())
-    };
-    let in_it = |server: &MariaDb| {
-        report(&Database {
-            server,
-            name: name.clone(),
-            url: url.clone(),
-        })
-    };
-    let password = sandbox.write("password", PASSWORD);
-    let store = format!(
-        "[store]\nurl = \"mysql://{}@127.0.0.1:{}/{name}\"\npassword_file = {password:?}\n",
-        url.user, server.port
-    );
-    let config = sandbox.config(&(store + &source(&[&log], FORMAT, "")));
-    let daemon = sandbox.start(&["-c", text(&config)]);
-    wait_for("the log is counted", || in_it(&server) == sums(&[&log]));
+    let database = server.database();
+    let site = Site::new(&database, server.port, "n");
+    append(&site.log, lines(0, 100));
+    let daemon = site.start();
+    site.wait_for_rows(&sums(&[&site.log]));
 
     server.sql(
         "",
@@ -492,13 +447,13 @@ fn a_server_without_room_gets_everything_when_there_is_some() {
         let host = format!("{number}.{}.example", "x".repeat(60));
         many += &line(NOON, 200, (1, 2), &host, "alice");
     }
-    append(&log, &many);
+    append(&site.log, &many);
     wait_for("the daemon has noticed", || said(&daemon, AWAY) > 0);
     assert!(daemon.said().contains("is full"), "{}", daemon.said());
     // Somebody makes room.
     server.stop();
     server.begin_with(&["--innodb-data-file-path=ibdata1:48M:autoextend"]);
-    wait_for("all is counted", || in_it(&server) == sums(&[&log]));
+    site.wait_for_rows(&sums(&[&site.log]));
     assert_eq!(said(&daemon, AWAY), 1, "{}", daemon.said());
     assert_eq!(said(&daemon, BACK), 1, "{}", daemon.said());
     daemon.stop();
@@ -528,46 +483,25 @@ fn rows_that_are_locked_for_thirty_seconds_are_added_to_then() {
 
 #[test]
 fn a_daemon_waits_for_a_server_that_is_not_there_yet_and_ends_when_it_is_told_to() {
-    let mut server = MariaDb::start(&[]);
-    let (name, url) = {
-        let database = server.database();
-        (database.name.clone(), database.url.clone())
-    };
+    let server = MariaDb::start(&[]);
+    let database = server.database();
     server.stop();
-    let sandbox = Sandbox::new();
-    let log = sandbox.write("site.log", lines(0, 100));
-    let password = sandbox.write("password", PASSWORD);
-    let store = format!(
-        "[store]\nurl = \"mysql://{}@127.0.0.1:{}/{name}\"\npassword_file = {password:?}\n",
-        url.user, server.port
-    );
-    let config = sandbox.config(&(store + &source(&[&log], FORMAT, "")));
+    let site = Site::new(&database, server.port, "n");
+    append(&site.log, lines(0, 100));
     let waiting = "waiting until the store is there";
-    let daemon = sandbox.start(&["-c", text(&config)]);
+    let daemon = site.start();
     wait_for("the daemon waits", || said(&daemon, waiting) > 0);
     daemon.stop();
 
-    let daemon = sandbox.start(&["-c", text(&config)]);
+    let daemon = site.start();
     wait_for("the daemon waits", || said(&daemon, waiting) > 1);
     server.begin();
-    wait_until("the log is counted", || {
-        let database = Database {
-            server: &server,
-            name: name.clone(),
-            url: url.clone(),
-        };
-        let rows = report(&database);
-        if rows == sums(&[&log]) {
-            Ok(())
-        } else {
-            Err((rows, daemon.said()))
-        }
-    });
+    site.wait_for_rows(&sums(&[&site.log]));
     assert_eq!(said(&daemon, waiting), 2, "{}", daemon.said());
     daemon.stop();
 
-    fs::write(&password, "wrong").expect("our folder");
-    let mut refused = sandbox.start(&["-c", text(&config)]);
+    fs::write(site.sandbox.path("password"), "wrong").expect("our folder");
+    let mut refused = site.start();
     assert_eq!(refused.wait().code(), Some(69));
     let said = refused.said();
     assert!(

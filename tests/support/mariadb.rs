@@ -9,8 +9,8 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 use chrono_tz::Tz;
 use rustix::process::{Pid, Signal};
@@ -30,7 +30,7 @@ pub(crate) struct MariaDb {
     pub(crate) port: u16,
     options: Vec<String>,
     /// A shell that ends the server when nobody holds the other end of its standard input.
-    keeper: Option<Child>,
+    keeper: Mutex<Option<Child>>,
     /// Whether the folder goes with the server.
     tidies_up: bool,
 }
@@ -52,11 +52,15 @@ impl MariaDb {
     pub(crate) fn start_in(folder: TempDir, options: &[&str], tidies_up: bool) -> Self {
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("our folder");
         own(folder.path());
+        // A server that starts removes the temporary tables of all others in the same place.
+        fs::create_dir(folder.path().join("tmp")).expect("our folder");
+        own(&folder.path().join("tmp"));
         let data = format!("--datadir={}", folder.path().join("data").display());
+        let temporary = format!("--tmpdir={}", folder.path().join("tmp").display());
         let mut install = Command::new("mariadb-install-db");
         install
             .args(["--no-defaults", "--auth-root-authentication-method=normal"])
-            .args(["--skip-test-db", &data])
+            .args(["--skip-test-db", &data, &temporary])
             .args(user_option())
             .args(
                 options
@@ -73,11 +77,11 @@ impl MariaDb {
             String::from_utf8_lossy(&installed.stdout),
             String::from_utf8_lossy(&installed.stderr)
         );
-        let mut server = Self {
+        let server = Self {
             folder,
             port: free_port(),
             options: options.iter().map(|option| (*option).to_owned()).collect(),
-            keeper: None,
+            keeper: Mutex::new(None),
             tidies_up,
         };
         server.begin();
@@ -85,12 +89,12 @@ impl MariaDb {
     }
 
     /// Starts it, and waits until it answers.
-    pub(crate) fn begin(&mut self) {
+    pub(crate) fn begin(&self) {
         self.begin_with(&[]);
     }
 
     /// As [`MariaDb::begin`], with more options for this time.
-    pub(crate) fn begin_with(&mut self, options: &[&str]) {
+    pub(crate) fn begin_with(&self, options: &[&str]) {
         let path = |name: &str| self.folder.path().join(name).display().to_string();
         let mut keeper = Command::new("sh");
         keeper
@@ -104,6 +108,7 @@ impl MariaDb {
             .args(["--innodb-flush-log-at-trx-commit=2", "--max-connections=60"])
             .arg(format!("--port={}", self.port))
             .arg(format!("--datadir={}", path("data")))
+            .arg(format!("--tmpdir={}", path("tmp")))
             .arg(format!("--socket={}", path("s.sock")))
             .arg(format!("--pid-file={}", path("m.pid")))
             .arg(format!("--log-error={}", path("err.log")))
@@ -114,7 +119,7 @@ impl MariaDb {
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         let _ = fs::remove_file(self.folder.path().join("m.pid"));
-        self.keeper = Some(keeper.spawn().expect("a shell"));
+        *self.keeper.lock().expect("a whole keeper") = Some(keeper.spawn().expect("a shell"));
         wait_until("MariaDB answers", || {
             match self.client("").arg("-e").arg("SELECT 1").output() {
                 Ok(output) if output.status.success() => Ok(()),
@@ -207,25 +212,30 @@ impl MariaDb {
     }
 
     /// Ends it at once, as a power cut would.
-    pub(crate) fn kill(&mut self) {
+    pub(crate) fn kill(&self) {
         let pid = self.pid();
         self.signal(Signal::KILL);
         self.ended(pid);
     }
 
     /// Ends it in order.
-    pub(crate) fn stop(&mut self) {
+    pub(crate) fn stop(&self) {
         let pid = self.pid();
         self.signal(Signal::TERM);
         self.ended(pid);
     }
 
-    fn ended(&mut self, pid: Pid) {
+    fn ended(&self, pid: Pid) {
         wait_for("MariaDB has ended", || {
             let state = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
             state.is_err() || state.is_ok_and(|state| state.contains(") Z "))
         });
-        if let Some(mut keeper) = self.keeper.take() {
+        self.dismiss_keeper();
+    }
+
+    fn dismiss_keeper(&self) {
+        let keeper = self.keeper.lock().map(|mut keeper| keeper.take());
+        if let Ok(Some(mut keeper)) = keeper {
             drop(keeper.stdin.take());
             let _ = keeper.wait();
         }
@@ -270,10 +280,7 @@ impl MariaDb {
 
 impl Drop for MariaDb {
     fn drop(&mut self) {
-        if let Some(mut keeper) = self.keeper.take() {
-            drop(keeper.stdin.take());
-            let _ = keeper.wait();
-        }
+        self.dismiss_keeper();
     }
 }
 
