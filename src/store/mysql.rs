@@ -1,7 +1,7 @@
 //! The store of production: MySQL, MariaDB, a Galera cluster, or what speaks as they do.
 //!
 //! One connection, owned by one thread. A statement is never abandoned and its connection used on
-//! ([`session`] says why). A batch whose COMMIT was not answered is *frozen*: nothing else is flushed until
+//! (`session.rs` says why). A batch whose COMMIT was not answered is *frozen*: nothing else is flushed until
 //! a new connection has read, and locked, the writer's row: if it was moved on, the batch is in the store;
 //! else it is sent again as it was. What was in the way (deadlocks, lock waits, a connection that is gone)
 //! is tried again a few times, or as long as [`Mysql::set_patience`] says.
@@ -107,7 +107,7 @@ impl Mysql {
         result
     }
 
-    /// A server that does not even refuse us costs [`session`]'s time-out each time. Whoever has many things
+    /// A server that does not even refuse us costs a time-out each time. Whoever has many things
     /// to ask is told so without asking again, for a while.
     fn connect(&mut self) -> Result<Session, Trouble> {
         if let Some((until, why)) = &self.silent
