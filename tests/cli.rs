@@ -38,7 +38,8 @@ fn usage_errors_exit_with_2_and_print_no_result() {
             "report --from 2026-11-22 --to 2026-11-21",
             "--from 2026-11-22 is after --to 2026-11-21",
         ),
-        ("report --store mysql://u@h/d", "the embedded store alone"),
+        ("report --store mysql://u:p@h/d", "password_file"),
+        ("report --store mysql://u@h/d?ssl=1", "no option"),
         (
             "report --timezone Europe/Warszawa",
             "did you mean \"Europe/Warsaw\"?",

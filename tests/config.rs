@@ -217,3 +217,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_database_is_understood() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/config/good/mysql.toml");
+    let config = Config::load(&path).expect("a good config");
+    let Some(StoreUrl::Mysql(url)) = config.store else {
+        panic!("{:?}", config.store);
+    };
+    assert_eq!(
+        url.to_string(),
+        "mysql://tollkeeper@db.example:3307/traffic"
+    );
+    let access = config.store_access;
+    let file = |name: &str| Some(Path::new("/etc/tollkeeper").join(name));
+    assert_eq!(access.password_file, file("store-password"));
+    assert_eq!(access.tls, Some(true), "certificates are there to be used");
+    assert_eq!(access.tls_ca, file("ca.pem"));
+    assert_eq!(access.tls_identity, file("cert.pem").zip(file("key.pem")));
+}

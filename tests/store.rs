@@ -1,37 +1,87 @@
-//! What every store promises: a batch is in it whole, once, or not at all.
+//! What every store promises: a batch is in it whole, once, or not at all. Each promise is tried on each
+//! store.
+
+mod support;
 
 use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
 use chrono_tz::Tz;
+use support::mariadb::{Database, MariaDb};
 use tollkeeper::account::balance::{Balance, Count};
 use tollkeeper::account::delta::{Amount, Delta};
 use tollkeeper::source::content::{Fingerprint, Hasher};
 use tollkeeper::source::position::{Place, State};
-use tollkeeper::store::sqlite::{MAX_UNPARSED_RANGES, Sqlite};
-use tollkeeper::store::{Batch, Checkpoint, FlushError, Moves, Role, Store, UnparsedRange, Writer};
+use tollkeeper::store::mysql::Mysql;
+use tollkeeper::store::sqlite::Sqlite;
+use tollkeeper::store::{
+    Batch, Checkpoint, FlushError, Gap, MAX_UNPARSED_RANGES, Moves, Role, Store, StoreError,
+    UnparsedRange, Writer,
+};
 use tollkeeper::usage::{UsageQuery, UsageTable};
 
 const NOW: i64 = 1_790_000_000;
 
-struct Bench {
-    _folder: tempfile::TempDir,
-    path: std::path::PathBuf,
+/// A new store.
+enum Bench {
+    Sqlite(tempfile::TempDir),
+    Mysql(Database<'static>),
 }
 
 impl Bench {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("store.db");
-        Self {
-            _folder: folder,
-            path,
-        }
+    fn sqlite() -> Self {
+        Self::Sqlite(tempfile::tempdir().expect("a folder"))
     }
 
-    fn open(&self) -> Sqlite {
-        Sqlite::open(&self.path, Some(Tz::UTC), Tz::UTC).expect("a store")
+    fn mariadb() -> Self {
+        Self::Mysql(MariaDb::shared().database())
     }
+
+    /// Another connection to it.
+    fn open(&self) -> Box<dyn Store> {
+        self.open_with(Some(Tz::UTC)).expect("a store")
+    }
+
+    fn open_with(&self, zone: Option<Tz>) -> Result<Box<dyn Store>, StoreError> {
+        Ok(match self {
+            Self::Sqlite(folder) => {
+                let path = folder.path().join("store.db");
+                Box::new(Sqlite::open(&path, zone, Tz::UTC)?)
+            }
+            Self::Mysql(database) => {
+                let (url, access) = (&database.url, database.access());
+                Box::new(Mysql::open(url, &access, zone, Tz::UTC)?)
+            }
+        })
+    }
+}
+
+/// Tests that each store has to pass, each by its name below that of the store.
+macro_rules! on_each_store {
+    ($($name:ident)*) => {
+        mod sqlite {
+            $(#[test] fn $name() { super::$name(&super::Bench::sqlite()); })*
+        }
+        mod mariadb {
+            $(#[test] fn $name() { super::$name(&super::Bench::mariadb()); })*
+        }
+    };
+}
+
+on_each_store! {
+    a_batch_is_added_and_its_position_comes_back
+    a_position_that_somebody_moved_takes_the_whole_batch_back
+    two_that_meet_the_same_new_file_cannot_both_take_it_for_new
+    of_several_new_files_the_one_that_was_looked_up_first_decides
+    a_new_daemon_takes_the_place_of_the_old
+    one_row_that_cannot_take_more_does_not_stop_the_others
+    ranges_of_unparsed_bytes_are_bounded_and_read_again_once
+    positions_are_found_by_head_and_by_inode
+    a_store_keeps_its_zone
+    what_a_batch_says_beside_its_rows_comes_back
+    thousands_of_positions_are_moved_in_one_batch
+    names_are_told_apart_by_their_bytes
+    who_signs_off_is_forgotten_and_so_is_what_is_old
 }
 
 fn day(number: u32) -> NaiveDate {
@@ -94,7 +144,16 @@ fn batch(vhost: &str, bytes_out: u64, checkpoint: Checkpoint) -> Batch {
     batch
 }
 
-fn rows(store: &mut Sqlite, table: UsageTable) -> Vec<(String, u64, u64, u64)> {
+fn range(number: u64) -> UnparsedRange {
+    UnparsedRange {
+        start: number * 10,
+        end: number * 10 + 5,
+        lines: 1,
+        day: day(21),
+    }
+}
+
+fn rows(store: &mut Box<dyn Store>, table: UsageTable) -> Vec<(String, u64, u64, u64)> {
     let rows = store
         .rows(table, &UsageQuery::default())
         .expect("the store reads");
@@ -103,13 +162,11 @@ fn rows(store: &mut Sqlite, table: UsageTable) -> Vec<(String, u64, u64, u64)> {
         .collect()
 }
 
-fn register(store: &mut Sqlite, node: &str, role: Role) -> Writer {
+fn register(store: &mut Box<dyn Store>, node: &str, role: Role) -> Writer {
     store.register(node, role, NOW).expect("a writer")
 }
 
-#[test]
-fn a_batch_is_added_and_its_position_comes_back() {
-    let bench = Bench::new();
+fn a_batch_is_added_and_its_position_comes_back(bench: &Bench) {
     let mut store = bench.open();
     let mut writer = register(&mut store, "n", Role::Daemon);
     let first = print(store.seed(), b"a line\n");
@@ -154,9 +211,7 @@ fn a_batch_is_added_and_its_position_comes_back() {
     );
 }
 
-#[test]
-fn a_position_that_somebody_moved_takes_the_whole_batch_back() {
-    let bench = Bench::new();
+fn a_position_that_somebody_moved_takes_the_whole_batch_back(bench: &Bench) {
     let mut store = bench.open();
     let mut writer = register(&mut store, "n", Role::Import);
     let seed = store.seed();
@@ -190,9 +245,7 @@ fn a_position_that_somebody_moved_takes_the_whole_batch_back() {
         .expect("a flush");
 }
 
-#[test]
-fn two_that_meet_the_same_new_file_cannot_both_take_it_for_new() {
-    let bench = Bench::new();
+fn two_that_meet_the_same_new_file_cannot_both_take_it_for_new(bench: &Bench) {
     let (mut one, mut two) = (bench.open(), bench.open());
     let mut writers = (
         register(&mut one, "n", Role::Import),
@@ -210,9 +263,7 @@ fn two_that_meet_the_same_new_file_cannot_both_take_it_for_new() {
     assert_eq!(rows(&mut one, UsageTable::Vhosts)[0].3, 1);
 }
 
-#[test]
-fn of_several_new_files_the_one_that_was_looked_up_first_decides() {
-    let bench = Bench::new();
+fn of_several_new_files_the_one_that_was_looked_up_first_decides(bench: &Bench) {
     let (mut one, mut two) = (bench.open(), bench.open());
     let mut writers = (
         register(&mut one, "n", Role::Daemon),
@@ -239,9 +290,7 @@ fn of_several_new_files_the_one_that_was_looked_up_first_decides() {
     }
 }
 
-#[test]
-fn a_new_daemon_takes_the_place_of_the_old() {
-    let bench = Bench::new();
+fn a_new_daemon_takes_the_place_of_the_old(bench: &Bench) {
     let (mut old, mut new) = (bench.open(), bench.open());
     let mut old_writer = register(&mut old, "n", Role::Daemon);
     let mut elsewhere = register(&mut new, "m", Role::Daemon);
@@ -260,9 +309,7 @@ fn a_new_daemon_takes_the_place_of_the_old() {
         .expect("another node's");
 }
 
-#[test]
-fn one_row_that_cannot_take_more_does_not_stop_the_others() {
-    let bench = Bench::new();
+fn one_row_that_cannot_take_more_does_not_stop_the_others(bench: &Bench) {
     let mut store = bench.open();
     let mut writer = register(&mut store, "n", Role::Import);
     let seed = store.seed();
@@ -289,18 +336,10 @@ fn one_row_that_cannot_take_more_does_not_stop_the_others() {
     assert_eq!(totals["z"], 9);
 }
 
-#[test]
-fn ranges_of_unparsed_bytes_are_bounded_and_read_again_once() {
-    let bench = Bench::new();
+fn ranges_of_unparsed_bytes_are_bounded_and_read_again_once(bench: &Bench) {
     let mut store = bench.open();
     let mut writer = register(&mut store, "n", Role::Import);
     let seed = store.seed();
-    let range = |number: u64| UnparsedRange {
-        start: number * 10,
-        end: number * 10 + 5,
-        lines: 1,
-        day: day(21),
-    };
     let mut first = checkpoint(Moves::New { epoch: 0 }, print(seed, b"1\n"));
     first.unparsed = (0..MAX_UNPARSED_RANGES + 5).map(range).collect();
     let flush = batch("a", 1, first);
@@ -326,9 +365,7 @@ fn ranges_of_unparsed_bytes_are_bounded_and_read_again_once() {
     assert!(matches!(error, FlushError::Overtaken(_)), "{error}");
 }
 
-#[test]
-fn positions_are_found_by_head_and_by_inode() {
-    let bench = Bench::new();
+fn positions_are_found_by_head_and_by_inode(bench: &Bench) {
     let mut store = bench.open();
     let mut writer = register(&mut store, "n", Role::Import);
     let seed = store.seed();
@@ -365,20 +402,214 @@ fn positions_are_found_by_head_and_by_inode() {
     assert_eq!(store.at_inode(1).expect("positions").len(), 0);
 }
 
-#[test]
-fn a_store_keeps_its_zone_and_says_what_is_wrong() {
-    let bench = Bench::new();
+fn a_store_keeps_its_zone(bench: &Bench) {
     drop(bench.open());
-    let other = Sqlite::open(&bench.path, Some(Tz::Europe__Warsaw), Tz::UTC);
+    let other = bench.open_with(Some(Tz::Europe__Warsaw));
     let error = other.err().expect("another zone").to_string();
     assert!(
         error.contains("keeps the days of UTC, not of Europe/Warsaw"),
         "{error}"
     );
-    let same = Sqlite::open(&bench.path, None, Tz::Europe__Warsaw).expect("the store's own");
+    let same = bench.open_with(None).expect("the store's own");
     assert_eq!(same.zone(), Tz::UTC);
+    assert_eq!(same.seed(), bench.open().seed());
+}
 
-    let text = bench.path.with_file_name("notes.txt");
+fn what_a_batch_says_beside_its_rows_comes_back(bench: &Bench) {
+    let mut store = bench.open();
+    let mut writer = register(&mut store, "n", Role::Daemon);
+    let seed = store.seed();
+    assert_eq!(store.searched("n").expect("a time"), None);
+    let mut first = batch(
+        "a",
+        1,
+        checkpoint(Moves::New { epoch: 0 }, print(seed, b"1\n")),
+    );
+    first.searched = Some(NOW - 5);
+    let gap = |to| Gap {
+        source: "s".to_owned(),
+        path: "/log of a customer".to_owned(),
+        from: 3,
+        to,
+        reason: "deleted".to_owned(),
+    };
+    first.gaps = vec![gap(Some(9)), gap(None)];
+    let new_names = &mut first.deltas.new_names;
+    new_names.insert((day(21), String::new()), 1);
+    new_names.insert((day(20), String::new()), 7);
+    new_names.insert((day(21), "a".to_owned()), 2);
+    store.flush(&mut writer, "n", &first, NOW).expect("a flush");
+    let mut second = Batch {
+        searched: Some(NOW),
+        ..Batch::default()
+    };
+    let counted = Count { lines: 1, bytes: 4 };
+    let taken = Balance {
+        counted,
+        ..Balance::default()
+    };
+    let key = ("n".to_owned(), "s".to_owned(), day(21));
+    second.corrections.insert(key.clone(), taken);
+    let new_names = &mut second.deltas.new_names;
+    new_names.insert((day(21), "a".to_owned()), 3);
+    store
+        .flush(&mut writer, "n", &second, NOW)
+        .expect("a flush");
+
+    assert_eq!(store.searched("n").expect("a time"), Some(NOW));
+    let balance = store.balance(day(1), day(30)).expect("a balance");
+    let left = Count { lines: 0, bytes: 6 };
+    assert_eq!(balance[&key].counted, left);
+    let names = store.known_names(day(21)).expect("names");
+    assert_eq!(names.vhosts, ["a"]);
+    assert_eq!(names.users, [("a".to_owned(), "alice".to_owned())]);
+    let grown: Vec<_> = names.new_names.into_iter().collect();
+    assert_eq!(
+        grown,
+        [
+            ((day(21), String::new()), 1),
+            ((day(21), "a".to_owned()), 5)
+        ]
+    );
+}
+
+fn thousands_of_positions_are_moved_in_one_batch(bench: &Bench) {
+    const FILES: u64 = 2_300;
+    let mut store = bench.open();
+    let mut writer = register(&mut store, "n", Role::Daemon);
+    let seed = store.seed();
+    let mut all = Batch::default();
+    for file in 0..FILES {
+        let mut new = checkpoint(Moves::New { epoch: 0 }, print(seed, b"1\n"));
+        new.scope = format!("site-{}.example", file % 1_100);
+        new.path = format!("/log/{file}");
+        new.unparsed = vec![range(file)];
+        all.checkpoints.push(new);
+    }
+    let flushed = store.flush(&mut writer, "n", &all, NOW).expect("a flush");
+    let mut ids = flushed.positions;
+    assert_eq!(ids.len() as u64, FILES);
+    let stored = store.living("n").expect("positions");
+    let mut paths: BTreeMap<i64, String> = BTreeMap::new();
+    for stored in stored {
+        paths.insert(stored.id, stored.path);
+    }
+    for (file, id) in ids.iter().enumerate() {
+        assert_eq!(paths[id], format!("/log/{file}"));
+        assert_eq!(store.unparsed(*id).expect("ranges").len(), 1);
+        if file > 20 {
+            break;
+        }
+    }
+    assert_eq!(store.epoch("site-7.example").expect("an epoch"), 1);
+
+    for (checkpoint, id) in all.checkpoints.iter_mut().zip(&ids) {
+        checkpoint.moves = Moves::Stored { id: *id, from: 2 };
+        checkpoint.print = print(seed, b"1\n2\n");
+        checkpoint.unparsed.clear();
+    }
+    store.flush(&mut writer, "n", &all, NOW).expect("a flush");
+    // One of them that somebody else moved takes all back.
+    for checkpoint in &mut all.checkpoints {
+        checkpoint.moves = Moves::Stored {
+            id: ids.pop().expect("an id"),
+            from: 4,
+        };
+        checkpoint.print = print(seed, b"1\n2\n3\n");
+    }
+    if let Moves::Stored { from, .. } = &mut all.checkpoints[1_234].moves {
+        *from = 3;
+    }
+    let error = store
+        .flush(&mut writer, "n", &all, NOW)
+        .expect_err("one is elsewhere");
+    assert!(matches!(error, FlushError::Overtaken(_)), "{error}");
+    let stored = store.living("n").expect("positions");
+    assert_eq!(stored.len() as u64, FILES);
+    assert!(stored.iter().all(|stored| stored.print.offset == 4));
+}
+
+fn names_are_told_apart_by_their_bytes(bench: &Bench) {
+    let mut store = bench.open();
+    let mut writer = register(&mut store, "n", Role::Import);
+    let users = [
+        "Alice",
+        "alice",
+        "alice\\x20",
+        "ali\u{301}ce",
+        "alíce",
+        "ALICE",
+        "ß",
+        "ss",
+        "𝄞",
+        "𝄟",
+    ];
+    let sites = [
+        "example.org",
+        "xn--strae-oqa.example",
+        "strasse.example",
+        "_none",
+    ];
+    let mut names = Batch::default();
+    for (number, user) in users.iter().enumerate() {
+        for site in sites {
+            names.deltas.users.push(delta(site, user, 1 << number));
+        }
+    }
+    for _ in 0..2 {
+        store.flush(&mut writer, "n", &names, NOW).expect("a flush");
+    }
+    let rows = store
+        .rows(UsageTable::Users, &UsageQuery::default())
+        .expect("rows");
+    assert_eq!(rows.len(), users.len() * sites.len());
+    for (number, user) in users.iter().enumerate() {
+        let of_user = rows.iter().filter(|row| row.user.as_deref() == Some(user));
+        assert!(of_user.clone().all(|row| row.bytes_out == 2 << number));
+        assert_eq!(of_user.count(), sites.len(), "{user}");
+    }
+    let one = UsageQuery {
+        vhosts: vec!["_none".to_owned()],
+        ..UsageQuery::default()
+    };
+    let of_one = store.rows(UsageTable::Users, &one).expect("rows");
+    assert_eq!(of_one.len(), users.len());
+}
+
+fn who_signs_off_is_forgotten_and_so_is_what_is_old(bench: &Bench) {
+    const YEAR: i64 = 366 * 86_400;
+    let mut store = bench.open();
+    let mut writer = register(&mut store, "n", Role::Import);
+    let seed = store.seed();
+    let mut ids = Vec::new();
+    for (state, content) in [(State::Finished, b"1\n"), (State::Living, b"2\n")] {
+        let epoch = store.epoch("").expect("an epoch");
+        let mut new = checkpoint(Moves::New { epoch }, print(seed, content));
+        new.state = state;
+        new.unparsed = vec![range(1)];
+        let flushed = store.flush(&mut writer, "n", &batch("a", 1, new), NOW);
+        ids.push(flushed.expect("a flush").positions[0]);
+    }
+    store.retire(&writer, NOW + YEAR).expect("signed off");
+    assert_eq!(store.at_inode(u64::MAX).expect("positions").len(), 2);
+    let error = store
+        .flush(&mut writer, "n", &Batch::default(), NOW)
+        .expect_err("signed off");
+    assert!(matches!(error, FlushError::Replaced), "{error}");
+
+    store.retire(&writer, NOW + 2 * YEAR).expect("signed off");
+    let left = store.at_inode(u64::MAX).expect("positions");
+    assert_eq!(left.len(), 1, "a living one is never forgotten");
+    assert_eq!(left[0].id, ids[1]);
+    assert_eq!(store.unparsed(ids[0]).expect("ranges").len(), 0);
+    assert_eq!(store.unparsed(ids[1]).expect("ranges").len(), 1);
+}
+
+#[test]
+fn what_is_no_embedded_store_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("store.db");
+    let text = path.with_file_name("notes.txt");
     std::fs::write(
         &text,
         "this is no database, however long it may be. ".repeat(50),
@@ -389,7 +620,7 @@ fn a_store_keeps_its_zone_and_says_what_is_wrong() {
         .expect("no database")
         .to_string();
     assert!(error.contains("is no SQLite database"), "{error}");
-    let foreign = bench.path.with_file_name("foreign.db");
+    let foreign = path.with_file_name("foreign.db");
     rusqlite::Connection::open(&foreign)
         .and_then(|other| other.execute_batch("CREATE TABLE bandwidth (vhost)"))
         .expect("a database");
@@ -399,6 +630,6 @@ fn a_store_keeps_its_zone_and_says_what_is_wrong() {
         .to_string();
     assert!(error.contains("is a database of something else"), "{error}");
 
-    let none = Sqlite::open_existing(&bench.path.with_file_name("none.db"), None);
+    let none = Sqlite::open_existing(&path.with_file_name("none.db"), None);
     assert!(none.expect("no error").is_none());
 }

@@ -33,7 +33,8 @@ pub struct Common {
     /// The config [default: /etc/tollkeeper/tollkeeper.toml where it exists]
     #[arg(short, long, value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
-    /// Where the rows are: sqlite:PATH [default: tollkeeper.db in the state directory]
+    /// Where the rows are: sqlite:PATH, or mysql://user@host/database [default: tollkeeper.db in the
+    /// state directory]
     #[arg(long, value_name = "URL", global = true, value_parser = store_url)]
     pub store: Option<StoreUrl>,
     /// The state directory [default: $STATE_DIRECTORY, /var/lib/tollkeeper as root, else
@@ -71,6 +72,15 @@ pub enum Command {
 pub enum StoreCommand {
     /// Make the store ready, if it is not (other commands do that on first use as well)
     Init,
+    /// Make the tables of a database ours, mod_bw_counter's rows included; each statement is shown
+    /// before it is run
+    Upgrade {
+        /// Show the statements, run none
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Print what the user of a database must be granted
+    Grants,
 }
 
 /// How log lines are to be understood, for logs that are named on the command line.
@@ -359,9 +369,10 @@ mod tests {
             "tollkeeper report --from 2026-02-30",
             "tollkeeper report --output xml",
             "tollkeeper report --timezone Mars",
-            "tollkeeper report --store mysql://u@h/d",
+            "tollkeeper report --store mysql://u:p@h/d",
+            "tollkeeper report --store mysql://u@h/d?tls=1",
             "tollkeeper store",
-            "tollkeeper store upgrade",
+            "tollkeeper store downgrade",
             "tollkeeper frobnicate",
             "tollkeeper",
         ] {

@@ -60,8 +60,8 @@ pub(super) fn run(args: &ImportArgs, settings: &Settings) -> Result<ExitCode, Fa
             engine::run(&inputs, &rules, options, &meter, books, None).map_err(failed)
         }
         (false, reread) => {
-            let mut store = open::store(settings).map_err(failed)?;
-            let connect = || open::store(settings);
+            let mut store = open::patient_store(settings).map_err(failed)?;
+            let connect = || open::again(settings);
             with_account(settings, options, store.as_mut(), |mut account, rules| {
                 if reread {
                     return unparsed::run(&inputs, rules, options, &mut account);

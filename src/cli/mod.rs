@@ -13,6 +13,7 @@ pub mod report;
 mod run;
 mod settings;
 mod status;
+mod store;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -23,7 +24,7 @@ use tollkeeper_parsers::plan::Plan;
 
 pub use self::settings::{DEFAULT_CONFIG, Environment, Settings, system_timezone};
 use crate::config::ConfigError;
-use args::{Args, Command, StoreCommand};
+use args::{Args, Command};
 
 /// Why a command did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -129,12 +130,7 @@ fn dispatch(args: &Args) -> Result<ExitCode, Failure> {
         }
         Command::Status(status_args) => status::run(status_args, &args.common, &settings),
         Command::Check(args) => inspect::run(args, &settings),
-        Command::Store(StoreCommand::Init) => {
-            let store = open::store(&settings).map_err(anyhow::Error::new)?;
-            let (name, zone) = (open::store_name(&settings), store.zone());
-            print(&format!("{name} is ready; its days are those of {zone}\n"))?;
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Store(command) => store::run(*command, &settings),
     }
 }
 

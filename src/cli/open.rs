@@ -1,26 +1,69 @@
 //! What several commands need before they can begin: the store, and the rules of the config.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use crate::account::Rules;
-use crate::config::StoreUrl;
+use crate::config::{MysqlUrl, StoreUrl};
 use crate::daemon;
+use crate::store::mysql::Mysql;
 use crate::store::sqlite::Sqlite;
 use crate::store::{Store, StoreError};
 
-use super::{Failure, Settings, system_timezone};
+use super::{Failure, Settings, complain, system_timezone};
+
+/// How long an import waits for a database that has gone away.
+const PATIENCE: Duration = Duration::from_secs(300);
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Opens the store, making it where there is none.
 ///
 /// # Errors
 /// When it cannot be used.
 pub(super) fn store(settings: &Settings) -> Result<Box<dyn Store>, StoreError> {
-    let StoreUrl::Sqlite(path) = &settings.store;
-    Ok(Box::new(Sqlite::open(
-        path,
-        settings.timezone,
-        system_timezone(),
-    )?))
+    Ok(match &settings.store {
+        StoreUrl::Sqlite(path) => {
+            Box::new(Sqlite::open(path, settings.timezone, system_timezone())?)
+        }
+        StoreUrl::Mysql(url) => Box::new(mysql(url, settings)?),
+    })
+}
+
+/// As [`store`], for whoever has nobody else to try again: once it is open, what passes is waited for.
+///
+/// # Errors
+/// When it cannot be used.
+pub(super) fn patient_store(settings: &Settings) -> Result<Box<dyn Store>, StoreError> {
+    let StoreUrl::Mysql(url) = &settings.store else {
+        return store(settings);
+    };
+    let mut store = mysql(url, settings)?;
+    store.set_patience(PATIENCE, complain);
+    Ok(Box::new(store))
+}
+
+/// As [`patient_store`], when it was open already: to be opened again is waited for, too.
+///
+/// # Errors
+/// When it cannot be used.
+pub(super) fn again(settings: &Settings) -> Result<Box<dyn Store>, StoreError> {
+    let began = Instant::now();
+    loop {
+        match patient_store(settings) {
+            Err(StoreError::Unavailable { .. }) if began.elapsed() < PATIENCE => {
+                std::thread::sleep(PAUSE);
+            }
+            opened => return opened,
+        }
+    }
+}
+
+/// Opens a database, making the tables where there are none.
+///
+/// # Errors
+/// When it cannot be used.
+pub(super) fn mysql(url: &MysqlUrl, settings: &Settings) -> Result<Mysql, StoreError> {
+    Mysql::open(url, &settings.access, settings.timezone, system_timezone())
 }
 
 /// Opens the store to read from it; `None`: there is none yet.
@@ -28,26 +71,40 @@ pub(super) fn store(settings: &Settings) -> Result<Box<dyn Store>, StoreError> {
 /// # Errors
 /// When it cannot be used.
 pub(super) fn existing_store(settings: &Settings) -> Result<Option<Box<dyn Store>>, StoreError> {
-    let StoreUrl::Sqlite(path) = &settings.store;
-    let store = Sqlite::open_existing(path, settings.timezone)?;
-    Ok(store.map(|store| Box::new(store) as Box<dyn Store>))
+    Ok(match &settings.store {
+        StoreUrl::Sqlite(path) => {
+            let store = Sqlite::open_existing(path, settings.timezone)?;
+            store.map(|store| Box::new(store) as Box<dyn Store>)
+        }
+        StoreUrl::Mysql(url) => {
+            let store = Mysql::open_existing(url, &settings.access, settings.timezone)?;
+            store.map(|store| Box::new(store) as Box<dyn Store>)
+        }
+    })
 }
 
 /// Where the rows are, in words.
 #[must_use]
 pub(super) fn store_name(settings: &Settings) -> String {
-    let StoreUrl::Sqlite(path) = &settings.store;
-    path.display().to_string()
+    match &settings.store {
+        StoreUrl::Sqlite(path) => path.display().to_string(),
+        StoreUrl::Mysql(url) => url.to_string(),
+    }
 }
 
-/// Where one daemon keeps out another of the same node: beside the store that both would flush to.
+/// Where one daemon keeps out another of the same node: beside the embedded store that both would flush
+/// to, else in the state directory.
 #[must_use]
 pub(super) fn lock_path(settings: &Settings) -> PathBuf {
-    let StoreUrl::Sqlite(store) = &settings.store;
     let node = plain_name(&settings.node);
-    let mut name = store.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".run-{node}.lock"));
-    store.with_file_name(name)
+    match &settings.store {
+        StoreUrl::Sqlite(store) => {
+            let mut name = store.file_name().unwrap_or_default().to_owned();
+            name.push(format!(".run-{node}.lock"));
+            store.with_file_name(name)
+        }
+        StoreUrl::Mysql(_) => settings.state_dir.join(format!("run-{node}.lock")),
+    }
 }
 
 /// The name of a node as a part of a file's name.
@@ -58,12 +115,21 @@ pub(super) fn plain_name(node: &str) -> String {
     chars.map(|c| if plain(c) { c } else { '_' }).collect()
 }
 
-/// The rules of the config where nothing is stored: with the zone of the store, if there is one.
+/// The rules of the config where nothing is stored: with the zone of the store, if there is one. A
+/// database that is away now is no reason not to look at a config or a log.
 ///
 /// # Errors
 /// When the store or a side file of the config cannot be used.
 pub(super) fn rules_without_store(settings: &Settings) -> Result<Rules, Failure> {
-    let store = existing_store(settings).map_err(anyhow::Error::new)?;
+    let store = match existing_store(settings) {
+        Err(error @ StoreError::Unavailable { .. })
+            if matches!(settings.store, StoreUrl::Mysql(_)) =>
+        {
+            complain(&format!("{error}; going on without its time zone"));
+            None
+        }
+        store => store.map_err(anyhow::Error::new)?,
+    };
     let zone = store.map(|store| store.zone()).or(settings.timezone);
     let names = daemon::names(&settings.config)?;
     Ok(daemon::rules(

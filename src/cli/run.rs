@@ -1,5 +1,6 @@
 //! `tollkeeper run`: the daemon, set up and started.
 
+use std::cell::Cell;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -27,14 +28,6 @@ pub(super) fn run(
 ) -> Result<ExitCode, Failure> {
     let mut settings = following(args, settings)?;
     let limits = logging::start();
-    let opened = open::store(&settings).map_err(|error| coded(DaemonError::Store(error)))?;
-    tracing::info!(
-        node = settings.node,
-        "counting into {}, days of {}",
-        open::store_name(&settings),
-        opened.zone()
-    );
-    drop(opened);
     let config = std::mem::take(&mut settings.config);
     let settings = Arc::new(settings);
     let quiet = Arc::clone(&limits);
@@ -46,7 +39,15 @@ pub(super) fn run(
         read_config: reader(args, common, &settings),
         housekeeping: Box::new(move || quiet.summarise(false)),
     };
-    let reopen = || open::store(&settings);
+    let told = Cell::new(false);
+    let reopen = || {
+        let store = open::store(&settings)?;
+        if !told.replace(true) {
+            let (name, zone) = (open::store_name(&settings), store.zone());
+            tracing::info!(node = settings.node, "counting into {name}, days of {zone}");
+        }
+        Ok(store)
+    };
     let lock = open::lock_path(&settings);
     let ended = daemon::run(config, settings.node.clone(), &lock, &reopen, control);
     limits.summarise(true);

@@ -8,7 +8,8 @@ use chrono_tz::Tz;
 
 use super::Failure;
 use super::args::Common;
-use crate::config::{Config, StoreUrl};
+use crate::config::{Config, StoreAccess, StoreUrl};
+use crate::store::mysql::Access;
 
 /// The config that is read where none is named and this exists.
 pub const DEFAULT_CONFIG: &str = "/etc/tollkeeper/tollkeeper.toml";
@@ -19,6 +20,9 @@ const ROOT_STATE_DIR: &str = "/var/lib/tollkeeper";
 /// The embedded store's file in the state directory.
 const STORE_FILE: &str = "tollkeeper.db";
 
+/// The systemd credential that holds the password of the store.
+const PASSWORD_CREDENTIAL: &str = "store-password";
+
 /// What every command starts from.
 #[derive(Debug)]
 pub struct Settings {
@@ -28,6 +32,8 @@ pub struct Settings {
     pub config_path: Option<PathBuf>,
     /// Where the rows are.
     pub store: StoreUrl,
+    /// How to get in there.
+    pub access: Access,
     /// Where state is kept. It need not exist yet.
     pub state_dir: PathBuf,
     /// The name of this machine among those that share the store.
@@ -38,12 +44,16 @@ pub struct Settings {
 }
 
 /// What the process was started with, apart from its arguments.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Environment {
     /// `$STATE_DIRECTORY`: set by systemd; several are separated by colons.
     pub state_directory: Option<OsString>,
     /// `$XDG_STATE_HOME`
     pub xdg_state_home: Option<OsString>,
+    /// `$TOLLKEEPER_STORE_PASSWORD`
+    pub store_password: Option<String>,
+    /// `$CREDENTIALS_DIRECTORY`: set by systemd.
+    pub credentials_directory: Option<PathBuf>,
     /// `$HOME`
     pub home: Option<OsString>,
     /// Whether this is root.
@@ -62,6 +72,8 @@ impl Environment {
         Self {
             state_directory: std::env::var_os("STATE_DIRECTORY"),
             xdg_state_home: std::env::var_os("XDG_STATE_HOME"),
+            store_password: std::env::var("TOLLKEEPER_STORE_PASSWORD").ok(),
+            credentials_directory: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
             home: std::env::var_os("HOME"),
             is_root: rustix::process::geteuid().is_root(),
             host_name: name.nodename().to_string_lossy().into_owned(),
@@ -144,7 +156,23 @@ impl Settings {
         let store = common.store.clone().or_else(|| config.store.clone());
         let store = store.unwrap_or_else(|| StoreUrl::Sqlite(state_dir.join(STORE_FILE)));
         let node = common.node.clone();
+        let StoreAccess {
+            password_file,
+            tls,
+            tls_ca,
+            tls_identity,
+        } = config.store_access.clone();
+        let credentials = environment.credentials_directory.as_ref();
+        let access = Access {
+            password_file,
+            password: environment.store_password.clone(),
+            credential: credentials.map(|folder| folder.join(PASSWORD_CREDENTIAL)),
+            tls,
+            tls_ca,
+            tls_identity,
+        };
         Ok(Self {
+            access,
             timezone: common.timezone.or(config.timezone),
             config,
             config_path,

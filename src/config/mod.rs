@@ -7,6 +7,7 @@
 mod diagnostic;
 pub mod glob;
 pub mod names;
+pub mod store;
 mod table;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ use toml::de::DeTable;
 pub use self::diagnostic::ConfigError;
 use self::diagnostic::{Findings, span_in_literal};
 use self::glob::Pattern;
+pub use self::store::{MysqlUrl, StoreAccess, StoreUrl, parse_store_url};
 use self::table::{Table, Text};
 
 /// The largest config that is read.
@@ -52,6 +54,8 @@ pub struct Config {
     pub max_held_files: Option<u64>,
     /// Where the rows are. `None`: SQLite in the state directory.
     pub store: Option<StoreUrl>,
+    /// How to get in there.
+    pub store_access: StoreAccess,
     /// Followed files.
     pub file_sources: Vec<FileSource>,
     /// Names of sites.
@@ -60,13 +64,6 @@ pub struct Config {
     pub owners: BTreeMap<String, Vec<String>>,
     /// Client classes, in the order of their names.
     pub classes: Vec<Class>,
-}
-
-/// Where the rows are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StoreUrl {
-    /// The embedded store: one file.
-    Sqlite(PathBuf),
 }
 
 /// `[[source.file]]`
@@ -133,6 +130,7 @@ impl Default for Config {
             report_interval: DEFAULT_REPORT_INTERVAL,
             max_held_files: None,
             store: None,
+            store_access: StoreAccess::default(),
             file_sources: Vec::new(),
             vhosts: VhostRules::default(),
             owners: BTreeMap::new(),
@@ -244,7 +242,7 @@ impl<'t> Reader<'_, 't> {
         }
         config.max_held_files = root.count("max_held_files", self.findings);
         if let Some(store) = root.table("store", self.findings) {
-            config.store = self.store(store);
+            (config.store, config.store_access) = self.store(store);
         }
         if let Some(source) = root.table("source", self.findings) {
             config.file_sources = self.sources(source);
@@ -274,21 +272,6 @@ impl<'t> Reader<'_, 't> {
         );
         root.finish(self.findings);
         config
-    }
-
-    fn store(&mut self, mut table: Table<'t>) -> Option<StoreUrl> {
-        let url = table.string("url", self.findings);
-        if let Some(url) = url
-            && let Some(password) = password_in(url.value)
-        {
-            let span = self.inside(url, password);
-            self.findings.hide(span);
-        }
-        let store = url.and_then(|url| self.checked(url, parse_store_url));
-        let message = "this version has the embedded store alone, which has no password";
-        table.refuse("password_file", message, "take the line out", self.findings);
-        table.finish(self.findings);
-        store
     }
 
     fn sources(&mut self, mut table: Table<'t>) -> Vec<FileSource> {
@@ -575,36 +558,6 @@ pub fn parse_timezone(name: &str) -> Result<Tz, (String, String)> {
     })
 }
 
-/// `sqlite:PATH`.
-///
-/// # Errors
-/// What is wrong with it, and the remedy.
-pub fn parse_store_url(url: &str) -> Result<StoreUrl, (String, String)> {
-    let help = "write sqlite:PATH, such as sqlite:/var/lib/tollkeeper/tollkeeper.db";
-    let refused = |message: String| Err((message, help.to_owned()));
-    let Some((scheme, rest)) = url.split_once(':') else {
-        return refused(format!("{url:?} is no store"));
-    };
-    if scheme != "sqlite" {
-        // What stands behind the scheme may hold a password: it is not repeated.
-        return refused(match scheme {
-            "mysql" | "mariadb" => {
-                format!("{scheme}: is not in this version, which has the embedded store alone")
-            }
-            _ => format!("unknown kind of store {scheme:?}"),
-        });
-    }
-    let path = match rest.strip_prefix("//") {
-        Some(path) if path.starts_with('/') => path,
-        Some(_) => return refused("an embedded store has a path and no host".into()),
-        None => rest,
-    };
-    if path.is_empty() || path == ":memory:" || path.ends_with('/') || path.contains('\0') {
-        return refused(format!("{url:?} names no file"));
-    }
-    Ok(StoreUrl::Sqlite(PathBuf::from(path)))
-}
-
 /// `verified`, `claimed` or `none`.
 ///
 /// # Errors
@@ -620,14 +573,6 @@ pub fn parse_users(users: &str) -> Result<Users, (String, String)> {
             Err((format!("unknown users {users:?}"), help.into()))
         }
     }
-}
-
-/// Where a URL holds a password, which no message may repeat.
-fn password_in(url: &str) -> Option<Range<usize>> {
-    let start = url.find("://")? + 3;
-    let at = start + url[start..].rfind('@')?;
-    let colon = start + url[start..at].find(':')?;
-    Some(colon + 1..at)
 }
 
 fn parse_report_interval(text: &str) -> Result<Duration, (String, String)> {

@@ -86,7 +86,7 @@ fn settle(
 }
 
 /// Three quarters to five quarters, so that many nodes do not come back in step.
-fn jittered(pause: Duration) -> Duration {
+pub(super) fn jittered(pause: Duration) -> Duration {
     use std::hash::{BuildHasher as _, Hasher as _};
     let random = std::collections::hash_map::RandomState::new()
         .build_hasher()

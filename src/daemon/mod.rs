@@ -32,6 +32,7 @@ pub mod progress;
 pub mod published;
 pub mod service;
 pub mod socket;
+mod start;
 pub mod status;
 pub mod tracked;
 pub mod watch;
@@ -157,16 +158,23 @@ pub fn run(
         .build()
         .map_err(system("starting to wait for signals"))?;
     // From here on a signal ends the daemon in order, also while it is starting.
-    let signals = runtime
+    let mut signals = runtime
         .block_on(async { Signals::new() })
         .map_err(system("waiting for signals"))?;
     let _lock = lock(lock_path, &node)?;
-    let (mut store, mut lookups) = (open()?, open()?);
     let names = names(&config)?;
+    let ends = [&mut signals.terminate, &mut signals.interrupt];
+    let begun = start::once_there(&runtime, ends, || {
+        let (mut store, mut lookups) = (open()?, open()?);
+        let growth = growth(&config, &names, lookups.as_mut())?;
+        let writer = store.register(&node, Role::Daemon, clock())?;
+        Ok((store, lookups, growth, writer))
+    })?;
+    let Some((mut store, lookups, growth, mut writer)) = begun else {
+        return Ok(());
+    };
     let zone = store.zone();
     let rules = rules(&config, &names, zone);
-    let growth = growth(&config, &names, lookups.as_mut())?;
-    let mut writer = store.register(&node, Role::Daemon, clock())?;
     let mut config = config;
     config.max_held_files = Some(max_held_files(raise_file_limit(), config.max_held_files));
 

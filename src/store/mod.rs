@@ -17,7 +17,13 @@ use crate::source::content::Fingerprint;
 use crate::source::position::{Place, State, Stored};
 use crate::usage::{UsageQuery, UsageRow, UsageTable};
 
+pub mod mysql;
 pub mod sqlite;
+
+/// Ranges of unparsed bytes that are kept of one file.
+pub const MAX_UNPARSED_RANGES: u64 = 1_000;
+/// How long the identities of finished files are kept.
+const KEEP_FINISHED_SECONDS: i64 = 400 * 86_400;
 
 /// A process that flushes, as the store knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -225,7 +231,8 @@ pub enum FlushError {
     /// Another daemon took this node's place: stop.
     #[error("another daemon runs as this node now")]
     Replaced,
-    /// The store did not take it; the batch can be tried again unchanged.
+    /// The store did not take it, or nobody knows whether it did: the same batch has to be tried again,
+    /// unchanged, before any other.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -268,7 +275,10 @@ pub trait Store: Send {
     /// Commits a batch, all of it or nothing, and moves `writer` on. `now`: seconds since 1970.
     ///
     /// # Errors
-    /// See [`FlushError`]; in each case nothing of the batch is in the store.
+    /// See [`FlushError`]. After `Overtaken` and `Replaced` nothing of the batch is in the store. After
+    /// `Store` all of it may be, where a COMMIT was not answered, and may even get there later: call this
+    /// again with the same writer and the same batch, unchanged, until it says something else. It finds
+    /// out, and the batch is never added twice.
     fn flush(
         &mut self,
         writer: &mut Writer,
@@ -335,4 +345,12 @@ pub trait Store: Send {
         from: NaiveDate,
         to: NaiveDate,
     ) -> Result<BTreeMap<(String, String, NaiveDate), Balance>, StoreError>;
+}
+
+/// Random bits from the keys that the standard library draws for each hasher from the system.
+fn random() -> u64 {
+    use std::hash::{BuildHasher as _, Hasher as _};
+    let mut hasher = std::collections::hash_map::RandomState::new().build_hasher();
+    hasher.write_u32(std::process::id());
+    hasher.finish()
 }

@@ -15,8 +15,8 @@ use rusqlite::{
 };
 
 use super::{
-    Batch, FlushError, Flushed, Gap, Role, Store, StoreError, StoredGap, StoredRange,
-    UnparsedRange, Writer,
+    Batch, FlushError, Flushed, Gap, KEEP_FINISHED_SECONDS, Role, Store, StoreError, StoredGap,
+    StoredRange, UnparsedRange, Writer,
 };
 use crate::account::balance::{Balance, Count};
 use crate::account::day::same_clock;
@@ -27,10 +27,6 @@ use crate::usage::{UsageQuery, UsageRow, UsageTable};
 
 /// How long a flush waits for another process's.
 pub const BUSY_WAIT: Duration = Duration::from_secs(30);
-/// Ranges of unparsed bytes that are kept of one file.
-pub const MAX_UNPARSED_RANGES: u64 = 1_000;
-/// How long the identities of finished files are kept.
-const KEEP_FINISHED_SECONDS: i64 = 400 * 86_400;
 /// The version of the schema that this program writes.
 const SCHEMA_VERSION: i64 = 1;
 
@@ -183,7 +179,7 @@ impl Store for Sqlite {
     }
 
     fn register(&mut self, node: &str, role: Role, now: i64) -> Result<Writer, StoreError> {
-        let instance = format!("{:016x}{:016x}", random(), random());
+        let instance = format!("{:016x}{:016x}", super::random(), super::random());
         let doing = self.doing("registering");
         let register = |transaction: &Transaction<'_>| {
             if role == Role::Daemon {
@@ -489,7 +485,7 @@ fn initialise(connection: &mut Connection, path: &Path, zone: Tz) -> Result<(), 
     if version(connection, path)? != 0 {
         return Ok(());
     }
-    let seed = format!("{:016x}", random());
+    let seed = format!("{:016x}", super::random());
     let make = |transaction: &Transaction<'_>| {
         let made: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         if made != 0 {
@@ -630,12 +626,4 @@ fn unavailable(doing: String, cause: &rusqlite::Error) -> StoreError {
         doing,
         cause: cause.to_string(),
     }
-}
-
-/// Random bits from the keys that the standard library draws for each hasher from the system.
-fn random() -> u64 {
-    use std::hash::{BuildHasher as _, Hasher as _};
-    let mut hasher = std::collections::hash_map::RandomState::new().build_hasher();
-    hasher.write_u32(std::process::id());
-    hasher.finish()
 }

@@ -6,6 +6,8 @@
 #![allow(dead_code, reason = "each test file uses a part of this")]
 
 pub(crate) mod log;
+pub(crate) mod mariadb;
+pub(crate) mod proxy;
 pub(crate) mod server;
 pub(crate) mod wire;
 

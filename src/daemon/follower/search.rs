@@ -20,10 +20,13 @@ use crate::source::identity::{before_packing, before_rotation};
 use crate::source::open;
 use crate::source::packed::{self, Packing};
 use crate::source::position::{Place, State};
-use crate::store::{Gap, Moves};
+use crate::store::{Gap, Moves, StoreError};
 
 /// Files whose taking up is told in the journal; of further ones only their number.
 const MAX_ANNOUNCED: u64 = 20;
+
+/// What all logs are called that cannot be taken up while the store is away.
+const NEW_LOGS: &str = "new logs";
 
 /// A copy that was left alone and has not changed is not looked at again for so long.
 const LEAVE_INTERVAL: Duration = Duration::from_secs(30);
@@ -274,12 +277,20 @@ impl Follower {
                 return;
             }
             Err(error) => {
-                self.say(path, format!("not followed yet: {error}"));
+                // At midnight a thousand of them may appear: this is said of all, and once.
+                match error.downcast_ref() {
+                    Some(StoreError::Unavailable { .. }) => {
+                        let what = "wait until the store answers".to_owned();
+                        self.say(Path::new(NEW_LOGS), what);
+                    }
+                    _ => self.say(path, format!("not followed yet: {error}")),
+                }
                 self.try_again(source, path);
                 return;
             }
         };
         self.said.forget(path);
+        self.said.forget(Path::new(NEW_LOGS));
         self.left.remove(path);
         // A rotated file that has been read to its end before need not be held.
         if at_path == AtPath::Other && taken.hasher.offset() == metadata.len() {

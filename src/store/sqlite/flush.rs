@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use chrono::NaiveDate;
 use rusqlite::{ErrorCode, Transaction, params};
 
-use super::{MAX_UNPARSED_RANGES, signed, unsigned};
+use super::{signed, unsigned};
 use crate::account::balance::Balance;
 use crate::account::delta::{Amount, Delta};
 use crate::account::name;
 use crate::source::position::State;
-use crate::store::{Batch, Checkpoint, Flushed, Moves, Writer};
+use crate::store::{Batch, Checkpoint, Flushed, MAX_UNPARSED_RANGES, Moves, Writer};
 
 /// Why a transaction was given up.
 pub(super) enum Stop {

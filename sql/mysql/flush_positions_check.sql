@@ -1,0 +1,1 @@
+SELECT id, `offset` FROM tollkeeper_position WHERE id IN ({?}) FOR UPDATE

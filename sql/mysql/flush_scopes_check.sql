@@ -1,0 +1,1 @@
+SELECT scope, epoch FROM tollkeeper_scope WHERE scope IN ({?}) FOR UPDATE

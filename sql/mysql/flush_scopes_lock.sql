@@ -1,0 +1,2 @@
+INSERT INTO tollkeeper_scope (scope, epoch) VALUES {(?, 0)}
+ON DUPLICATE KEY UPDATE epoch = tollkeeper_scope.epoch

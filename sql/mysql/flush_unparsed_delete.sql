@@ -1,0 +1,1 @@
+DELETE FROM tollkeeper_unparsed WHERE `position` = ? AND (`start`, `end`) IN ({(?, ?)})

@@ -1,0 +1,1 @@
+UPDATE tollkeeper_writer SET seq = seq + 1 WHERE instance = ? AND seq = ?

@@ -1,0 +1,16 @@
+-- For `tollkeeper store init` and `store upgrade`: once, and for whoever runs them.
+GRANT SELECT, INSERT, UPDATE, CREATE, ALTER, INDEX ON {schema}.* TO {account};
+
+-- For `tollkeeper run`, `import`, `check` and `report`, all the time. The tables must be there.
+GRANT SELECT, INSERT, UPDATE ON {database}.bandwidth TO {account};
+GRANT SELECT, INSERT, UPDATE ON {database}.bandwidth_user TO {account};
+GRANT SELECT, INSERT, UPDATE ON {database}.bandwidth_class TO {account};
+GRANT SELECT ON {database}.tollkeeper_meta TO {account};
+GRANT SELECT, INSERT, UPDATE, DELETE ON {database}.tollkeeper_writer TO {account};
+GRANT SELECT, INSERT, UPDATE ON {database}.tollkeeper_searched TO {account};
+GRANT SELECT, INSERT, UPDATE ON {database}.tollkeeper_scope TO {account};
+GRANT SELECT, INSERT, UPDATE, DELETE ON {database}.tollkeeper_position TO {account};
+GRANT SELECT, INSERT, DELETE ON {database}.tollkeeper_unparsed TO {account};
+GRANT SELECT, INSERT, UPDATE ON {database}.tollkeeper_balance TO {account};
+GRANT SELECT, INSERT, UPDATE ON {database}.tollkeeper_new_names TO {account};
+GRANT SELECT, INSERT ON {database}.tollkeeper_gap TO {account};

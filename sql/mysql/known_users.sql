@@ -1,0 +1,1 @@
+SELECT DISTINCT vhost, `user` FROM bandwidth_user

@@ -1,0 +1,1 @@
+SELECT DISTINCT vhost FROM bandwidth

@@ -1,0 +1,1 @@
+INSERT IGNORE INTO tollkeeper_meta (name, value) VALUES ('schema', ?), ('seed', ?), ('timezone', ?)

@@ -1,0 +1,1 @@
+SELECT day, vhost, names FROM tollkeeper_new_names WHERE day >= ?

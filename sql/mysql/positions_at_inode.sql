@@ -1,0 +1,3 @@
+SELECT id, node, source, scope, path, device, inode, birth, head_len, head_hash, `offset`,
+       tail_hash, chain, content, last_day, state, updated
+FROM tollkeeper_position WHERE inode = ?

@@ -1,0 +1,1 @@
+DELETE FROM tollkeeper_position WHERE updated < ? AND state <> 0

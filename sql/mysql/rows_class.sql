@@ -1,0 +1,2 @@
+SELECT day, vhost, NULL, class, `in`, `out`, requests FROM bandwidth_class
+WHERE day >= ? AND day <= ?

@@ -1,0 +1,2 @@
+SELECT day, vhost, NULL, NULL, `in`, `out`, requests FROM bandwidth
+WHERE vhost = ? AND day >= ? AND day <= ?

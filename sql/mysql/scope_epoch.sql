@@ -1,0 +1,1 @@
+SELECT epoch FROM tollkeeper_scope WHERE scope = ?

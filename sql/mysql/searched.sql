@@ -1,0 +1,1 @@
+SELECT since FROM tollkeeper_searched WHERE node = ?

@@ -1,0 +1,1 @@
+SET SESSION idle_write_transaction_timeout = 60

@@ -1,0 +1,1 @@
+ALTER TABLE bandwidth ADD KEY bandwidth_day (day)

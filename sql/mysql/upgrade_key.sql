@@ -1,0 +1,1 @@
+ALTER TABLE bandwidth ADD PRIMARY KEY (vhost, day)

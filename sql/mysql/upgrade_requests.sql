@@ -1,0 +1,1 @@
+ALTER TABLE bandwidth ADD COLUMN requests bigint NOT NULL DEFAULT 0

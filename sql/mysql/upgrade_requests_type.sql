@@ -1,0 +1,1 @@
+ALTER TABLE bandwidth MODIFY requests bigint NOT NULL DEFAULT 0

@@ -1,0 +1,1 @@
+INSERT INTO tollkeeper_searched (node, since) VALUES (?, ?) ON DUPLICATE KEY UPDATE since = VALUES(since)

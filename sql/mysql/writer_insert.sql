@@ -1,0 +1,1 @@
+INSERT INTO tollkeeper_writer (instance, node, daemon_of, seq, started) VALUES (?, ?, ?, 0, ?)

@@ -1,0 +1,1 @@
+DELETE FROM tollkeeper_writer WHERE daemon_of = ?
