@@ -420,6 +420,42 @@ fn a_server_that_is_read_only_for_a_while_gets_everything_then() {
 }
 
 #[test]
+fn logs_begun_and_rotated_while_the_server_is_away_are_counted_when_it_is_back() {
+    let server = MariaDb::start(&[]);
+    let database = server.database();
+    let site = Site::new(&database, server.port, "n");
+    append(&site.log, lines(0, 100));
+    let daemon = site.start();
+    site.wait_for_rows(&sums(&[&site.log]));
+
+    server.stop();
+    let rotated = |name: &str| site.sandbox.path(format!("site.log{name}"));
+    append(&site.log, lines(100, 10));
+    fs::rename(&site.log, rotated(".2")).expect("our own file");
+    append(&site.log, lines(200, 10));
+    wait_for("the daemon has met the new log", || {
+        daemon.said().contains("wait until the store answers")
+    });
+    // Nobody can tell what it is before it is renamed, too.
+    fs::rename(&site.log, rotated(".1")).expect("our own file");
+    append(&site.log, lines(300, 10));
+    // A search goes by that begins later than the last write to it.
+    let begun = Instant::now();
+    wait_for_moment(begun + Duration::from_secs(3));
+    site.sandbox.write("unrelated", "");
+    wait_for_moment(begun + Duration::from_secs(5));
+    server.begin();
+    let old = [rotated(".2"), rotated(".1")];
+    let all = [old[0].as_path(), old[1].as_path(), site.log.as_path()];
+    site.wait_for_rows(&sums(&all));
+    daemon.kill();
+    let daemon = site.start();
+    append(&site.log, lines(400, 10));
+    site.wait_for_rows(&sums(&all));
+    daemon.stop();
+}
+
+#[test]
 fn a_server_without_room_gets_everything_when_there_is_some() {
     // All tables in one file that cannot grow.
     let server = MariaDb::start(&[

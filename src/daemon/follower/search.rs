@@ -44,7 +44,8 @@ impl Follower {
             false => BLIND_INTERVAL,
         };
         let due = now.saturating_duration_since(self.last_thorough) >= interval;
-        let thorough = std::mem::take(&mut self.search) || self.first_search || due;
+        let thorough =
+            std::mem::take(&mut self.search) || self.first_search || self.not_all_taken || due;
         if self.at_start
             && let Ok(Some(since)) = self.lookups.searched(&self.node)
         {
@@ -58,6 +59,7 @@ impl Follower {
         }
         self.index_anew();
         self.no_room = false;
+        self.not_all_taken = false;
         self.not_taken.clear();
         let mut folders = Folders::new();
         let mut taken = BTreeSet::new();
@@ -148,7 +150,8 @@ impl Follower {
         }
         self.settle_missing();
         // A copy that was left alone may still turn out to hold what was not read.
-        if thorough && self.left.is_empty() && !self.no_room {
+        let all_is_known = !self.first_search && !self.not_all_taken && !self.no_room;
+        if thorough && self.left.is_empty() && all_is_known {
             self.since = began;
             self.searched = Some(self.archives.known_since(began));
         }
@@ -285,7 +288,7 @@ impl Follower {
                     }
                     _ => self.say(path, format!("not followed yet: {error}")),
                 }
-                self.try_again(source, path);
+                self.not_all_taken = true;
                 return;
             }
         };
