@@ -412,3 +412,20 @@ fn store_init_makes_a_store_once_and_says_so_twice() {
         .exited(1);
     assert_eq!(sandbox.rows(), []);
 }
+
+#[test]
+fn a_password_in_a_url_is_refused_and_not_repeated() {
+    let sandbox = Sandbox::new();
+    for url in [
+        "mysql://tollkeeper:hunter2@127.0.0.1/traffic",
+        "mysql://tollkeeper:hunter2@127.0.0.1",
+        "postgres://tollkeeper:hunter2@127.0.0.1/traffic",
+    ] {
+        let ran = sandbox.ran(["report", "--store", url]).exited(2);
+        assert!(ran.stderr.contains("--store"), "{}", ran.stderr);
+        assert!(!ran.stderr.contains("hunter2"), "{}", ran.stderr);
+        let config = sandbox.config(&format!("[store]\nurl = \"{url}\"\n"));
+        let ran = sandbox.ran(["report", "-c", text(&config)]);
+        assert!(!ran.stderr.contains("hunter2"), "{}", ran.stderr);
+    }
+}

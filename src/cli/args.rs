@@ -1,9 +1,12 @@
 //! The command line, as it is typed. What it says is a contract: scripts depend on it.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use chrono::NaiveDate;
 use chrono_tz::Tz;
+use clap::builder::TypedValueParser;
+use clap::error::ErrorKind;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use tollkeeper_parsers::format::Spec;
 
@@ -35,7 +38,7 @@ pub struct Common {
     pub config: Option<PathBuf>,
     /// Where the rows are: sqlite:PATH, or mysql://user@host/database [default: tollkeeper.db in the
     /// state directory]
-    #[arg(long, value_name = "URL", global = true, value_parser = store_url)]
+    #[arg(long, value_name = "URL", global = true, value_parser = StoreUrlParser)]
     pub store: Option<StoreUrl>,
     /// The state directory [default: $STATE_DIRECTORY, /var/lib/tollkeeper as root, else
     /// $XDG_STATE_HOME/tollkeeper]
@@ -245,8 +248,28 @@ fn format(text: &str) -> Result<FormatArg, String> {
     }
 }
 
-fn store_url(url: &str) -> Result<StoreUrl, String> {
-    config::parse_store_url(url).map_err(with_help)
+/// Refuses a URL without repeating it: somebody may have put a password into it.
+#[derive(Debug, Clone)]
+struct StoreUrlParser;
+
+impl TypedValueParser for StoreUrlParser {
+    type Value = StoreUrl;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        _: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<StoreUrl, clap::Error> {
+        let parsed = match value.to_str() {
+            Some(url) => config::parse_store_url(url).map_err(with_help),
+            None => Err("it is not UTF-8".to_owned()),
+        };
+        parsed.map_err(|why| {
+            let message = format!("the URL of --store cannot be used: {why}\n");
+            clap::Error::raw(ErrorKind::ValueValidation, message).with_cmd(command)
+        })
+    }
 }
 
 fn timezone(name: &str) -> Result<Tz, String> {
