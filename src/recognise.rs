@@ -330,7 +330,7 @@ fn evidence(
         same_path: names.contains(&theirs),
         same_folder: names.iter().any(|name| theirs.parent() == name.parent()),
         elsewhere: false,
-        renamed: false,
+        another: false,
         held: false,
     }
 }

@@ -199,6 +199,14 @@ impl Tracked {
         Ok(step)
     }
 
+    /// Whether what was read of it has been truncated or overwritten.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn is_overwritten(&self) -> io::Result<bool> {
+        self.tail_is_ours().map(|is_ours| !is_ours)
+    }
+
     /// Whether it grew of late.
     #[must_use]
     pub fn is_busy(&self, now: Instant) -> bool {

@@ -32,9 +32,9 @@ pub struct Evidence {
     pub same_path: bool,
     /// The position's file still lies where it was, and is another one than this.
     pub elsewhere: bool,
-    /// The position's file lies beside where it was, by another name; not asked where there is 1 KiB
-    /// of content.
-    pub renamed: bool,
+    /// The position's file lies beside this one and holds what it did, and this is another log that
+    /// begins with it, and no copy; not asked where there is 1 KiB of content.
+    pub another: bool,
     /// The position's file is held open and being read.
     pub held: bool,
 }
@@ -124,7 +124,7 @@ pub enum Followed {
 /// | same | same, or nothing was committed yet | | continue |
 /// | same | the file is shorter, with the same head | | shortened |
 /// | other | same | same log, or same folder and 1 KiB; its file is held, and in its place | copy |
-/// | other | same, less than 1 KiB | its own file lies beside it by another name | new: the next log |
+/// | other | same, less than 1 KiB | its own file lies beside it, and this is another log | new: the next log |
 /// | other | same | same log; its file is held, but no longer in its place | behind |
 /// | other | same | same log or path, or 1 KiB of content; not held, nor living elsewhere | continue |
 /// | other | the file is shorter, with the same head of 1 KiB | same path | shortened |
@@ -160,7 +160,7 @@ fn decide_one(index: usize, evidence: &Evidence) -> Option<(u8, Followed)> {
             State::Finished | State::Replaced => None,
         };
     }
-    if evidence.renamed && !long {
+    if evidence.another && !long {
         return None;
     }
     let related = evidence.same_log || evidence.same_path;
@@ -244,7 +244,7 @@ mod tests {
             same_path: false,
             same_folder: false,
             elsewhere: false,
-            renamed: false,
+            another: false,
             held: false,
         }
     }
@@ -381,8 +381,8 @@ mod tests {
             same_path: true,
             ..given
         };
-        let renamed = |given: Evidence| Evidence {
-            renamed: true,
+        let another = |given: Evidence| Evidence {
+            another: true,
             ..given
         };
         let empty = Evidence {
@@ -445,17 +445,17 @@ mod tests {
             ),
             (
                 "the next log, which begins with all that the short one held",
-                renamed(short(named(same))),
+                another(short(named(same))),
                 Followed::New,
             ),
             (
                 "the same, and the old one is held",
-                renamed(short(at_path(held(same)))),
+                another(short(at_path(held(same)))),
                 Followed::New,
             ),
             (
                 "put in its place by an editor that keeps the old one",
-                renamed(at_path(held(same))),
+                another(at_path(held(same))),
                 Followed::Behind(0),
             ),
             (

@@ -17,10 +17,12 @@ use crate::tally::Tally;
 
 /// What the batch on its way covers.
 pub(super) struct InFlight {
-    /// Files, each with the offset that will be committed, in the order of the checkpoints.
-    files: Vec<(u64, u64)>,
+    /// Files, each with the offset and the end that will be committed, in the order of the checkpoints.
+    files: Vec<(u64, u64, Option<State>)>,
     /// Scopes that it moves on.
     scopes: Vec<String>,
+    /// It retires what was truncated.
+    replaces: bool,
     pub(super) since: Instant,
     /// Its lines and gaps.
     pub(super) books: Books,
@@ -47,6 +49,7 @@ impl Follower {
         let mut flight = InFlight {
             files: Vec::new(),
             scopes: Vec::new(),
+            replaces: false,
             since: now,
             books: Books::of(&batch.balance, batch.gaps.len()),
         };
@@ -58,7 +61,7 @@ impl Follower {
                 *epoch = self.epochs.demand(&checkpoint.scope, *epoch);
                 flight.scopes.push(checkpoint.scope.clone());
             }
-            flight.files.push((*id, checkpoint.print.offset));
+            flight.files.push((*id, checkpoint.print.offset, file.ends));
             batch.checkpoints.push(checkpoint);
         }
         if let Some((id, mut checkpoint)) = self.archives.checkpoint(&self.sources) {
@@ -66,7 +69,8 @@ impl Follower {
                 *epoch = self.epochs.demand(&checkpoint.scope, *epoch);
                 flight.scopes.push(checkpoint.scope.clone());
             }
-            flight.files.push((id, checkpoint.print.offset));
+            let ends = self.archives.counted(id).and_then(|archive| archive.ends);
+            flight.files.push((id, checkpoint.print.offset, ends));
             batch.checkpoints.push(checkpoint);
         }
         // Last, so that the answer's first rows are those of `flight.files`.
@@ -77,8 +81,10 @@ impl Follower {
             }
             batch.checkpoints.push(checkpoint);
         }
+        let mut checkpoints = batch.checkpoints.iter();
+        flight.replaces = checkpoints.any(|it| it.state == State::Replaced);
         // A file that is to be let go and has nothing to commit is let go at once.
-        let flying: BTreeSet<u64> = flight.files.iter().map(|(id, _)| *id).collect();
+        let flying: BTreeSet<u64> = flight.files.iter().map(|(id, ..)| *id).collect();
         self.files
             .retain(|id, file| file.ends.is_none() || flying.contains(id));
         if batch.is_empty() {
@@ -102,7 +108,14 @@ impl Follower {
                 // What is committed can be closed, which makes room for those that wait.
                 self.search |= self.no_room;
                 self.books.add(&flight.books);
-                for ((id, offset), position) in flight.files.into_iter().zip(flushed.positions) {
+                // What was truncated is told from its copy only now that it is committed.
+                if flight.replaces {
+                    self.search = true;
+                    self.left.clear();
+                }
+                for ((id, offset, ends), position) in
+                    flight.files.into_iter().zip(flushed.positions)
+                {
                     let archive = self.archives.counted(id);
                     let is_archive = archive.is_some();
                     let Some(file) = archive.or_else(|| self.files.get_mut(&id)) else {
@@ -116,15 +129,12 @@ impl Follower {
                         from => Moves::Stored { id: position, from },
                     };
                     file.committed = offset;
-                    if file.ends.is_some() && file.hasher.offset() == offset {
+                    // One that has ended since then is to be committed as ended first.
+                    let has_ended = file.ends.is_some() && file.ends == ends;
+                    if has_ended && file.hasher.offset() == offset {
                         if is_archive {
                             self.archives.committed();
                             continue;
-                        }
-                        // What was truncated is told from its copy only now that it is committed.
-                        if file.ends == Some(State::Replaced) {
-                            self.search = true;
-                            self.left.clear();
                         }
                         self.files.remove(&id);
                     }

@@ -13,7 +13,7 @@ use crate::recognise;
 use crate::source::blocks::{Blocks, LastLine, SMALL_BLOCK_BYTES};
 use crate::source::content::{HEAD_BYTES, Hasher, hash};
 use crate::source::follow::AtPath;
-use crate::source::identity::{Followed, decide_followed};
+use crate::source::identity::{Followed, before_rotation, decide_followed};
 use crate::source::open;
 use crate::source::position::{Place, State, Stored};
 use crate::store::{Gap, Moves};
@@ -80,15 +80,10 @@ impl Follower {
                 && stored
                     .place
                     .is_some_and(|place| there.is_ok_and(|there| Place::of(&there).is(&place)));
-            let may_be =
-                !evidence.same_place && !evidence.elsewhere && evidence.offset < HEAD_BYTES;
-            evidence.renamed = may_be
-                && evidence.same_content == Some(true)
-                && stored.place.is_some_and(|place| {
-                    let source = self.sources.iter().position(|it| it.name == stored.source);
-                    let found = self.lies_beside(Path::new(&stored.path), source, place);
-                    found.is_some()
-                });
+            let may_be = !evidence.same_place
+                && evidence.offset < HEAD_BYTES
+                && evidence.same_content == Some(true);
+            evidence.another = may_be && self.is_another(stored, names, file, metadata.len());
         }
         let decision = decide_followed(&found.evidence);
         if let Followed::Continue(index) = decision {
@@ -146,6 +141,28 @@ impl Follower {
                 })
             }
         })
+    }
+
+    /// Whether a file that begins with what was committed of a short one is another log, and no copy:
+    /// the short one lies beside it and still holds what it did, and either by another name than it
+    /// had, or this is the log that it was rotated from, or holds more.
+    fn is_another(&mut self, stored: &Stored, names: &[&Path], file: &File, length: u64) -> bool {
+        let theirs = Path::new(&stored.path);
+        let source = self.sources.iter().position(|it| it.name == stored.source);
+        let there = stored
+            .place
+            .and_then(|place| self.lies_beside(theirs, source, place));
+        let Some(there) = there else { return false };
+        let Ok((other, metadata)) = open::followed(&there) else {
+            return false;
+        };
+        // What was truncated holds something else by now, and this may be its copy.
+        if !still_holds(self.lookups.seed(), &there, &other, &metadata, stored) {
+            return false;
+        }
+        let is_next = theirs != names[0] && before_rotation(theirs) == names[0];
+        let holds_more = || recognise::begin_alike(file, &other, length).is_ok_and(|alike| !alike);
+        there != theirs || is_next || holds_more()
     }
 
     /// What is about to be committed as ended is ended.
@@ -229,12 +246,19 @@ impl Follower {
                 place: Some(held.place),
                 print: held.hasher.fingerprint(),
                 last_day: held.progress.last_day.map(day::date),
-                state: State::Living,
+                state: held.ends.unwrap_or(State::Living),
                 updated: clock(),
             });
         }
         ids
     }
+}
+
+/// Whether a file begins with what was committed of it.
+fn still_holds(seed: u64, path: &Path, file: &File, metadata: &Metadata, stored: &Stored) -> bool {
+    let (alike, place) = (vec![stored.clone()], Place::of(metadata));
+    let compared = recognise::compare_living(seed, alike, file, metadata.len(), &[path], place);
+    compared.is_ok_and(|found| found.hashers.iter().any(Option::is_some))
 }
 
 /// What a file holds, up to its last newline.

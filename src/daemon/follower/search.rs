@@ -364,6 +364,13 @@ impl Follower {
         let ids: Vec<u64> = ids.filter(is_read).collect();
         for id in ids {
             self.read(id, now, false);
+            let is_overwritten = |file: &Tracked| file.is_overwritten().unwrap_or(false);
+            if self.files.get(&id).is_some_and(is_overwritten) {
+                // What it holds now may have been copied as well.
+                let again = self.next_file;
+                self.begin_again(id);
+                self.read(again, now, false);
+            }
         }
     }
 

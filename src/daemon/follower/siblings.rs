@@ -67,7 +67,12 @@ impl Follower {
     pub(super) fn siblings(&mut self) -> Vec<Sibling> {
         let mut siblings = Vec::new();
         let mut doubtful = BTreeSet::new();
-        for (folder, logs) in self.rotation_folders() {
+        let mut folders = self.rotation_folders();
+        // A log may have begun and been rotated between two looks, so that nobody knows it.
+        for folder in self.folders.keys() {
+            folders.entry(folder.clone()).or_default();
+        }
+        for (folder, logs) in folders {
             for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
                 let path = entry.path();
                 let name = before_rotation(&path);
@@ -80,6 +85,14 @@ impl Follower {
                             path: path.clone(),
                         },
                     )),
+                    None if name != path => {
+                        let source = self.source_of(&name);
+                        siblings.extend(source.map(|source| Sibling {
+                            source,
+                            log: name,
+                            path,
+                        }));
+                    }
                     None => {}
                 }
             }
