@@ -497,6 +497,11 @@ impl Follower {
         if file.rules.is_some() && file.stopped.is_none() || read >= size {
             return;
         }
+        // A line that was never finished is none.
+        let rest = file.read(Vec::new());
+        if file.stopped.is_none() && matches!(rest, Ok(Chunk::Nothing)) {
+            return;
+        }
         let reason = "no format fits it".to_owned();
         tracing::warn!(
             file = shown(&file.path),
