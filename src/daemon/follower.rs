@@ -16,6 +16,7 @@ use tollkeeper_parsers::plan::Plan;
 use super::clock;
 use super::message::Message;
 use super::published::Published;
+use super::time;
 use super::tracked::{ACTIVE_INTERVAL, Chunk, QUIET_INTERVAL, STORMY_INTERVAL, Tracked};
 use super::watch::Watch;
 use crate::account::Rules;
@@ -43,6 +44,9 @@ mod said;
 mod search;
 mod siblings;
 mod snapshot;
+
+#[cfg(test)]
+mod model;
 
 use archives::Archives;
 use batches::InFlight;
@@ -196,7 +200,7 @@ impl Follower {
         batches: SyncSender<Batch>,
         watch: Watch,
     ) -> Self {
-        let now = Instant::now();
+        let now = time::now();
         Self {
             sources: Source::of(&config),
             tally: Tally::new(&rules),
@@ -265,9 +269,9 @@ impl Follower {
         loop {
             let mut due = self.due();
             // What happens in bursts is gathered until the next turn may come.
-            let earliest = Instant::now() + TURN_INTERVAL;
+            let earliest = time::now() + TURN_INTERVAL;
             loop {
-                let wait = due.saturating_duration_since(Instant::now());
+                let wait = due.saturating_duration_since(time::now());
                 match messages.recv_timeout(wait) {
                     Ok(Message::Stop) => return self.stop(messages),
                     Ok(Message::Happened) => due = due.min(earliest),
@@ -284,7 +288,7 @@ impl Follower {
                     Err(RecvTimeoutError::Disconnected) => return Err(Ended::NoStore),
                 }
             }
-            self.turn(Instant::now())?;
+            self.turn(time::now())?;
         }
     }
 
@@ -299,9 +303,9 @@ impl Follower {
             self.reread_side_files();
             self.search_files();
             // However often something appears, looking for it takes a twentieth of the time at most.
-            let took = now.elapsed();
-            self.next_search = Instant::now() + SEARCH_INTERVAL;
-            self.no_search_before = Instant::now() + (took * 20).min(MAX_SEARCH_PAUSE);
+            let took = time::now().saturating_duration_since(now);
+            self.next_search = time::now() + SEARCH_INTERVAL;
+            self.no_search_before = time::now() + (took * 20).min(MAX_SEARCH_PAUSE);
         }
         self.look_at_files(now);
         self.look_at_closed(now);
@@ -329,7 +333,7 @@ impl Follower {
             None if self.search => self.no_search_before.min(self.next_flush),
             None => self.next_search.min(self.next_flush),
         };
-        if let Some(archive) = self.archives_due(Instant::now()) {
+        if let Some(archive) = self.archives_due(time::now()) {
             due = due.min(archive);
         }
         if self.tally.ledger.len() < MAX_LEDGER_ACCOUNTS {
@@ -338,7 +342,7 @@ impl Follower {
                     due = due.min(file.next_look);
                 }
             }
-            if self.may_take_up(Instant::now()) {
+            if self.may_take_up(time::now()) {
                 for (_, closed) in self.closed.iter() {
                     due = due.min(closed.next_look);
                 }
@@ -399,11 +403,11 @@ impl Follower {
 
     /// Reads all that is there, flushes it, and waits for the answer.
     fn stop(&mut self, messages: &Receiver<Message>) -> Result<(), Ended> {
-        let deadline = Instant::now() + LAST_FLUSH;
+        let deadline = time::now() + LAST_FLUSH;
         let mut drained = false;
         loop {
             if self.in_flight.is_none() {
-                let now = Instant::now();
+                let now = time::now();
                 if !drained || self.search {
                     self.search_files();
                 }
@@ -417,7 +421,7 @@ impl Follower {
                     continue;
                 }
             }
-            match messages.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            match messages.recv_timeout(deadline.saturating_duration_since(time::now())) {
                 Ok(Message::Settled(settled)) => self.settled(settled)?,
                 Ok(Message::Status(asked)) => drop(asked.send(self.snapshot())),
                 Ok(_) => {}
@@ -430,17 +434,17 @@ impl Follower {
     /// Reads every file to its end, as far as time and the ledger allow; the rest is read at the next
     /// start.
     fn drain(&mut self) {
-        let begin = Instant::now();
+        let begin = time::now();
         for file in self.files.values_mut() {
             file.look_again(begin);
         }
         loop {
-            let now = Instant::now();
+            let now = time::now();
             self.look_at_files(now);
             self.published.progress.turn(now);
             let more = self.files.values().any(|file| file.is_due(now));
             let full = self.tally.ledger.len() >= MAX_BATCH_ACCOUNTS;
-            if !more || full || begin.elapsed() > MAX_DRAIN {
+            if !more || full || now.saturating_duration_since(begin) > MAX_DRAIN {
                 return;
             }
         }
@@ -498,6 +502,11 @@ impl Follower {
         let size = file.file.metadata().map_or(0, |metadata| metadata.len());
         let read = file.hasher.offset();
         if file.rules.is_some() && file.stopped.is_none() || read >= size {
+            return;
+        }
+        // A line that was never finished is none.
+        let rest = file.read(Vec::new());
+        if file.stopped.is_none() && matches!(rest, Ok(Chunk::Nothing)) {
             return;
         }
         let reason = "no format fits it".to_owned();

@@ -11,7 +11,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, mpsc};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use chrono_tz::Tz;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -34,6 +34,7 @@ pub mod service;
 pub mod socket;
 mod start;
 pub mod status;
+mod time;
 pub mod tracked;
 pub mod watch;
 
@@ -132,9 +133,7 @@ pub fn growth(config: &Config, names: &Names, store: &mut dyn Store) -> Result<G
 /// Seconds since 1970.
 #[must_use]
 pub fn clock() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs().cast_signed())
+    time::clock()
 }
 
 /// Runs until SIGTERM or SIGINT. `lock_path` is where one daemon keeps out another; `open` opens the

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::clock;
+use super::{clock, time};
 use crate::account::SourceRules;
 use crate::account::balance::Balance;
 use crate::account::day::{self, DayNumber};
@@ -120,7 +120,7 @@ impl Tracked {
         metadata: &Metadata,
         taken: Taken,
     ) -> Self {
-        let now = Instant::now();
+        let now = time::now();
         let changed = chrono::DateTime::from_timestamp(metadata.mtime(), 0).unwrap_or_default();
         Self {
             path,

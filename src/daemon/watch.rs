@@ -98,6 +98,22 @@ impl Watch {
         }
     }
 
+    /// Watches nothing, and tells what is put into the other end.
+    #[cfg(test)]
+    pub(crate) fn fed() -> (Self, Arc<Mutex<Happened>>) {
+        let happened = Arc::new(Mutex::new(Happened::default()));
+        let watch = Self {
+            watcher: None,
+            happened: Arc::clone(&happened),
+            watched: BTreeMap::new(),
+            complained: false,
+            writes: HashMap::new(),
+            counted_since: super::time::now(),
+            stormy: HashMap::new(),
+        };
+        (watch, happened)
+    }
+
     /// What has happened since the last call.
     #[must_use]
     pub fn happened(&mut self, now: Instant) -> Happened {

@@ -21,6 +21,7 @@ use super::rest::ended;
 use super::siblings::Sibling;
 use super::{Follower, MAX_LEDGER_ACCOUNTS, Source, shown};
 use crate::account::day;
+use crate::daemon::time;
 use crate::daemon::tracked::{Taken, Tracked};
 use crate::recognise::{self, Comparison};
 use crate::source::blocks::{Blocks, LastLine, SMALL_BLOCK_BYTES};
@@ -186,7 +187,7 @@ impl Archives {
         self.begun.clear();
         self.done.clear();
         self.reading = None;
-        let now = Instant::now();
+        let now = time::now();
         for waiting in self.waiting.values_mut() {
             waiting.next = now;
         }
@@ -229,7 +230,7 @@ impl Archives {
     fn wait_for_change(&mut self, inode: Inode, took: Duration) {
         if let Some(waiting) = self.waiting.get_mut(&inode) {
             waiting.failed = Some((took, waiting.look));
-            waiting.next = Instant::now() + pause_after(took);
+            waiting.next = time::now() + pause_after(took);
         }
     }
 
@@ -309,7 +310,7 @@ impl Follower {
                 sibling,
                 look: look(&there),
                 since: self.since,
-                next: Instant::now(),
+                next: time::now(),
                 failed: None,
                 behind: None,
             };
@@ -419,7 +420,8 @@ impl Follower {
         let remedy =
             "nothing of it is counted until it is whole; it is tried again when it changes";
         self.say(path, format!("{error}; {remedy}"));
-        self.archives.wait_for_change(inode, began.elapsed());
+        self.archives
+            .wait_for_change(inode, time::now().saturating_duration_since(began));
     }
 
     fn open_next_archive(&mut self, now: Instant) {
@@ -699,7 +701,7 @@ impl Follower {
                 let waiting = self.archives.waiting.get_mut(&archive.inode);
                 if let (Some(waiting), Some(held)) = (waiting, self.files.get(&id)) {
                     waiting.behind = Some((id, held.hasher.offset()));
-                    waiting.next = Instant::now() + SIBLING_INTERVAL;
+                    waiting.next = time::now() + SIBLING_INTERVAL;
                 }
                 return Ok(None);
             }

@@ -212,6 +212,14 @@ impl Follower {
             return;
         };
         if file.at_path == AtPath::Other {
+            // What has been written to it since the last look is read first: perhaps no name of its
+            // would tell what it is.
+            let there = file.file.metadata();
+            let look = there.map(|there| (there.size(), there.mtime(), there.mtime_nsec()));
+            if look.ok() != file.at_rest() {
+                file.look_at(now);
+                return;
+            }
             // A rotated file is finished early. Should an old worker write into it after all, it is found
             // as one that was rotated between two looks.
             file.ends = Some(State::Finished);

@@ -19,6 +19,7 @@ use crate::account::SourceRules;
 use crate::account::class::Classes;
 use crate::config::Config;
 use crate::daemon::Names;
+use crate::daemon::time;
 use crate::daemon::tracked::{QUIET_INTERVAL, Tracked};
 use crate::source::follow::Step;
 use crate::source::identity::before_rotation;
@@ -109,7 +110,7 @@ impl Follower {
         let old = std::mem::replace(&mut self.sources, Source::of(&self.config));
         let mut retired: Vec<Option<usize>> = vec![None; old.len()];
         let mut files = std::mem::take(&mut self.files);
-        let now = Instant::now();
+        let now = time::now();
         for file in files.values_mut() {
             let before = file.source;
             if let Some(source) = self.source_of(&file.path) {

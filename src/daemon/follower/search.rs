@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::known::Recognised;
 use super::rest;
@@ -12,6 +12,7 @@ use super::siblings::Sibling;
 use super::{BLIND_INTERVAL, Follower, THOROUGH_INTERVAL, shown};
 use crate::config::glob::expand_vhost;
 use crate::daemon::clock;
+use crate::daemon::time;
 use crate::daemon::tracked::{Taken, Tracked};
 use crate::source::content::Hasher;
 use crate::source::find::{Folders, Stamp};
@@ -35,7 +36,7 @@ impl Follower {
     /// Finds files: new ones are taken up, known ones may have moved.
     pub(super) fn search_files(&mut self) {
         let began = clock();
-        let now = Instant::now();
+        let now = time::now();
         self.inodes.clear();
         let is_as_before = self.is_as_before();
         self.changed |= !is_as_before;
@@ -183,7 +184,7 @@ impl Follower {
     }
 
     pub(super) fn look_at_path(&mut self, source: usize, path: &Path) {
-        self.published.progress.gets_on(Instant::now());
+        self.published.progress.gets_on(time::now());
         let (file, metadata) = match open::followed(path) {
             Ok(opened) => opened,
             Err(error) => {
@@ -247,7 +248,7 @@ impl Follower {
         is_history: bool,
     ) {
         let path = names[0];
-        let now = Instant::now();
+        let now = time::now();
         let look = (metadata.len(), metadata.mtime(), metadata.mtime_nsec());
         if let Some((before, at)) = self.left.get(path)
             && *before == look
@@ -313,7 +314,7 @@ impl Follower {
             );
         }
         // What is taken up is committed at once, so that it is known again whatever happens.
-        self.next_flush = self.next_flush.min(Instant::now());
+        self.next_flush = self.next_flush.min(time::now());
         self.track(new);
     }
 
@@ -355,7 +356,7 @@ impl Follower {
 
     /// What is still to be read of a log is read before something is taken for its copy.
     pub(super) fn read_related(&mut self, names: &[&Path]) {
-        let now = Instant::now();
+        let now = time::now();
         let is_read = |id: &u64| {
             let held = self.files.get(id);
             held.is_some_and(|held| held.ends.is_none() && held.stopped.is_none())
@@ -389,7 +390,7 @@ impl Follower {
     /// A file was truncated or overwritten in place. Its position is retired; the file is read from
     /// its start, under a new one.
     pub(super) fn begin_again(&mut self, id: u64) {
-        if !self.may_take_up(Instant::now()) {
+        if !self.may_take_up(time::now()) {
             return;
         }
         let Some(mut old) = self.files.remove(&id) else {
