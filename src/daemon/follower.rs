@@ -146,6 +146,8 @@ pub struct Follower {
     no_room: bool,
     /// Of a file that the last search met, nobody could tell what it is.
     not_all_taken: bool,
+    /// While the last search went on, or shortly before it, names in the folders changed.
+    unsettled: bool,
     next_file: u64,
     in_flight: Option<InFlight>,
     batches: SyncSender<Batch>,
@@ -223,6 +225,7 @@ impl Follower {
             not_taken: BTreeMap::new(),
             no_room: false,
             not_all_taken: false,
+            unsettled: false,
             next_file: 0,
             in_flight: None,
             batches,

@@ -45,8 +45,8 @@ impl Follower {
             false => BLIND_INTERVAL,
         };
         let due = now.saturating_duration_since(self.last_thorough) >= interval;
-        let thorough =
-            std::mem::take(&mut self.search) || self.first_search || self.not_all_taken || due;
+        let again = self.first_search || self.not_all_taken || self.unsettled;
+        let thorough = std::mem::take(&mut self.search) || again || due;
         if self.at_start
             && let Ok(Some(since)) = self.lookups.searched(&self.node)
         {
@@ -61,6 +61,7 @@ impl Follower {
         self.index_anew();
         self.no_room = false;
         self.not_all_taken = false;
+        self.unsettled = false;
         self.not_taken.clear();
         let mut folders = Folders::new();
         let mut taken = BTreeSet::new();
@@ -150,11 +151,17 @@ impl Follower {
             self.notice_archives(siblings, &archives);
         }
         self.settle_missing();
-        // A copy that was left alone may still turn out to hold what was not read.
+        // A copy that was left alone may still turn out to hold what was not read; and a name that came
+        // or went while the folders were read may have been missed.
         let all_is_known = !self.first_search && !self.not_all_taken && !self.no_room;
         if thorough && self.left.is_empty() && all_is_known {
-            self.since = began;
-            self.searched = Some(self.archives.known_since(began));
+            let mut folders = self.folders.iter();
+            if folders.all(|(folder, stamp)| stamp.still_holds(folder)) {
+                self.since = began;
+                self.searched = Some(self.archives.known_since(began));
+            } else {
+                self.unsettled = true;
+            }
         }
         self.inodes = rest::Inodes::new();
     }
@@ -286,6 +293,8 @@ impl Follower {
                     Some(StoreError::Unavailable { .. }) => {
                         let what = "wait until the store answers".to_owned();
                         self.say(Path::new(NEW_LOGS), what);
+                        // Whoever asks for the status is told of each.
+                        self.said.is_news(path, "waits until the store answers");
                     }
                     _ => self.say(path, format!("not followed yet: {error}")),
                 }
