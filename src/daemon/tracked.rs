@@ -365,15 +365,18 @@ impl Tracked {
         known.or(outcome.first_day).unwrap_or(self.fallback_day)
     }
 
+    /// Whether the first and the last bytes that were read are still there. The last ones alone would
+    /// not tell: lines of one length can end alike, each with the same user agent.
     fn tail_is_ours(&self) -> io::Result<bool> {
         let tail = self.hasher.tail();
-        let mut bytes = vec![0; tail.len()];
-        let read = read_full_at(
-            &self.file,
-            &mut bytes,
-            self.hasher.offset() - tail.len() as u64,
-        )?;
-        Ok(bytes[..read] == *tail)
+        let tail_at = self.hasher.offset() - tail.len() as u64;
+        Ok(self.holds(tail, tail_at)? && self.holds(self.hasher.start(), 0)?)
+    }
+
+    fn holds(&self, expected: &[u8], at: u64) -> io::Result<bool> {
+        let mut bytes = vec![0; expected.len()];
+        let read = read_full_at(&self.file, &mut bytes, at)?;
+        Ok(bytes[..read] == *expected)
     }
 
     /// Asks for more at the next read; `false`: it is enough.

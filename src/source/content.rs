@@ -53,6 +53,7 @@ pub struct Hasher {
     offset: u64,
     head: Vec<u8>,
     head_hash: u128,
+    start: Vec<u8>,
     tail: Vec<u8>,
     chain: u128,
     block: Xxh3,
@@ -67,6 +68,7 @@ impl Hasher {
             offset: 0,
             head: Vec::new(),
             head_hash: xxh3_128_with_seed(&[], seed),
+            start: Vec::new(),
             tail: Vec::new(),
             chain: 0,
             block: Xxh3::with_seed(seed),
@@ -85,6 +87,7 @@ impl Hasher {
         let block = &recent[(from.block_start() - from.resume_start()) as usize..];
         let mut hasher = Self::new(seed);
         hasher.head_hash = xxh3_128_with_seed(head, seed);
+        hasher.start = head[..head.len().min(TAIL_BYTES as usize)].to_vec();
         if from.head_len < HEAD_BYTES {
             hasher.head = head.to_vec();
         }
@@ -107,6 +110,12 @@ impl Hasher {
         (self.offset >= HEAD_BYTES).then_some(self.head_hash)
     }
 
+    /// The first bytes hashed, at most [`TAIL_BYTES`].
+    #[must_use]
+    pub fn start(&self) -> &[u8] {
+        &self.start
+    }
+
     /// The last bytes hashed, at most [`TAIL_BYTES`]: every read begins with them.
     #[must_use]
     pub fn tail(&self) -> &[u8] {
@@ -115,6 +124,11 @@ impl Hasher {
 
     /// Takes the next bytes of the file.
     pub fn update(&mut self, bytes: &[u8]) {
+        if self.offset < TAIL_BYTES {
+            let wanted = (TAIL_BYTES - self.offset) as usize;
+            self.start
+                .extend_from_slice(&bytes[..bytes.len().min(wanted)]);
+        }
         if self.offset < HEAD_BYTES {
             let wanted = (HEAD_BYTES - self.offset) as usize;
             self.head

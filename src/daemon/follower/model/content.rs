@@ -31,7 +31,8 @@ impl World {
         let Some(name) = self.names.get(&path).copied() else {
             return;
         };
-        if !self.may_end(name.inode) || self.logs[log].writer.is_none() {
+        let names = self.names.values().filter(|it| it.inode == name.inode);
+        if !self.may_end(name.inode) || self.logs[log].writer.is_none() || names.count() > 1 {
             return;
         }
         let Some(to) = self.next_rotation(log) else {
@@ -73,7 +74,7 @@ impl World {
         }
         self.logs[log].no_more_alike |= self.inodes[inode].is_alike;
         self.inodes[inode].is_alike = false;
-        self.inodes[inode].was_truncated = true;
+        self.inodes[inode].needs_name = true;
         self.may_have_gaps = true;
         self.done.truncated += 1;
     }
@@ -102,6 +103,7 @@ impl World {
             self.machine.turn();
             self.moment();
         }
+        self.inodes[copy].needs_name = true;
         self.rename(&beside, &path, true);
         self.move_lines(name.inode, copy);
         let file = File::options().append(true).open(&path);

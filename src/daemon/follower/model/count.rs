@@ -58,7 +58,7 @@ impl World {
             // By its inode alone nobody knows what it came to hold.
             (true, true) => {
                 is_held
-                    || !self.inodes[inode].was_truncated
+                    || !self.inodes[inode].needs_name
                         && !self.machine.ends(&place)
                         && self.machine.knows(&place)
             }

@@ -255,3 +255,20 @@ fn a_log_whose_only_line_is_never_finished_is_let_go_without_a_gap() {
     ];
     check(PLAIN, &events);
 }
+
+#[test]
+fn a_log_is_truncated_and_filled_with_what_ends_alike() {
+    let write = Write {
+        log: 0,
+        lines: 1,
+        pad: 1_100,
+        part: false,
+        alike: false,
+    };
+    let truncate = CopyTruncate {
+        log: 0,
+        look: false,
+    };
+    let events = [truncate, write, Look { after: 700_000 }, truncate, write];
+    check(PLAIN, &events);
+}

@@ -193,6 +193,8 @@ impl World {
             return self.unlink(&second);
         }
         let name = self.names.get(&self.logs[log].path).copied();
+        // Its second name is that of another log.
+        let name = name.filter(|name| !self.inodes[name.inode].needs_name);
         if let Some(name) = name.filter(|_| self.logs[log].path.ends_with("all.log")) {
             fs::hard_link(&self.logs[log].path, &second).expect("a new link");
             self.names.insert(second, name);

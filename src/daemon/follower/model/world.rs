@@ -101,7 +101,8 @@ pub(super) struct Inode {
     /// It begins with the line that all logs begin with.
     pub(super) is_alike: bool,
     pub(super) is_packed: bool,
-    pub(super) was_truncated: bool,
+    /// It was truncated, or is a copy: what it holds can be told by the name of its log alone.
+    pub(super) needs_name: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -270,7 +271,7 @@ impl World {
             partial: None,
             is_alike: false,
             is_packed: false,
-            was_truncated: false,
+            needs_name: false,
         });
         self.inodes.len() - 1
     }
