@@ -12,11 +12,15 @@ use rustix::process::Signal;
 use serde_json::Value;
 use support::log::{FORMAT, lines, rows};
 use support::{
-    Balance, Daemon, Random, Sandbox, append, source, text, wait_for_moment, wait_until,
+    Balance, Daemon, Random, Row, Sandbox, append, source, text, wait_for_moment, wait_until,
 };
 
 /// Another format, whose numbers stand elsewhere.
 const OTHER: &str = "nginx:log_format other '$msec $bytes_sent $request_length $status $host';";
+
+/// One that names no site.
+const SITELESS: &str =
+    "nginx:log_format s '$msec $status $request_length $bytes_sent $upstream_addr \"$http_x\"';";
 
 /// What the daemon says, once it follows its files.
 fn status(sandbox: &Sandbox) -> Value {
@@ -361,6 +365,53 @@ fn a_log_rotated_while_it_was_not_covered_is_finished_first() {
     sandbox.wait_for_rows(&rows([lines(0, 300).as_str()]));
     daemon.stop();
     assert_eq!(sandbox.stored_balance(), Balance::counted(300));
+}
+
+#[test]
+fn logs_in_an_olddir_stay_with_their_source_and_later_ones_are_found() {
+    let sandbox = Sandbox::new();
+    let log = sandbox.write("logs/a.example/access.log", lines(0, 10));
+    let all = sandbox.path("logs/*/access.log");
+    let more = "vhost = \"{1}\"\nolddir = \"old\"";
+    let config = sandbox.config(&source(&[&all], SITELESS, more));
+    let site = |count: u64| {
+        let row = |row: Row| (row.vhost, row.requests);
+        let rows: Vec<_> = sandbox.rows().into_iter().map(row).collect();
+        match rows == [("a.example".to_owned(), count)] {
+            true => Ok(()),
+            false => Err(rows),
+        }
+    };
+    let daemon = sandbox.start(&["-c", text(&config)]);
+    wait_until("the log is counted", || site(10));
+    let old = sandbox.path("logs/a.example/old");
+    fs::create_dir(&old).expect("our own folder");
+    let rotate = |number: u64| {
+        let rotated = old.join(format!("access.log-2026010{number}"));
+        fs::rename(&log, &rotated).expect("our own file");
+        rotated
+    };
+    let first = rotate(1);
+    append(&log, lines(100, 10));
+    wait_until("both are counted", || site(20));
+
+    assert_eq!(reload(&sandbox, &daemon)["result"], "done");
+    // An old worker still has the rotated one.
+    append(&first, lines(200, 10));
+    wait_until("its last lines are counted", || site(30));
+    assert!(files(&sandbox).iter().all(|(_, state)| state != "leaving"));
+    daemon.signal(Signal::STOP);
+    for number in 2..5 {
+        append(&log, lines(300 * number, 10));
+        rotate(number);
+    }
+    append(&log, lines(5_000, 10));
+    daemon.signal(Signal::CONT);
+    wait_until("what began and was rotated meanwhile is counted", || {
+        site(70)
+    });
+    assert!(!daemon.said().contains("several logs"), "{}", daemon.said());
+    daemon.stop();
 }
 
 #[test]

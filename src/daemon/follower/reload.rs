@@ -7,13 +7,15 @@
 //! go; their positions stay in the store as living ones, so that a config which covers them again
 //! goes on there.
 
-use std::path::Path;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::oneshot;
 
 use super::closed::ClosedFiles;
+use super::siblings::Found;
 use super::{Ended, Follower, MAX_LEDGER_ACCOUNTS, Source};
 use crate::account::SourceRules;
 use crate::account::class::Classes;
@@ -107,19 +109,29 @@ impl Follower {
 
     /// Gives each file the source that finds it now.
     fn resource(&mut self) {
+        let mut found = Found::new();
+        let files = self.files.iter();
+        let logs: HashMap<u64, PathBuf> = files
+            .map(|(id, file)| (*id, self.log_of(file.source, &file.path, &mut found)))
+            .collect();
         let old = std::mem::replace(&mut self.sources, Source::of(&self.config));
         let mut retired: Vec<Option<usize>> = vec![None; old.len()];
         let mut files = std::mem::take(&mut self.files);
         let now = time::now();
-        for file in files.values_mut() {
+        for (id, file) in &mut files {
             let before = file.source;
-            if let Some(source) = self.source_of(&file.path) {
+            // In an olddir it is the name of its log that tells.
+            let log = logs
+                .get(id)
+                .filter(|_| self.source_of(&file.path).is_none());
+            let name = log.unwrap_or(&file.path).clone();
+            if let Some(source) = self.source_of(&name) {
                 file.leaving = false;
                 if file.ends == Some(State::Living) {
                     file.ends = None;
                 }
                 file.source = source;
-                self.renew_rules(file, &old[before]);
+                self.renew_rules(file, &old[before], &name);
                 if file.stopped.take().is_some() {
                     file.progress.run = 0;
                 }
@@ -155,8 +167,8 @@ impl Follower {
 
     /// The rules of a file whose source may have changed. A format that was detected stays where the
     /// operator left it to us before and after: of later lines alone it could not always be told.
-    fn renew_rules(&mut self, file: &mut Tracked, old: &Source) {
-        let vhost = self.vhost_of(file.source, &file.path);
+    fn renew_rules(&mut self, file: &mut Tracked, old: &Source, name: &Path) {
+        let vhost = self.vhost_of(file.source, name);
         let new = &self.sources[file.source];
         let kept = file.rules.take().filter(|_| new.formats == old.formats);
         file.rules = kept.map(|rules| {

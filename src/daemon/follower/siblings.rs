@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::{Follower, Source};
+use crate::daemon::tracked::Tracked;
 use crate::source::find::{Folders, rotation_folder};
 use crate::source::identity::{before_rotation, same_log};
 
@@ -127,7 +128,9 @@ impl Follower {
         let missing = self.archives.missing.iter();
         logs.extend(missing.map(|missing| (missing.log.clone(), missing.source)));
         let mut found = Found::new();
-        let held = self.files.values().filter(|file| file.ends.is_none());
+        // The source of a file that is being left finds nothing any more, nor its log.
+        let is_ours = |file: &&Tracked| file.ends.is_none() && !file.leaving;
+        let held = self.files.values().filter(is_ours);
         let held = held.map(|file| (&file.path, file.source));
         let closed = self.closed.iter().map(|(path, file)| (path, file.source));
         for (path, source) in held.chain(closed) {
