@@ -144,8 +144,8 @@ pub struct Follower {
     not_taken: BTreeMap<PathBuf, usize>,
     /// Files wait for others to be closed.
     no_room: bool,
-    /// Of a file that the last search met, nobody could tell what it is.
-    not_all_taken: bool,
+    /// Of a file that the last search met, it could not be told what it is.
+    undecided: bool,
     /// While the last search went on, or shortly before it, names in the folders changed.
     unsettled: bool,
     next_file: u64,
@@ -224,7 +224,7 @@ impl Follower {
             next_storm_look: now,
             not_taken: BTreeMap::new(),
             no_room: false,
-            not_all_taken: false,
+            undecided: false,
             unsettled: false,
             next_file: 0,
             in_flight: None,

@@ -40,12 +40,12 @@ impl Follower {
         self.inodes.clear();
         let is_as_before = self.is_as_before();
         self.changed |= !is_as_before;
-        let interval = match self.changed {
+        let interval = match self.changed || !self.left.is_empty() {
             true => THOROUGH_INTERVAL,
             false => BLIND_INTERVAL,
         };
         let due = now.saturating_duration_since(self.last_thorough) >= interval;
-        let again = self.first_search || self.not_all_taken || self.unsettled;
+        let again = self.first_search || self.undecided || self.unsettled;
         let thorough = std::mem::take(&mut self.search) || again || due;
         if self.at_start
             && let Ok(Some(since)) = self.lookups.searched(&self.node)
@@ -60,7 +60,7 @@ impl Follower {
         }
         self.index_anew();
         self.no_room = false;
-        self.not_all_taken = false;
+        self.undecided = false;
         self.unsettled = false;
         self.not_taken.clear();
         let mut folders = Folders::new();
@@ -153,7 +153,7 @@ impl Follower {
         self.settle_missing();
         // A copy that was left alone may still turn out to hold what was not read; and a name that came
         // or went while the folders were read may have been missed.
-        let all_is_known = !self.first_search && !self.not_all_taken && !self.no_room;
+        let all_is_known = !self.first_search && !self.undecided && !self.no_room;
         if thorough && self.left.is_empty() && all_is_known {
             let mut folders = self.folders.iter();
             if folders.all(|(folder, stamp)| stamp.still_holds(folder)) {
@@ -284,7 +284,10 @@ impl Follower {
                     "is a copy of a log that is followed; left alone".to_owned(),
                 );
                 self.left.insert(path.to_owned(), (look, now));
-                self.try_again(source, path);
+                // A rotated file is found again by a search, which knows whether it is history.
+                if at_path == AtPath::Ours {
+                    self.try_again(source, path);
+                }
                 return;
             }
             Err(error) => {
@@ -298,7 +301,7 @@ impl Follower {
                     }
                     _ => self.say(path, format!("not followed yet: {error}")),
                 }
-                self.not_all_taken = true;
+                self.undecided = true;
                 return;
             }
         };
