@@ -400,6 +400,38 @@ fn read_bytes(daemon: &Daemon) -> u64 {
 }
 
 #[test]
+fn logs_begun_and_rotated_while_the_server_is_away_are_counted_when_it_is_back() {
+    let server = MariaDb::start(&[]);
+    let database = server.database();
+    let site = Site::new(&database, server.port, "n");
+    append(&site.log, lines(0, 100));
+    let daemon = site.start();
+    site.wait_for_rows(&sums(&[&site.log]));
+
+    server.stop();
+    append(&site.log, lines(100, 100));
+    wait_for("the daemon has noticed", || said(&daemon, AWAY) > 0);
+    // Generations that live shorter than the outage; what is history is told by whole seconds.
+    let mut rotated = Vec::new();
+    for generation in 0..4 {
+        wait_for_moment(Instant::now() + Duration::from_millis(2500));
+        let path = site.sandbox.path(format!("site.log.{}", 4 - generation));
+        fs::rename(&site.log, &path).expect("our folder");
+        rotated.push(path);
+        append(&site.log, lines(1000 * (generation + 1), 100));
+    }
+    wait_for_moment(Instant::now() + Duration::from_millis(2500));
+    server.begin();
+    let all: Vec<&Path> = rotated
+        .iter()
+        .chain([&site.log])
+        .map(|path| &**path)
+        .collect();
+    site.wait_for_rows(&sums(&all));
+    daemon.stop();
+}
+
+#[test]
 fn a_server_that_is_read_only_for_a_while_gets_everything_then() {
     let server = MariaDb::start(&[]);
     let database = server.database();

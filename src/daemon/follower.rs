@@ -140,6 +140,8 @@ pub struct Follower {
     not_taken: BTreeMap<PathBuf, usize>,
     /// Files wait for others to be closed.
     no_room: bool,
+    /// Whether the last search met files of which it could not be told whether they are known.
+    undecided: bool,
     next_file: u64,
     in_flight: Option<InFlight>,
     batches: SyncSender<Batch>,
@@ -216,6 +218,7 @@ impl Follower {
             next_storm_look: now,
             not_taken: BTreeMap::new(),
             no_room: false,
+            undecided: false,
             next_file: 0,
             in_flight: None,
             batches,

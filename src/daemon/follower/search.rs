@@ -44,7 +44,8 @@ impl Follower {
             false => BLIND_INTERVAL,
         };
         let due = now.saturating_duration_since(self.last_thorough) >= interval;
-        let thorough = std::mem::take(&mut self.search) || self.first_search || due;
+        let thorough =
+            std::mem::take(&mut self.search) || self.first_search || self.undecided || due;
         if self.at_start
             && let Ok(Some(since)) = self.lookups.searched(&self.node)
         {
@@ -58,6 +59,7 @@ impl Follower {
         }
         self.index_anew();
         self.no_room = false;
+        self.undecided = false;
         self.not_taken.clear();
         let mut folders = Folders::new();
         let mut taken = BTreeSet::new();
@@ -147,8 +149,9 @@ impl Follower {
             self.notice_archives(siblings, &archives);
         }
         self.settle_missing();
-        // A copy that was left alone may still turn out to hold what was not read.
-        if thorough && self.left.is_empty() && !self.no_room {
+        // A copy that was left alone may still turn out to hold what was not read. What the store could
+        // not be asked about is neither known nor history.
+        if thorough && self.left.is_empty() && !self.no_room && !self.undecided {
             self.since = began;
             self.searched = Some(self.archives.known_since(began));
         }
@@ -285,7 +288,11 @@ impl Follower {
                     }
                     _ => self.say(path, format!("not followed yet: {error}")),
                 }
-                self.try_again(source, path);
+                // A rotated file is found again by a search, which knows whether it is history.
+                self.undecided = true;
+                if at_path == AtPath::Ours {
+                    self.try_again(source, path);
+                }
                 return;
             }
         };
