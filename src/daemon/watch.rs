@@ -26,7 +26,7 @@ use crate::source::find::Folders;
 const MAX_PATHS: usize = 10_000;
 /// Folders that are watched; further ones are looked at every few seconds.
 const MAX_FOLDERS: usize = 16_384;
-/// A folder is stormy when so many writes happen in it in [`COUNT_INTERVAL`];
+/// A folder is stormy when so many writes happen in it in one second;
 pub const STORM_EVENTS: u32 = 500;
 const COUNT_INTERVAL: Duration = Duration::from_secs(1);
 /// it is watched again after so long, to see whether it still is.
