@@ -75,6 +75,8 @@ pub struct Tracked {
     dropped: u64,
     last_seen: (u64, i64, i64),
     grown: Instant,
+    /// Since when its path is known to lead elsewhere.
+    elsewhere: Option<Instant>,
     /// Until then it is looked at often.
     busy_until: Instant,
     /// Its path is a symbolic link, which can be made to point elsewhere unseen.
@@ -148,6 +150,7 @@ impl Tracked {
             dropped: 0,
             last_seen: NEVER,
             grown: now,
+            elsewhere: None,
             busy_until: match clock() - metadata.mtime() {
                 0.. if clock() - metadata.mtime() >= ACTIVE.as_secs().cast_signed() => now,
                 _ => now + ACTIVE,
@@ -176,7 +179,13 @@ impl Tracked {
         if metadata.size() == self.hasher.offset() {
             self.level = now;
         }
-        let quiet = now.saturating_duration_since(self.grown);
+        // A worker may write to what was quiet long before it was renamed.
+        self.elsewhere = match self.at_path {
+            AtPath::Ours => None,
+            AtPath::Other => self.elsewhere.or(Some(now)),
+        };
+        let quiet_since = self.elsewhere.map_or(self.grown, |at| at.max(self.grown));
+        let quiet = now.saturating_duration_since(quiet_since);
         if self.is_busy(now) {
             self.look_at(now + ACTIVE_INTERVAL);
         } else {

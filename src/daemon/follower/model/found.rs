@@ -272,3 +272,20 @@ fn a_log_is_truncated_and_filled_with_what_ends_alike() {
     let events = [truncate, write, Look { after: 700_000 }, truncate, write];
     check(PLAIN, &events);
 }
+
+#[test]
+fn a_log_that_was_quiet_for_long_is_renamed_and_then_written_to() {
+    let events = [
+        Pass { seconds: 5_000 },
+        Rotate {
+            log: 0,
+            stays: true,
+            create: false,
+            alike: false,
+        },
+        Look { after: 1 },
+        WriteOld { log: 0 },
+        Tell,
+    ];
+    check(PLAIN, &events);
+}
