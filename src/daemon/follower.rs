@@ -174,6 +174,8 @@ pub struct Follower {
     since: i64,
     /// When the last thorough search began: to be committed with its finds.
     searched: Option<i64>,
+    /// The store does not know of any search yet.
+    never_searched: bool,
     last_thorough: Instant,
     /// A folder has changed since.
     changed: bool,
@@ -246,6 +248,7 @@ impl Follower {
             began: clock(),
             since: clock(),
             searched: None,
+            never_searched: false,
             last_thorough: now,
             changed: true,
             left: HashMap::new(),

@@ -216,6 +216,13 @@ impl Tracked {
         self.tail_is_ours().map(|is_ours| !is_ours)
     }
 
+    /// Whether it is longer than it was at the last look.
+    #[must_use]
+    pub fn has_grown(&self) -> bool {
+        let metadata = self.file.metadata();
+        metadata.is_ok_and(|metadata| metadata.size() > self.last_seen.0)
+    }
+
     /// Whether it grew of late.
     #[must_use]
     pub fn is_busy(&self, now: Instant) -> bool {

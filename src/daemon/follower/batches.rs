@@ -9,6 +9,7 @@ use super::{Ended, Follower, RENEW_INTERVAL};
 use crate::account::growth::Growth;
 use crate::daemon::clock;
 use crate::daemon::message::Settled;
+use crate::daemon::time;
 use crate::daemon::tracked::Tracked;
 use crate::source::follow::AtPath;
 use crate::source::position::State;
@@ -87,10 +88,12 @@ impl Follower {
         let flying: BTreeSet<u64> = flight.files.iter().map(|(id, ..)| *id).collect();
         self.files
             .retain(|id, file| file.ends.is_none() || flying.contains(id));
-        if batch.is_empty() {
+        let is_first = self.never_searched && self.searched.is_some();
+        if batch.is_empty() && !is_first {
             return Ok(false);
         }
         batch.searched = self.searched.take();
+        self.never_searched &= batch.searched.is_none();
         flight.scopes.sort_unstable();
         flight.scopes.dedup();
         self.in_flight = Some(flight);
@@ -136,6 +139,12 @@ impl Follower {
                             self.archives.committed();
                             continue;
                         }
+                        // Somebody wrote into it while that was committed: it has not ended after all.
+                        if ends == Some(State::Finished) && file.has_grown() {
+                            file.ends = None;
+                            file.look_again(time::now());
+                            continue;
+                        }
                         self.files.remove(&id);
                     }
                 }
@@ -176,7 +185,10 @@ impl Follower {
         // What the last search found is not committed.
         self.searched = None;
         self.since = match self.lookups.searched(&self.node) {
-            Ok(since) => since.unwrap_or(self.began),
+            Ok(since) => {
+                self.never_searched = since.is_none();
+                since.unwrap_or(self.began)
+            }
             Err(_) => self.since.min(self.began),
         };
         match self.lookups.known_names(Growth::since(clock())) {
@@ -209,5 +221,7 @@ impl Follower {
         }
         self.search = true;
         self.first_search = true;
+        // Until then a file that is deleted is out of reach.
+        self.no_search_before = time::now();
     }
 }

@@ -47,10 +47,13 @@ impl Follower {
         let due = now.saturating_duration_since(self.last_thorough) >= interval;
         let again = self.first_search || self.undecided || self.unsettled;
         let thorough = std::mem::take(&mut self.search) || again || due;
-        if self.at_start
-            && let Ok(Some(since)) = self.lookups.searched(&self.node)
-        {
-            self.since = since;
+        if self.at_start {
+            match self.lookups.searched(&self.node) {
+                Ok(Some(since)) => self.since = since,
+                Ok(None) => self.never_searched = true,
+                // It is asked again, as long as the first search is not done.
+                Err(_) => {}
+            }
         }
         if !thorough && is_as_before {
             for (path, source) in std::mem::take(&mut self.not_taken) {
@@ -162,6 +165,11 @@ impl Follower {
             } else {
                 self.unsettled = true;
             }
+        }
+        // What was last written before the first start of all is history from now on.
+        if self.never_searched && self.searched.is_none() {
+            self.searched = Some(self.since);
+            self.next_flush = self.next_flush.min(now);
         }
         self.inodes = rest::Inodes::new();
     }
