@@ -181,6 +181,8 @@ pub struct Follower {
     changed: bool,
     /// Copies that were left alone: length and time of change, and when they were looked at.
     left: HashMap<PathBuf, ((u64, i64, i64), Instant)>,
+    /// Rotated files all of which is counted, by device and inode: length and time of change.
+    counted: HashMap<(u64, u64), (u64, i64, i64)>,
     /// Packed rotations of followed logs.
     archives: Archives,
     /// Held files by the log that their names tell, among others that are no longer.
@@ -252,6 +254,7 @@ impl Follower {
             last_thorough: now,
             changed: true,
             left: HashMap::new(),
+            counted: HashMap::new(),
             archives: Archives::default(),
             by_log: HashMap::new(),
             inodes: rest::Inodes::new(),

@@ -182,6 +182,7 @@ impl Follower {
         self.gaps.clear();
         self.ending.clear();
         self.archives.start_over();
+        self.counted.clear();
         // What the last search found is not committed.
         self.searched = None;
         self.since = match self.lookups.searched(&self.node) {

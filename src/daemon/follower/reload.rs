@@ -96,6 +96,7 @@ impl Follower {
         self.resource();
         self.said.forget_all();
         self.left.clear();
+        self.counted.clear();
         // Files that the new sources find are taken up at once; so is what was being read when an
         // earlier config stopped covering it.
         self.search = true;

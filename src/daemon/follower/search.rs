@@ -318,6 +318,7 @@ impl Follower {
         self.left.remove(path);
         // A rotated file that has been read to its end before need not be held.
         if at_path == AtPath::Other && taken.hasher.offset() == metadata.len() {
+            self.counted.insert((metadata.dev(), metadata.ino()), look);
             return;
         }
         let mut new = Tracked::new(path.to_owned(), source, vhost, file, metadata, taken);
@@ -343,11 +344,20 @@ impl Follower {
     /// not touched; nor are those that a source finds by itself.
     fn look_for_siblings(&mut self, siblings: &[Sibling], taken: &BTreeSet<PathBuf>) {
         let missing = self.archives.logs_missing();
+        let counted = std::mem::take(&mut self.counted);
         for sibling in siblings {
             let path = &sibling.path;
-            let is_history = path
-                .symlink_metadata()
-                .is_ok_and(|there| there.mtime() < self.since || there.len() == 0);
+            let there = path.symlink_metadata().ok();
+            if let Some(there) = &there
+                && let Some(as_it_was) = counted.get(&(there.dev(), there.ino()))
+                && *as_it_was == (there.len(), there.mtime(), there.mtime_nsec())
+                && !missing.contains(&sibling.log)
+            {
+                self.counted.insert((there.dev(), there.ino()), *as_it_was);
+                continue;
+            }
+            let is_history =
+                there.is_some_and(|there| there.mtime() < self.since || there.len() == 0);
             if (is_history && !missing.contains(&sibling.log))
                 || taken.contains(path)
                 || before_packing(path).is_some()
