@@ -117,13 +117,22 @@ impl Finder {
 pub type Folders = BTreeMap<PathBuf, Stamp>;
 
 /// What a folder that may hold logs was like. The time at which a folder was changed moves on with
-/// each name that comes, goes or changes in it: while it is the same, so are the names.
+/// each name that comes, goes or changes in it: while it is the same, and the same may look into it, so
+/// are the names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
-    /// Inode and time of change; `None`: there is no such folder.
-    seen: Option<(u64, i64, i64)>,
+    /// `None`: there is no such folder.
+    seen: Option<Seen>,
     /// It was changed long before: another change would show.
     is_settled: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Seen {
+    inode: u64,
+    changed: (i64, i64),
+    /// Mode, owner and group: who may look into it.
+    access: (u32, u32, u32),
 }
 
 impl Stamp {
@@ -141,7 +150,11 @@ impl Stamp {
         let changed = metadata.modified().ok();
         let age = changed.and_then(|changed| SystemTime::now().duration_since(changed).ok());
         Self {
-            seen: Some((metadata.ino(), metadata.mtime(), metadata.mtime_nsec())),
+            seen: Some(Seen {
+                inode: metadata.ino(),
+                changed: (metadata.mtime(), metadata.mtime_nsec()),
+                access: (metadata.mode(), metadata.uid(), metadata.gid()),
+            }),
             is_settled: age.is_some_and(|age| age > COARSEST),
         }
     }
@@ -149,7 +162,7 @@ impl Stamp {
     /// Its inode; `None`: there is no such folder.
     #[must_use]
     pub fn inode(&self) -> Option<u64> {
-        self.seen.map(|(inode, _, _)| inode)
+        self.seen.map(|seen| seen.inode)
     }
 
     /// Whether the folder has the same names in it as when this was taken, for certain.

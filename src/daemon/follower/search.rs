@@ -167,7 +167,8 @@ impl Follower {
             }
         }
         // What was last written before the first start of all is history from now on.
-        if self.never_searched && self.searched.is_none() {
+        let is_answered = !self.first_search && !self.undecided;
+        if self.never_searched && self.searched.is_none() && is_answered {
             self.searched = Some(self.since);
             self.next_flush = self.next_flush.min(now);
         }

@@ -127,7 +127,7 @@ impl World {
         let inode = self.names[&plain].inode;
         let names = self.names.values().filter(|it| it.inode == inode);
         // Packers leave alone what has several names.
-        if !self.may_end(inode) || names.count() > 1 {
+        if !self.may_end(inode) || names.count() > 1 || self.inodes[inode].had_names {
             return;
         }
         self.end_workers(inode);

@@ -198,6 +198,7 @@ impl World {
         if let Some(name) = name.filter(|_| self.logs[log].path.ends_with("all.log")) {
             fs::hard_link(&self.logs[log].path, &second).expect("a new link");
             self.names.insert(second, name);
+            self.inodes[name.inode].had_names = true;
             self.names_changed();
         }
     }

@@ -103,6 +103,8 @@ pub(super) struct Inode {
     pub(super) is_packed: bool,
     /// It was truncated, or is a copy: what it holds can be told by the name of its log alone.
     pub(super) needs_name: bool,
+    /// It had a second name: under 1 KiB, its archive can no longer be told by its name.
+    pub(super) had_names: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -272,6 +274,7 @@ impl World {
             is_alike: false,
             is_packed: false,
             needs_name: false,
+            had_names: false,
         });
         self.inodes.len() - 1
     }
