@@ -14,7 +14,10 @@ fuzz_target!(|text: &str| {
     match compiled {
         Ok(plan) => {
             for explained in plan.explain() {
-                assert_eq!(plan.format().text.get(explained.span), Some(&*explained.written));
+                let there = plan.format().text.get(explained.span);
+                // A backslash in the server's config may stand for something else.
+                let escaped = there.is_some_and(|there| there.contains('\\'));
+                assert!(escaped || there == Some(&*explained.written), "{there:?}");
             }
             if let Err(error) = plan.read(text.as_bytes()) {
                 assert!(error.at <= text.len());
