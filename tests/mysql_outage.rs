@@ -456,6 +456,38 @@ fn logs_begun_and_rotated_while_the_server_is_away_are_counted_when_it_is_back()
 }
 
 #[test]
+fn an_archive_that_appears_while_the_server_is_away_is_read_when_it_is_back() {
+    let server = MariaDb::start(&[]);
+    let database = server.database();
+    let site = Site::new(&database, server.port, "n");
+    append(&site.log, lines(0, 100));
+    let daemon = site.start();
+    site.wait_for_rows(&sums(&[&site.log]));
+
+    daemon.signal(Signal::STOP);
+    server.stop();
+    let named = |name: &str| site.sandbox.path(format!("site.log{name}"));
+    fs::rename(&site.log, named(".2")).expect("our own file");
+    append(&site.log, lines(200, 10));
+    let begun_and_packed = fs::read(&site.log).expect("our own file");
+    fs::remove_file(&site.log).expect("our own file");
+    fs::write(named(".1.gz"), support::gzip(&begun_and_packed)).expect("our own file");
+    append(&site.log, lines(300, 10));
+    daemon.signal(Signal::CONT);
+    wait_for("the daemon has met the new log", || {
+        daemon.said().contains("wait until the store answers")
+    });
+    let met = Instant::now();
+    wait_for_moment(met + Duration::from_secs(3));
+    server.begin();
+    // What it holds is written down beside the archive, to be summed.
+    let content = site.sandbox.write("content", &begun_and_packed);
+    let old = named(".2");
+    site.wait_for_rows(&sums(&[&old, &content, &site.log]));
+    daemon.stop();
+}
+
+#[test]
 fn a_server_without_room_gets_everything_when_there_is_some() {
     // All tables in one file that cannot grow.
     let server = MariaDb::start(&[

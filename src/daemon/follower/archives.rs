@@ -31,7 +31,7 @@ use crate::source::identity::before_packing;
 use crate::source::open;
 use crate::source::packed::{self, Packing};
 use crate::source::position::{State, Stored};
-use crate::store::Checkpoint;
+use crate::store::{Checkpoint, StoreError};
 
 /// An archive that was not whole is tried again once it has not changed for so long,
 const REST: Duration = Duration::from_secs(2);
@@ -363,8 +363,15 @@ impl Follower {
         inode: Inode,
         began: Instant,
         path: &Path,
-        error: &dyn std::error::Error,
+        error: &(dyn std::error::Error + 'static),
     ) {
+        if let Some(StoreError::Unavailable { .. }) = error.downcast_ref() {
+            // Nothing is wrong with the archive: it waits for the store.
+            if let Some(waiting) = self.archives.waiting.get_mut(&inode) {
+                waiting.next = time::now() + SIBLING_INTERVAL;
+            }
+            return;
+        }
         let remedy =
             "nothing of it is counted until it is whole; it is tried again when it changes";
         self.say(path, format!("{error}; {remedy}"));
