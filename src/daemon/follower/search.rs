@@ -434,14 +434,6 @@ impl Follower {
             to: None,
             reason: "truncated or overwritten in place (copytruncate: not exact)".to_owned(),
         };
-        let path = shown(&old.path);
-        tracing::warn!(
-            file = path,
-            source = gap.source,
-            "{path}: {}; what was written behind byte {} and not yet read, if anything, is lost",
-            gap.reason,
-            gap.from
-        );
         let reopened = old
             .file
             .try_clone()
@@ -466,6 +458,14 @@ impl Follower {
                 new.at_path = old.at_path;
                 new.rules = old.rules.clone();
                 new.leaving = old.leaving;
+                let path = shown(&old.path);
+                tracing::warn!(
+                    file = path,
+                    source = gap.source,
+                    "{path}: {}; what was written behind byte {} and not yet read, if anything, is lost",
+                    gap.reason,
+                    gap.from
+                );
                 old.ends = Some(State::Replaced);
                 self.gaps.push(gap);
                 self.left.clear();
