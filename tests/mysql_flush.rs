@@ -78,6 +78,7 @@ impl Process {
         let mut batch = Batch::default();
         batch.checkpoints.push(Checkpoint {
             moves,
+            follows: true,
             source: "s".into(),
             scope: self.writer.instance.clone(),
             path: "/log".into(),

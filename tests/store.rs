@@ -71,6 +71,7 @@ macro_rules! on_each_store {
 on_each_store! {
     a_batch_is_added_and_its_position_comes_back
     a_position_that_somebody_moved_takes_the_whole_batch_back
+    a_position_is_of_the_node_that_follows_it
     two_that_meet_the_same_new_file_cannot_both_take_it_for_new
     of_several_new_files_the_one_that_was_looked_up_first_decides
     a_new_daemon_takes_the_place_of_the_old
@@ -110,6 +111,7 @@ fn print(seed: u64, content: &[u8]) -> Fingerprint {
 fn checkpoint(moves: Moves, print: Fingerprint) -> Checkpoint {
     Checkpoint {
         moves,
+        follows: true,
         source: "s".to_owned(),
         scope: String::new(),
         path: "/log".to_owned(),
@@ -243,6 +245,43 @@ fn a_position_that_somebody_moved_takes_the_whole_batch_back(bench: &Bench) {
     store
         .flush(&mut writer, "n", &batch("c", 1, again), NOW)
         .expect("a flush");
+}
+
+fn a_position_is_of_the_node_that_follows_it(bench: &Bench) {
+    let mut store = bench.open();
+    let mut importer = register(&mut store, "elsewhere", Role::Import);
+    let mut daemon = register(&mut store, "n", Role::Daemon);
+    let seed = store.seed();
+    let read_once = |moves, source: &str, content: &[u8]| Checkpoint {
+        follows: false,
+        state: State::Finished,
+        source: source.to_owned(),
+        ..checkpoint(moves, print(seed, content))
+    };
+    let mut flush = |writer: &mut Writer, node: &str, checkpoint| {
+        let flushed = store.flush(writer, node, &batch("a", 1, checkpoint), NOW);
+        let id = flushed.expect("a flush").positions[0];
+        let found = store.at_inode(u64::MAX).expect("positions");
+        let found = found.into_iter().find(|stored| stored.id == id);
+        let found = found.expect("the position");
+        (id, found.node, found.source, found.state)
+    };
+    let new = read_once(Moves::New { epoch: 0 }, "import", b"1\n");
+    let (id, node, source, _) = flush(&mut importer, "elsewhere", new);
+    assert_eq!((node.as_str(), source.as_str()), ("elsewhere", "import"));
+
+    let followed = checkpoint(Moves::Stored { id, from: 2 }, print(seed, b"1\n2\n"));
+    let (_, node, source, state) = flush(&mut daemon, "n", followed);
+    assert_eq!((node.as_str(), source.as_str()), ("n", "s"));
+    assert_eq!(state, State::Living);
+
+    let moved = Moves::Stored { id, from: 4 };
+    let moved = Checkpoint {
+        state: State::Living,
+        ..read_once(moved, "import", b"1\n2\n3\n")
+    };
+    let (_, node, source, _) = flush(&mut importer, "elsewhere", moved);
+    assert_eq!((node.as_str(), source.as_str()), ("n", "s"));
 }
 
 fn two_that_meet_the_same_new_file_cannot_both_take_it_for_new(bench: &Bench) {

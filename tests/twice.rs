@@ -185,6 +185,36 @@ fn following_a_log_that_was_imported() {
 }
 
 #[test]
+fn following_a_log_that_another_node_imported() {
+    let sandbox = Sandbox::new();
+    let content = lines(0, 1_000);
+    let log = sandbox.write("access.log", &content);
+    import(&sandbox, &["--node", "elsewhere", text(&log)]);
+    let config = sandbox.config(&source(&[&log], FORMAT, ""));
+    let mut written = content;
+    for first in [1_000, 2_000, 3_000] {
+        let more = lines(first, 500);
+        append(&log, &more);
+        written.push_str(&more);
+        let daemon = sandbox.start(&["-c", text(&config)]);
+        sandbox.wait_for_rows(&rows([written.as_str()]));
+        daemon.stop();
+        // It is this node's to follow, whoever reads it meanwhile.
+        assert_eq!(
+            import(&sandbox, &["--node", "elsewhere", text(&log)]),
+            NOTHING
+        );
+    }
+    std::fs::rename(&log, sandbox.path("access.log.1")).expect("renamed");
+    let daemon = sandbox.start(&["-c", text(&config)]);
+    let more = lines(4_000, 500);
+    append(&log, &more);
+    written.push_str(&more);
+    sandbox.wait_for_rows(&rows([written.as_str()]));
+    daemon.stop();
+}
+
+#[test]
 fn again_counts_it_twice_and_only_then() {
     let sandbox = Sandbox::new();
     let content = lines(0, 1_000);

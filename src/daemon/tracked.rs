@@ -354,6 +354,7 @@ impl Tracked {
         }
         Some(Checkpoint {
             moves: self.moves.clone(),
+            follows: true,
             source: source.to_owned(),
             scope: self.scope(),
             path: self.path.to_string_lossy().into_owned(),

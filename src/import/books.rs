@@ -460,6 +460,7 @@ impl<'i, 's> Books<'i, 's> {
                 } = current.start.clone();
                 let checkpoint = Checkpoint {
                     moves,
+                    follows: false,
                     source: SOURCE.to_owned(),
                     scope,
                     path,

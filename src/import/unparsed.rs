@@ -185,6 +185,7 @@ fn reread(
             id: stored.id,
             from: stored.print.offset,
         },
+        follows: false,
         source: stored.source,
         scope: stored.scope,
         path: stored.path,

@@ -127,6 +127,9 @@ impl Moves {
 pub struct Checkpoint {
     /// What it moves.
     pub moves: Moves,
+    /// Whether the writer's node follows the file from here on: the position becomes this node's, and this
+    /// source's. Whoever only reads a file once moves the position of another, and leaves it to that one.
+    pub follows: bool,
     /// Which source's balance its lines are in.
     pub source: String,
     /// See [`Stored::scope`].

@@ -212,6 +212,7 @@ pub(super) fn ended(stored: &Stored, state: State) -> Checkpoint {
             id: stored.id,
             from: stored.print.offset,
         },
+        follows: false,
         source: stored.source.clone(),
         scope: stored.scope.clone(),
         path: stored.path.clone(),

@@ -225,9 +225,15 @@ impl Flush<'_> {
     fn position(&self, checkpoint: &Checkpoint, id: i64, dropped: u64) -> Values {
         let place = checkpoint.place;
         let print = &checkpoint.print;
+        let is_new = matches!(checkpoint.moves, Moves::New { .. });
+        let node = if is_new || checkpoint.follows {
+            self.node
+        } else {
+            ""
+        };
         vec![
             Value::Int(id),
-            self.node.into(),
+            node.into(),
             checkpoint.source.as_str().into(),
             checkpoint.scope.as_str().into(),
             checkpoint.path.as_str().into(),

@@ -165,7 +165,9 @@ impl Flush<'_> {
                         last_day,
                         state,
                         self.now,
-                        checkpoint.scope
+                        checkpoint.scope,
+                        if checkpoint.follows { self.node } else { "" },
+                        checkpoint.source
                     ],
                 )?;
                 if moved != 1 {
