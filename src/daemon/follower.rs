@@ -133,7 +133,8 @@ pub struct Follower {
     lookups: Box<dyn Store>,
     node: String,
     epochs: Epochs,
-    files: BTreeMap<u64, Tracked>,
+    /// Boxed, as the map leaves near half of its room empty.
+    files: BTreeMap<u64, Box<Tracked>>,
     /// Files that are closed, because too many would be held open: all that they held is committed.
     closed: ClosedFiles,
     max_held_files: usize,
@@ -632,7 +633,7 @@ impl Follower {
 
     fn track(&mut self, file: Tracked) {
         self.index(self.next_file, &file.path);
-        self.files.insert(self.next_file, file);
+        self.files.insert(self.next_file, Box::new(file));
         self.next_file += 1;
     }
 

@@ -29,6 +29,8 @@ pub const QUIET_INTERVAL: Duration = Duration::from_secs(5);
 pub const STORMY_INTERVAL: Duration = Duration::from_millis(200);
 /// Bytes read of one file before it is another's turn.
 const READ_BYTES: usize = 1 << 20;
+/// Room for what is appended while it is read.
+const MIN_READ_BYTES: usize = 64 << 10;
 /// Bytes that a line, or a run of lines that do not parse, may take before it is passed over.
 const MAX_READ_BYTES: usize = 16 << 20;
 
@@ -271,13 +273,16 @@ impl Tracked {
     pub fn read(&mut self, buffer: Vec<u8>) -> io::Result<Chunk> {
         let mut buffer = buffer;
         let tail = self.hasher.tail().len();
-        buffer.resize(tail + self.read_bytes, 0);
         let from = self.hasher.offset() - tail as u64;
+        // Of thousands of files most are short, and those that are not are mostly read to their end.
+        let there = self.file.metadata()?.size().saturating_sub(from);
+        let there = usize::try_from(there).unwrap_or(usize::MAX);
+        buffer.resize(there.clamp(MIN_READ_BYTES, tail + self.read_bytes), 0);
         let read = read_full_at(&self.file, &mut buffer, from)?;
         if buffer[..read.min(tail)] != *self.hasher.tail() {
             return Ok(Chunk::Overwritten);
         }
-        let is_full = read == buffer.len();
+        let is_full = read == tail + self.read_bytes;
         match memchr::memrchr(b'\n', &buffer[tail..read]) {
             Some(last) => Ok(Chunk::Lines(buffer, tail..tail + last + 1)),
             None if !is_full => Ok(Chunk::Nothing),

@@ -121,7 +121,8 @@ impl Follower {
                 {
                     let archive = self.archives.counted(id);
                     let is_archive = archive.is_some();
-                    let Some(file) = archive.or_else(|| self.files.get_mut(&id)) else {
+                    let Some(file) = archive.or_else(|| self.files.get_mut(&id).map(Box::as_mut))
+                    else {
                         continue;
                     };
                     file.moves = match offset {

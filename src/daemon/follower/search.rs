@@ -182,12 +182,16 @@ impl Follower {
             let there = file.path.metadata();
             there.is_ok_and(|there| Place::of(&there).is(&file.place))
         };
-        let is_link = |file: &&Tracked| file.by_link && file.at_path == AtPath::Ours;
+        let is_link = |file: &Tracked| file.by_link && file.at_path == AtPath::Ours;
         let mut folders = self.folders.iter();
         !self.no_room
             && self.archives.missing.is_empty()
             && folders.all(|(folder, stamp)| stamp.still_holds(folder))
-            && self.files.values().filter(is_link).all(leads_on)
+            && self
+                .files
+                .values()
+                .filter(|file| is_link(file))
+                .all(|file| leads_on(file))
     }
 
     /// A path that cannot be taken up now is tried again soon; where there are too many, at the next
@@ -397,7 +401,7 @@ impl Follower {
         for id in ids {
             self.read(id, now, false);
             let is_overwritten = |file: &Tracked| file.is_overwritten().unwrap_or(false);
-            if self.files.get(&id).is_some_and(is_overwritten) {
+            if self.files.get(&id).is_some_and(|file| is_overwritten(file)) {
                 // What it holds now may have been copied as well.
                 let again = self.next_file;
                 self.begin_again(id);

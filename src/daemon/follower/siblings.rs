@@ -129,8 +129,8 @@ impl Follower {
         logs.extend(missing.map(|missing| (missing.log.clone(), missing.source)));
         let mut found = Found::new();
         // The source of a file that is being left finds nothing any more, nor its log.
-        let is_ours = |file: &&Tracked| file.ends.is_none() && !file.leaving;
-        let held = self.files.values().filter(is_ours);
+        let is_ours = |file: &Tracked| file.ends.is_none() && !file.leaving;
+        let held = self.files.values().filter(|file| is_ours(file));
         let held = held.map(|file| (&file.path, file.source));
         let closed = self.closed.iter().map(|(path, file)| (path, file.source));
         for (path, source) in held.chain(closed) {
