@@ -9,3 +9,4 @@ pub mod open;
 pub mod packed;
 pub mod position;
 pub mod spool;
+pub mod syslog;
