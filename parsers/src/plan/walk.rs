@@ -50,6 +50,7 @@ pub(super) fn read<'l>(plan: &Plan, line: &'l [u8]) -> Result<Line<'l>, LineErro
 }
 
 /// Reads what the account needs of a line: a request line is not split.
+#[inline(always)]
 pub(super) fn read_for_account<'l>(
     plan: &Plan,
     line: &'l [u8],
@@ -58,7 +59,7 @@ pub(super) fn read_for_account<'l>(
     read_line(plan, line, clf, |_| {})
 }
 
-#[inline]
+#[inline(always)]
 fn read_line<'l>(
     plan: &Plan,
     line: &'l [u8],
