@@ -50,7 +50,6 @@ pub(super) fn read<'l>(plan: &Plan, line: &'l [u8]) -> Result<Line<'l>, LineErro
 }
 
 /// Reads what the account needs of a line: a request line is not split.
-#[inline(always)]
 pub(super) fn read_for_account<'l>(
     plan: &Plan,
     line: &'l [u8],
@@ -59,7 +58,7 @@ pub(super) fn read_for_account<'l>(
     read_line(plan, line, clf, |_| {})
 }
 
-#[inline(always)]
+#[inline]
 fn read_line<'l>(
     plan: &Plan,
     line: &'l [u8],
