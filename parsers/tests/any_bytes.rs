@@ -91,7 +91,7 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
     let part = prop_oneof![
         20 => prop::sample::select(vec![
             &b"<13>a"[..], b"5 <13>a", b"9 <13>a\nb\0c", b"12 <1", b"0 <", b"05 <13>a", b"999999 <",
-            b"300000 <13>", b"1234567 <", b"\n", b"\r\n", b"\0", b"200 GET", b" ", b"7", b"<",
+            b"300000 <13>", b"1234567 <", b"\n", b"\r\n", b"\r", b"\0", b"200 GET", b" ", b"7", b"<",
         ]).prop_map(<[u8]>::to_vec),
         1 => long(0),
         1 => long(1),
