@@ -5,7 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
-use tollkeeper::config::{Config, StoreUrl, Users};
+use tollkeeper::config::stream::StreamVhost;
+use tollkeeper::config::{Config, Listen, StoreUrl, Users};
 
 fn fixtures(folder: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -89,6 +90,49 @@ fn everything_that_can_be_said_is_understood() {
     assert_eq!(customers.vhost.as_deref(), Some("{2}"));
     assert_eq!(nginx.olddir, None);
     assert_eq!(customers.olddir.as_deref(), Some(Path::new("../old")));
+
+    let [haproxy, edge, certified] = config.syslog_sources.as_slice() else {
+        panic!("{:?}", config.syslog_sources);
+    };
+    assert_eq!(haproxy.name, "haproxy");
+    let local = Listen::Udp("127.0.0.1:5514".parse().expect("an address"));
+    assert_eq!(haproxy.listen, [local]);
+    assert_eq!(haproxy.vhost, Some(StreamVhost::Host));
+    assert_eq!(haproxy.accepts.facilities, [16, 23]);
+    assert_eq!(haproxy.allow, None);
+    assert_eq!(haproxy.max_spool_bytes, 1 << 30);
+    assert_eq!(haproxy.max_connections, 1_000);
+    assert_eq!(haproxy.receive_buffer_bytes, 8 << 20);
+    let places: Vec<_> = edge.listen.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        places,
+        [
+            "udp://127.0.0.1:5514",
+            "udp://[2001:db8::1]:514",
+            "tls://192.0.2.1:6514",
+            "unix:///run/tollkeeper/log.sock",
+            "unix-stream:///run/tollkeeper/log.stream",
+            "systemd:tollkeeper.socket",
+        ]
+    );
+    assert_eq!(
+        edge.vhost,
+        Some(StreamVhost::Name("www.example.org".into()))
+    );
+    assert_eq!(edge.allow.as_ref().map(Vec::len), Some(3));
+    assert_eq!(edge.max_spool_bytes, 4 << 30);
+    assert_eq!(certified.receive_buffer_bytes, 16 << 20);
+    let tls = certified.tls.as_ref().expect("a certificate");
+    assert_eq!(
+        tls.client_ca.as_deref(),
+        Some(Path::new("/etc/tollkeeper/ca.pem"))
+    );
+    let [apache] = config.pipe_sources.as_slice() else {
+        panic!("{:?}", config.pipe_sources);
+    };
+    assert_eq!(apache.name, "apache");
+    assert_eq!(apache.vhost.as_deref(), Some("example.org"));
+    assert_eq!(apache.max_spool_bytes, 100_000_000);
 
     let vhosts = &config.vhosts;
     assert_eq!(vhosts.known, ["example.org", "*.example.org"]);

@@ -8,6 +8,7 @@ mod diagnostic;
 pub mod glob;
 pub mod names;
 pub mod store;
+pub mod stream;
 mod table;
 
 use std::collections::BTreeMap;
@@ -28,6 +29,8 @@ pub use self::diagnostic::ConfigError;
 use self::diagnostic::{Findings, span_in_literal};
 use self::glob::Pattern;
 pub use self::store::{MysqlUrl, StoreAccess, StoreUrl, parse_store_url};
+use self::stream::Taken;
+pub use self::stream::{Listen, PipeSource, SyslogSource};
 use self::table::{Table, Text};
 
 /// The largest config that is read.
@@ -58,6 +61,10 @@ pub struct Config {
     pub store_access: StoreAccess,
     /// Followed files.
     pub file_sources: Vec<FileSource>,
+    /// Syslog, in the order of the file: the first that accepts a message takes it.
+    pub syslog_sources: Vec<SyslogSource>,
+    /// What programs write into a pipe.
+    pub pipe_sources: Vec<PipeSource>,
     /// Names of sites.
     pub vhosts: VhostRules,
     /// Owners, each with the folded names of their vhosts.
@@ -132,6 +139,8 @@ impl Default for Config {
             store: None,
             store_access: StoreAccess::default(),
             file_sources: Vec::new(),
+            syslog_sources: Vec::new(),
+            pipe_sources: Vec::new(),
             vhosts: VhostRules::default(),
             owners: BTreeMap::new(),
             classes: Vec::new(),
@@ -245,7 +254,7 @@ impl<'t> Reader<'_, 't> {
             (config.store, config.store_access) = self.store(store);
         }
         if let Some(source) = root.table("source", self.findings) {
-            config.file_sources = self.sources(source);
+            self.sources(source, &mut config);
         }
         if let Some(vhosts) = root.table("vhosts", self.findings) {
             config.vhosts = self.vhosts(vhosts);
@@ -274,26 +283,25 @@ impl<'t> Reader<'_, 't> {
         config
     }
 
-    fn sources(&mut self, mut table: Table<'t>) -> Vec<FileSource> {
-        let mut sources: Vec<FileSource> = Vec::new();
+    /// `[source]`: of each kind many, no two of one name.
+    fn sources(&mut self, mut table: Table<'t>, config: &mut Config) {
+        let mut taken = Taken::default();
         for file in table.tables("file", self.findings) {
             let place = file.span();
-            let Some(source) = self.file_source(file) else {
-                continue;
-            };
-            let same_name = sources.iter().any(|other| other.name == source.name);
-            if same_name {
-                let message = format!("another source has the name {:?}", source.name);
-                let help = "each has its own lines in the balance: give one of them a name";
-                self.findings.report(place, message, help);
+            if let Some(source) = self.file_source(file) {
+                taken.name(&source.name, place, self.findings);
+                config.file_sources.push(source);
             }
-            sources.push(source);
         }
-        let message = "syslog sources are not in this version: it reads files alone";
-        let help = "let the syslog daemon write a file, and name it in [[source.file]]";
-        table.refuse("syslog", message, help, self.findings);
+        for syslog in table.tables("syslog", self.findings) {
+            let source = self.syslog_source(syslog, &mut taken);
+            config.syslog_sources.extend(source);
+        }
+        for pipe in table.tables("pipe", self.findings) {
+            let source = self.pipe_source(pipe, &mut taken);
+            config.pipe_sources.extend(source);
+        }
         table.finish(self.findings);
-        sources
     }
 
     fn file_source(&mut self, mut table: Table<'t>) -> Option<FileSource> {

@@ -97,6 +97,28 @@ impl<'t> Table<'t> {
         Some(texts)
     }
 
+    /// A list of strings and of whole numbers, or one alone; the numbers as they are written.
+    /// `None` where the key is absent.
+    pub(super) fn words(
+        &mut self,
+        key: &'static str,
+        findings: &mut Findings,
+    ) -> Option<Vec<Text<'t>>> {
+        let value = self.take(key)?;
+        let values = match value.get_ref() {
+            DeValue::Array(array) => array.iter().collect(),
+            _ => vec![value],
+        };
+        let mut words = Vec::with_capacity(values.len());
+        for value in values {
+            match word(value) {
+                Some(word) => words.push(word),
+                None => wrong_type(key, "a name or a number", value, findings),
+            }
+        }
+        Some(words)
+    }
+
     /// As [`Table::strings`], and at least one.
     pub(super) fn some_strings(
         &mut self,
@@ -141,6 +163,29 @@ impl<'t> Table<'t> {
             findings.report(value.span(), message, "");
         }
         count
+    }
+
+    /// A whole number within these bounds.
+    pub(super) fn count_within(
+        &mut self,
+        key: &'static str,
+        bounds: &Range<u64>,
+        findings: &mut Findings,
+    ) -> Option<u64> {
+        let count = self.count(key, findings)?;
+        if !bounds.contains(&count) {
+            let (least, most) = (bounds.start, bounds.end - 1);
+            let message = format!("{key}: must be between {least} and {most}");
+            let place = self.table.get(key).map_or(self.span(), Spanned::span);
+            findings.report(place, message, "");
+            return None;
+        }
+        Some(count)
+    }
+
+    /// Whether the key is there at all, of whatever type.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
     }
 
     /// A table in this one.
@@ -302,6 +347,15 @@ fn text<'t>(value: &'t Spanned<DeValue<'t>>) -> Option<Text<'t>> {
         .get_ref()
         .as_str()
         .map(|value| Text { value, start, end })
+}
+
+fn word<'t>(value: &'t Spanned<DeValue<'t>>) -> Option<Text<'t>> {
+    let decimal = |value: &'t DeValue<'t>| {
+        let integer = value.as_integer()?;
+        (integer.radix() == 10).then(|| integer.as_str())
+    };
+    let Range { start, end } = value.span();
+    text(value).or_else(|| decimal(value.get_ref()).map(|value| Text { value, start, end }))
 }
 
 fn key_text<'t>(key: &'t Spanned<std::borrow::Cow<'t, str>>) -> Text<'t> {
