@@ -34,6 +34,7 @@ pub mod detect;
 pub mod excerpt;
 pub mod import;
 pub mod ledger;
+mod random;
 pub mod recognise;
 pub mod source;
 pub mod store;

@@ -8,3 +8,4 @@ pub mod identity;
 pub mod open;
 pub mod packed;
 pub mod position;
+pub mod spool;

@@ -13,6 +13,7 @@ use chrono_tz::Tz;
 use crate::account::balance::Balance;
 use crate::account::delta::Deltas;
 use crate::account::growth::KnownNames;
+use crate::random::random;
 use crate::source::content::Fingerprint;
 use crate::source::position::{Place, State, Stored};
 use crate::usage::{UsageQuery, UsageRow, UsageTable};
@@ -351,12 +352,4 @@ pub trait Store: Send {
         from: NaiveDate,
         to: NaiveDate,
     ) -> Result<BTreeMap<(String, String, NaiveDate), Balance>, StoreError>;
-}
-
-/// Random bits from the keys that the standard library draws for each hasher from the system.
-fn random() -> u64 {
-    use std::hash::{BuildHasher as _, Hasher as _};
-    let mut hasher = std::collections::hash_map::RandomState::new().build_hasher();
-    hasher.write_u32(std::process::id());
-    hasher.finish()
 }
