@@ -5,6 +5,8 @@
 //!
 //! ```text
 //! framing   bytes into lines
+//! frames    what comes over sockets into messages
+//! syslog    an envelope into the message that it holds
 //! format    an operator's format string into directives
 //! plan      directives into a plan; a line and a plan into a record
 //! time      log times into instants
@@ -15,10 +17,12 @@
 
 pub mod error;
 pub mod format;
+pub mod frames;
 pub mod framing;
 pub mod host;
 pub mod plan;
 pub mod record;
 pub mod size;
+pub mod syslog;
 pub mod text;
 pub mod time;
