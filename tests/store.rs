@@ -72,6 +72,7 @@ on_each_store! {
     a_batch_is_added_and_its_position_comes_back
     a_position_that_somebody_moved_takes_the_whole_batch_back
     a_position_is_of_the_node_that_follows_it
+    positions_of_files_that_are_gone_for_good_are_forgotten
     two_that_meet_the_same_new_file_cannot_both_take_it_for_new
     of_several_new_files_the_one_that_was_looked_up_first_decides
     a_new_daemon_takes_the_place_of_the_old
@@ -282,6 +283,37 @@ fn a_position_is_of_the_node_that_follows_it(bench: &Bench) {
     };
     let (_, node, source, _) = flush(&mut importer, "elsewhere", moved);
     assert_eq!((node.as_str(), source.as_str()), ("n", "s"));
+}
+
+fn positions_of_files_that_are_gone_for_good_are_forgotten(bench: &Bench) {
+    let mut store = bench.open();
+    let mut writer = register(&mut store, "n", Role::Daemon);
+    let seed = store.seed();
+    let mut ids = Vec::new();
+    for (content, state) in [
+        ("1\n", State::Finished),
+        ("2\n", State::Living),
+        ("3\n", State::Finished),
+    ] {
+        let epoch = store.epoch("").expect("an epoch");
+        let new = Checkpoint {
+            state,
+            ..checkpoint(Moves::New { epoch }, print(seed, content.as_bytes()))
+        };
+        let flushed = store.flush(&mut writer, "n", &batch("a", 1, new), NOW);
+        ids.push(flushed.expect("a flush").positions[0]);
+    }
+    let forgotten = Batch {
+        forgotten: ids[..2].to_vec(),
+        ..Batch::default()
+    };
+    assert!(!forgotten.is_empty());
+    let flushed = store.flush(&mut writer, "n", &forgotten, NOW);
+    flushed.expect("a flush");
+    let left = store.at_inode(u64::MAX).expect("positions");
+    let mut left: Vec<i64> = left.iter().map(|stored| stored.id).collect();
+    left.sort_unstable();
+    assert_eq!(left, ids[1..], "the living one stays");
 }
 
 fn two_that_meet_the_same_new_file_cannot_both_take_it_for_new(bench: &Bench) {

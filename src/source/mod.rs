@@ -7,6 +7,7 @@ pub mod follow;
 pub mod identity;
 pub mod open;
 pub mod packed;
+pub mod pipe;
 pub mod position;
 pub mod spool;
 pub mod syslog;

@@ -192,6 +192,8 @@ pub struct Batch {
     pub gaps: Vec<Gap>,
     /// When the last search of the log folders began, all of whose finds are committed with this.
     pub searched: Option<i64>,
+    /// Rows of positions to be deleted: their files are gone for good, by our own hand.
+    pub forgotten: Vec<i64>,
 }
 
 impl Batch {
@@ -202,6 +204,7 @@ impl Batch {
             && self.deltas.vhosts.is_empty()
             && self.balance.is_empty()
             && self.gaps.is_empty()
+            && self.forgotten.is_empty()
     }
 
     /// How many rows of traffic it adds to.

@@ -312,6 +312,10 @@ impl Flush<'_> {
                 .execute(sql!("upsert_searched"), values)
                 .await?;
         }
+        let forgotten = batch.forgotten.iter().map(|id| vec![Value::Int(*id)]);
+        self.session
+            .execute_many(sql!("flush_positions_forget"), forgotten)
+            .await?;
         let gaps = batch.gaps.iter().map(|gap| {
             vec![
                 self.node.into(),

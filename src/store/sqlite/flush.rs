@@ -68,6 +68,9 @@ impl Flush<'_> {
         if let Some(since) = batch.searched {
             self.execute(sql!("upsert_searched"), params![self.node, since])?;
         }
+        for id in &batch.forgotten {
+            self.execute(sql!("flush_position_forget"), params![id])?;
+        }
         for gap in &batch.gaps {
             let (from, to) = (signed(gap.from), gap.to.map(signed));
             self.execute(

@@ -1,0 +1,1 @@
+DELETE FROM tollkeeper_position WHERE id IN ({?}) AND state <> 0
