@@ -259,7 +259,8 @@ mod tests {
 
     #[test]
     fn streams() {
-        let cases: &[(&[u8], &[&[u8]], &[u8])] = &[
+        type Case<'c> = (&'c [u8], &'c [&'c [u8]], &'c [u8]);
+        let cases: &[Case<'_>] = &[
             (b"", &[], b""),
             (b"<13>a\n<13>b\n<13>", &[b"<13>a", b"<13>b"], b"<13>"),
             (b"<13>a\r\n\n<13>b\0\n", &[b"<13>a", b"<13>b"], b""),

@@ -49,6 +49,32 @@ struct Header<'m> {
     tag: Option<&'m [u8]>,
 }
 
+/// What every line of a log stands in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Envelope {
+    /// Messages as they come over a socket; one without an envelope is the line itself.
+    Wire,
+    /// Lines that a syslog daemon wrote.
+    Written,
+}
+
+impl Envelope {
+    /// Takes the envelope off. `None`: the line does not stand in one, and should.
+    #[must_use]
+    pub fn open(self, line: &[u8]) -> Option<Message<'_>> {
+        match self {
+            Self::Wire => Some(message(line).unwrap_or(Message {
+                facility: None,
+                severity: None,
+                host: None,
+                tag: None,
+                text: line,
+            })),
+            Self::Written => written(line),
+        }
+    }
+}
+
 type Parsed<'m, T> = IResult<&'m [u8], T, ()>;
 
 /// Reads a message as it comes over a socket: behind its `<PRI>` stands RFC 5424, or as much of

@@ -103,7 +103,7 @@ fn spans_lie_in_their_line() {
 proptest! {
     #[test]
     fn any_format_string_is_read_or_refused_with_a_span(
-        server in prop::sample::select(vec!["", "nginx:", "apache:", "lighttpd:", "nginx:log_format x ", "apache:LogFormat ", "lighttpd:accesslog.format = "]),
+        server in prop::sample::select(vec!["", "syslog:", "syslog:nginx:", "nginx:", "apache:", "lighttpd:", "nginx:log_format x ", "apache:LogFormat ", "lighttpd:accesslog.format = "]),
         parts in prop::collection::vec(prop_oneof![
             4 => prop::sample::select(vec![
                 "%", "$", "{", "}", "\"", "'", "\\", " ", ";", "#", "\n", "%t", "%b", "%u", "%{x}i", "$host", "$msec", "$bytes_sent",
@@ -114,7 +114,7 @@ proptest! {
     ) {
         let text = format!("{server}{}", parts.concat());
         let compiled = match Spec::parse(&text) {
-            Ok(Spec::Auto) => return Ok(()),
+            Ok(Spec::Auto | Spec::AutoWithin(_)) => return Ok(()),
             Ok(Spec::Format(format)) => Plan::compile(&format),
             Err(error) => Err(error),
         };

@@ -11,6 +11,7 @@ use chrono_tz::Tz;
 use tollkeeper_parsers::format::{Format, Piece, Server, Spec};
 use tollkeeper_parsers::plan::Plan;
 use tollkeeper_parsers::record::{Line, Record};
+use tollkeeper_parsers::syslog::Envelope;
 use tollkeeper_parsers::time::Time;
 
 use super::args::CheckArgs;
@@ -145,8 +146,8 @@ fn check_log(
     let mut blocks = Blocks::new(stream, Hasher::new(0), LastLine::Counts, SMALL_BLOCK_BYTES);
     let mut block = blocks.next(Vec::new()).map_err(|error| wrong(&error))?;
     if let Some(first) = &block {
-        for spec in specs.iter_mut().filter(|spec| matches!(spec, Spec::Auto)) {
-            let (detected, why) = detect::detect(first.lines()).map_err(|why| wrong(&why))?;
+        for spec in specs.iter_mut().filter(|spec| spec.is_auto()) {
+            let (detected, why) = detect::detect(spec, first.lines()).map_err(|why| wrong(&why))?;
             report.notes.push(why);
             *spec = detected;
         }
@@ -223,7 +224,11 @@ fn describe(report: &mut CheckReport, specs: &[Spec]) {
             continue;
         };
         let text = written(format);
-        let name = format.preset.unwrap_or(server(plan.server())).to_owned();
+        let name = format.preset.unwrap_or(server(plan.server()));
+        let name = match format.envelope {
+            Some(Envelope::Written) => format!("syslog:{name}"),
+            Some(Envelope::Wire) | None => name.to_owned(),
+        };
         let directives = plan.explain().into_iter().map(|explained| DirectiveReport {
             text: explained.written,
             meaning: explained.meaning.to_owned(),

@@ -116,8 +116,8 @@ fn source(log: &Path, args: &RunArgs) -> Result<FileSource, Failure> {
     if args.lines.vhost.is_some() {
         super::refuse_vhost_twice(&args.lines)?;
     }
-    if formats.iter().any(|spec| matches!(spec, Spec::Auto)) {
-        detectable(&path, args)?;
+    if let Some(auto) = formats.iter().find(|spec| spec.is_auto()) {
+        detectable(&path, auto, args)?;
     }
     let mut pattern = String::with_capacity(text.len());
     for c in text.chars() {
@@ -137,7 +137,7 @@ fn source(log: &Path, args: &RunArgs) -> Result<FileSource, Failure> {
 }
 
 /// A log whose format cannot be told is found out while somebody is watching.
-fn detectable(path: &Path, args: &RunArgs) -> Result<(), Failure> {
+fn detectable(path: &Path, auto: &Spec, args: &RunArgs) -> Result<(), Failure> {
     const SAMPLE_BYTES: usize = 256 << 10;
     let Ok((file, _)) = files::followed(path) else {
         return Ok(());
@@ -149,7 +149,7 @@ fn detectable(path: &Path, args: &RunArgs) -> Result<(), Failure> {
     let Some(end) = memchr::memrchr(b'\n', &sample[..read]) else {
         return Ok(());
     };
-    let (spec, _) = detect::detect(&sample[..=end])
+    let (spec, _) = detect::detect(auto, &sample[..=end])
         .map_err(|why| Failure::Failed(anyhow::anyhow!("{}: {why}", path.display())))?;
     let names_site = matches!(&spec, Spec::Format(format) if Plan::compile(format).is_ok_and(|plan| plan.has_vhost()));
     match spec {

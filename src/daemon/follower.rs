@@ -115,7 +115,7 @@ struct Source {
 #[derive(Clone)]
 struct Compiled {
     /// What was detected for each format that was left to us.
-    detected: Vec<Option<&'static str>>,
+    detected: Vec<Spec>,
     plans: Arc<[Plan]>,
 }
 

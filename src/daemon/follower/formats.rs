@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use tollkeeper_parsers::format::Spec;
 use tollkeeper_parsers::plan::Plan;
 
 use super::{Compiled, Follower, Source, shown};
@@ -52,12 +51,9 @@ impl Source {
         let mut formats = self.formats.clone();
         let mut why = String::new();
         let mut detected = Vec::new();
-        for spec in formats.iter_mut().filter(|spec| matches!(spec, Spec::Auto)) {
-            let (found, note) = detect::detect(bytes)?;
-            detected.push(match &found {
-                Spec::Format(format) => format.preset,
-                Spec::Auto => None,
-            });
+        for spec in formats.iter_mut().filter(|spec| spec.is_auto()) {
+            let (found, note) = detect::detect(spec, bytes)?;
+            detected.push(found.clone());
             *spec = found;
             why = note;
         }
