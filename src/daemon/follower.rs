@@ -10,8 +10,6 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant, SystemTime};
 
 use chrono::NaiveDate;
-use tollkeeper_parsers::format::Spec;
-use tollkeeper_parsers::plan::Plan;
 
 use super::clock;
 use super::message::Message;
@@ -27,7 +25,7 @@ use crate::config::Config;
 use crate::excerpt::printable;
 use crate::recognise::Epochs;
 use crate::source::blocks::Block;
-use crate::source::find::{Finder, Folders};
+use crate::source::find::Folders;
 use crate::source::follow::Step;
 use crate::source::position::State;
 use crate::store::{Batch, Checkpoint, Gap, Store};
@@ -44,6 +42,7 @@ mod said;
 mod search;
 mod siblings;
 mod snapshot;
+mod sources;
 
 #[cfg(test)]
 mod model;
@@ -55,6 +54,7 @@ pub use reload::NewConfig;
 use said::Said;
 use snapshot::Books;
 pub use snapshot::Snapshot;
+use sources::Source;
 
 /// A batch is flushed early when it has so many accounts.
 const MAX_BATCH_ACCOUNTS: usize = 50_000;
@@ -98,36 +98,19 @@ pub enum Ended {
     NotFlushed,
 }
 
-#[derive(Clone)]
-struct Source {
-    name: String,
-    paths: Vec<String>,
-    finders: Vec<Finder>,
-    formats: Vec<Spec>,
-    users: Option<crate::config::Users>,
-    vhost: Option<String>,
-    olddir: Option<PathBuf>,
-    /// Its formats, compiled; once for each outcome of detecting those that were left to us.
-    plans: Vec<Compiled>,
-}
-
-/// The formats of a source, compiled.
-#[derive(Clone)]
-struct Compiled {
-    /// What was detected for each format that was left to us.
-    detected: Vec<Spec>,
-    plans: Arc<[Plan]>,
-}
-
 /// Follows files.
 pub struct Follower {
     config: Config,
     sources: Vec<Source>,
+    /// Where the spools are.
+    state_dir: PathBuf,
     rules: Rules,
     tally: Tally,
     growth: Growth,
     balance: BTreeMap<(String, NaiveDate), Balance>,
     gaps: Vec<Gap>,
+    /// Rows of segments that are deleted.
+    forgotten: Vec<i64>,
     /// Positions whose files are gone, to be committed as ended.
     ending: Vec<Checkpoint>,
     lookups: Box<dyn Store>,
@@ -209,12 +192,14 @@ impl Follower {
     ) -> Self {
         let now = time::now();
         Self {
-            sources: Source::of(&config),
+            sources: Source::of(&config, Path::new("")),
+            state_dir: PathBuf::new(),
             tally: Tally::new(&rules),
             rules,
             growth,
             balance: BTreeMap::new(),
             gaps: Vec::new(),
+            forgotten: Vec::new(),
             ending: Vec::new(),
             lookups,
             node,
@@ -262,6 +247,14 @@ impl Follower {
             renewed: None,
             buffer: Vec::new(),
         }
+    }
+
+    /// Finds the spools of streams in this state directory.
+    #[must_use]
+    pub fn spooling(mut self, state_dir: &Path) -> Self {
+        self.state_dir = state_dir.to_owned();
+        self.sources = Source::of(&self.config, state_dir);
+        self
     }
 
     /// Publishes what it does here.
@@ -511,6 +504,18 @@ impl Follower {
         file.ends = Some(State::Finished);
         let size = file.file.metadata().map_or(0, |metadata| metadata.len());
         let read = file.hasher.offset();
+        let is_torn = file.is_segment && read < size && file.rules.is_some();
+        if is_torn && file.stopped.is_none() {
+            let what = format!(
+                "{} bytes of a record that was not written to its end",
+                size - read
+            );
+            if let Some(file) = self.files.remove(&id) {
+                self.book_loss(&file, &what);
+                self.files.insert(id, file);
+            }
+            return;
+        }
         if file.rules.is_some() && file.stopped.is_none() || read >= size {
             return;
         }
@@ -613,6 +618,9 @@ impl Follower {
         }
         let (outcome, more) = file.walked(bytes, outcome, is_last);
         self.book(file, &outcome);
+        for lost in &outcome.losses {
+            self.book_loss(file, &lost.what);
+        }
         if let Some(why) = file.stopped.clone() {
             let remedy = "reading it stops there until a format that fits stands in the config and tollkeeper reloads it";
             self.say(&file.path.clone(), format!("{why}; {remedy}"));
@@ -631,7 +639,22 @@ impl Follower {
         }
     }
 
-    fn track(&mut self, file: Tracked) {
+    /// Books what a spool says was lost before it, as a gap of its source.
+    fn book_loss(&mut self, file: &Tracked, what: &str) {
+        let source = &self.sources[file.source].name;
+        let spool = file.path.parent().unwrap_or(&file.path);
+        tracing::warn!(source, "{}: {what}", shown(spool));
+        self.gaps.push(Gap {
+            source: source.clone(),
+            path: spool.to_string_lossy().into_owned(),
+            from: 0,
+            to: None,
+            reason: what.to_owned(),
+        });
+    }
+
+    fn track(&mut self, mut file: Tracked) {
+        file.is_segment = self.sources[file.source].is_spool;
         self.index(self.next_file, &file.path);
         self.files.insert(self.next_file, Box::new(file));
         self.next_file += 1;

@@ -181,6 +181,7 @@ pub fn run(
     let (batches, take_batches) = mpsc::sync_channel(1);
     let watch = Watch::new(wake.clone());
     let published = Arc::new(Published::new(Instant::now(), clock()));
+    let state_dir = control.state_dir.clone();
     let service = Service::new(
         control,
         node.clone(),
@@ -189,6 +190,7 @@ pub fn run(
         wake.clone(),
     );
     let mut follower = Follower::new(config, rules, growth, lookups, node.clone(), batches, watch)
+        .spooling(&state_dir)
         .publishing(Arc::clone(&published));
     let (give_up, given_up) = mpsc::channel();
     let ended = std::thread::scope(|scope| {

@@ -43,6 +43,8 @@ const START_LONGER: Duration = Duration::from_secs(90);
 
 /// How a daemon is controlled and asked.
 pub struct Control {
+    /// Where the spools are.
+    pub state_dir: PathBuf,
     /// Where it is asked.
     pub socket: PathBuf,
     /// Its config, where it has one.

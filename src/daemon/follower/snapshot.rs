@@ -102,6 +102,10 @@ impl Follower {
                 source.unread_seconds = source.unread_seconds.max(file.unread_seconds);
             }
         }
+        // What the config no longer has is shown as long as something of it is read.
+        let configured = self.sources.iter().filter(|source| !source.is_retired());
+        let configured: HashSet<&str> = configured.map(|source| source.name.as_str()).collect();
+        sources.retain(|source| source.files > 0 || configured.contains(source.name.as_str()));
         Snapshot {
             taken: now,
             sources,
