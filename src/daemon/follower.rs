@@ -15,27 +15,24 @@ use super::clock;
 use super::message::Message;
 use super::published::Published;
 use super::time;
-use super::tracked::{ACTIVE_INTERVAL, Chunk, QUIET_INTERVAL, STORMY_INTERVAL, Tracked};
+use super::tracked::{ACTIVE_INTERVAL, QUIET_INTERVAL, STORMY_INTERVAL, Tracked};
 use super::watch::Watch;
 use crate::account::Rules;
 use crate::account::balance::Balance;
-use crate::account::day;
 use crate::account::growth::Growth;
 use crate::config::Config;
 use crate::excerpt::printable;
 use crate::recognise::Epochs;
-use crate::source::blocks::Block;
 use crate::source::find::Folders;
-use crate::source::follow::Step;
-use crate::source::position::State;
 use crate::store::{Batch, Checkpoint, Gap, Store};
-use crate::tally::{Outcome, Tally};
+use crate::tally::Tally;
 
 mod archives;
 mod batches;
 mod closed;
 mod formats;
 mod known;
+mod reading;
 mod reload;
 mod rest;
 mod said;
@@ -64,8 +61,6 @@ pub const MAX_LEDGER_ACCOUNTS: usize = 1_000_000;
 const SEARCH_INTERVAL: Duration = Duration::from_secs(5);
 /// However much happens, files are not looked at more often.
 const TURN_INTERVAL: Duration = Duration::from_millis(20);
-/// Bytes of one file that are read before it is another's turn, and a batch may be flushed.
-const TURN_BYTES: u64 = 64 << 20;
 /// How often names are asked of the store again while a cap is reached.
 const RENEW_INTERVAL: Duration = Duration::from_secs(60);
 /// Folders that changed are searched for rotated files at least so often, also where nobody tells of
@@ -438,7 +433,9 @@ impl Follower {
     /// start.
     fn drain(&mut self) {
         let begin = time::now();
-        for file in self.files.values_mut() {
+        // One that has ended is to be committed as it is.
+        let living = |file: &&mut Box<Tracked>| file.ends.is_none();
+        for file in self.files.values_mut().filter(living) {
             file.look_again(begin);
         }
         loop {
@@ -448,209 +445,19 @@ impl Follower {
             let more = self.files.values().any(|file| file.is_due(now));
             let full = self.tally.ledger.len() >= MAX_BATCH_ACCOUNTS;
             if !more || full || now.saturating_duration_since(begin) > MAX_DRAIN {
-                return;
+                break;
             }
         }
-    }
-
-    fn look_at_files(&mut self, now: Instant) {
-        let due: Vec<u64> = self
+        // What has been read to its end, and is over, goes.
+        for file in self
             .files
-            .iter()
-            .filter(|(_, file)| file.is_due(now))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in due {
-            if self.tally.ledger.len() >= MAX_LEDGER_ACCOUNTS {
-                return;
-            }
-            let Some(file) = self.files.get(&id) else {
-                continue;
-            };
-            let quiet_interval = self.quiet_interval(&file.path);
-            let Some(file) = self.files.get_mut(&id) else {
-                continue;
-            };
-            let step = match file.look(now, quiet_interval) {
-                Ok(step) => step,
-                Err(error) => {
-                    let path = file.path.clone();
-                    self.say(&path, format!("cannot look at it: {error}"));
-                    continue;
-                }
-            };
-            let is_stopped = file.stopped.is_some();
-            match step {
-                Step::Wait => {}
-                Step::Read if is_stopped => {}
-                Step::Read => drop(self.read(id, now, false)),
-                Step::Retire => {
-                    let is_done = is_stopped || self.read(id, now, true);
-                    if is_done {
-                        self.let_go(id);
-                    }
-                }
-                Step::BeginAgain => self.begin_again(id),
-            }
+            .values_mut()
+            .filter(living)
+            .filter(|it| it.is_segment)
+        {
+            file.look_again(begin);
         }
-    }
-
-    /// A renamed file has been quiet for long: its position is finished. What could not be read of it,
-    /// because no format fits, is a gap.
-    fn let_go(&mut self, id: u64) {
-        let Some(file) = self.files.get_mut(&id) else {
-            return;
-        };
-        file.ends = Some(State::Finished);
-        let size = file.file.metadata().map_or(0, |metadata| metadata.len());
-        let read = file.hasher.offset();
-        let is_torn = file.is_segment && read < size && file.rules.is_some();
-        if is_torn && file.stopped.is_none() {
-            let what = format!(
-                "{} bytes of a record that was not written to its end",
-                size - read
-            );
-            if let Some(file) = self.files.remove(&id) {
-                self.book_loss(&file, &what);
-                self.files.insert(id, file);
-            }
-            return;
-        }
-        if file.rules.is_some() && file.stopped.is_none() || read >= size {
-            return;
-        }
-        // A line that was never finished is none.
-        let rest = file.read(Vec::new());
-        if file.stopped.is_none() && matches!(rest, Ok(Chunk::Nothing)) {
-            return;
-        }
-        let reason = "no format fits it".to_owned();
-        tracing::warn!(
-            file = shown(&file.path),
-            source = self.sources[file.source].name,
-            "{}: {reason}; byte {read} to {size} are not counted",
-            shown(&file.path)
-        );
-        self.gaps.push(Gap {
-            source: self.sources[file.source].name.clone(),
-            path: file.path.to_string_lossy().into_owned(),
-            from: read,
-            to: Some(size),
-            reason,
-        });
-    }
-
-    /// Reads one file to its end, or as long as there is room in the ledger; `false`: not to its end.
-    fn read(&mut self, id: u64, now: Instant, is_last: bool) -> bool {
-        let mut budget = TURN_BYTES;
-        loop {
-            let buffer = std::mem::take(&mut self.buffer);
-            let Some(mut file) = self.files.remove(&id) else {
-                return true;
-            };
-            let more = match file.read(buffer) {
-                Ok(Chunk::Lines(buffer, lines)) => {
-                    let more = self.lines(&mut file, &buffer[lines], is_last);
-                    self.buffer = buffer;
-                    more
-                }
-                Ok(Chunk::Overwritten) => {
-                    file.look_again(now);
-                    false
-                }
-                Ok(Chunk::TooLong(bytes, hasher)) => {
-                    let outcome = Tally::pass_over(&file.progress, file.hasher.offset(), bytes);
-                    file.hasher = *hasher;
-                    let (outcome, _) = file.walked(&[], outcome, false);
-                    self.book(&file, &outcome);
-                    true
-                }
-                Ok(Chunk::Nothing) => false,
-                Err(error) => {
-                    let path = file.path.clone();
-                    self.say(&path, format!("cannot read it: {error}"));
-                    file.look_again(now + QUIET_INTERVAL);
-                    false
-                }
-            };
-            budget = budget.saturating_sub(self.buffer.len() as u64);
-            let full = self.tally.ledger.len() >= MAX_BATCH_ACCOUNTS || budget == 0;
-            if more && full {
-                file.look_again(now);
-            } else if !more {
-                file.level = now;
-            }
-            self.files.insert(id, file);
-            if !more || full {
-                return !(more && full);
-            }
-        }
-    }
-
-    /// Walks a block of an archive.
-    fn archived(&mut self, file: &mut Tracked, block: &Block) {
-        if block.lines().is_empty() {
-            let outcome = Tally::pass_over(&file.progress, block.base, block.covers);
-            let (outcome, _) = file.walked(&[], outcome, false);
-            self.book(file, &outcome);
-        } else {
-            self.lines(file, block.lines(), true);
-        }
-    }
-
-    /// Walks the lines of a chunk; `true`: there may be more to read at once.
-    fn lines(&mut self, file: &mut Tracked, bytes: &[u8], is_last: bool) -> bool {
-        let Some(rules) = self.rules_of(file, bytes) else {
-            return false;
-        };
-        let base = file.hasher.offset();
-        let mut progress = file.progress;
-        let outcome = self
-            .tally
-            .read(&self.rules, &rules, &mut progress, bytes, base, clock());
-        file.progress = progress;
-        for failure in outcome.failures.iter().take(1) {
-            let wanted = rules
-                .plans
-                .get(failure.format)
-                .map(|plan| plan.describe(&failure.error));
-            tracing::debug!(path = %shown(&file.path), offset = failure.offset, ?wanted, "a line does not parse");
-        }
-        let (outcome, more) = file.walked(bytes, outcome, is_last);
-        self.book(file, &outcome);
-        for lost in &outcome.losses {
-            self.book_loss(file, &lost.what);
-        }
-        if let Some(why) = file.stopped.clone() {
-            let remedy = "reading it stops there until a format that fits stands in the config and tollkeeper reloads it";
-            self.say(&file.path.clone(), format!("{why}; {remedy}"));
-        }
-        more
-    }
-
-    fn book(&mut self, file: &Tracked, outcome: &Outcome) {
-        let source = &self.sources[file.source].name;
-        for (day, balance) in file.dated(outcome) {
-            self.published.read_lines(balance.read().lines);
-            self.balance
-                .entry((source.clone(), day::date(day)))
-                .or_default()
-                .add(&balance);
-        }
-    }
-
-    /// Books what a spool says was lost before it, as a gap of its source.
-    fn book_loss(&mut self, file: &Tracked, what: &str) {
-        let source = &self.sources[file.source].name;
-        let spool = file.path.parent().unwrap_or(&file.path);
-        tracing::warn!(source, "{}: {what}", shown(spool));
-        self.gaps.push(Gap {
-            source: source.clone(),
-            path: spool.to_string_lossy().into_owned(),
-            from: 0,
-            to: None,
-            reason: what.to_owned(),
-        });
+        self.look_at_files(time::now());
     }
 
     fn track(&mut self, mut file: Tracked) {
