@@ -13,6 +13,7 @@ use tollkeeper_parsers::format::Spec;
 use super::report::By;
 use crate::config::{self, StoreUrl, Users};
 use crate::excerpt::excerpt;
+use crate::source::spool::is_name;
 
 /// Columns that a faulty format may take in a message.
 const MAX_EXCERPT_COLUMNS: usize = 76;
@@ -65,6 +66,9 @@ pub enum Command {
     Status(StatusArgs),
     /// Config and formats, explained
     Check(CheckArgs),
+    /// Standard input into the spool of a source, for web servers that pipe their log; lines are
+    /// counted by the daemon
+    Pipe(PipeArgs),
     /// The store and its schema
     #[command(subcommand)]
     Store(StoreCommand),
@@ -185,6 +189,17 @@ pub struct CheckArgs {
     pub output: Output,
 }
 
+/// `tollkeeper pipe`
+#[derive(Debug, ClapArgs)]
+pub struct PipeArgs {
+    /// The name of the [[source.pipe]]
+    #[arg(value_name = "NAME", value_parser = source_name)]
+    pub name: String,
+    /// What waits in the spool at most, such as 512MiB; lines beyond that are dropped and counted
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = max_spool)]
+    pub max_spool: u64,
+}
+
 /// How to print what is no table of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Output {
@@ -292,6 +307,20 @@ fn stored_vhost(name: &str) -> Result<String, String> {
     vhost(name)
 }
 
+fn source_name(name: &str) -> Result<String, String> {
+    match is_name(name) {
+        true => Ok(name.to_owned()),
+        false => Err(
+            "one to 64 letters, digits, dots, underscores and hyphens, the first a letter or digit"
+                .to_owned(),
+        ),
+    }
+}
+
+fn max_spool(size: &str) -> Result<u64, String> {
+    config::stream::parse_max_spool(size).map_err(with_help)
+}
+
 fn node(name: &str) -> Result<String, String> {
     const MAX_NODE_BYTES: usize = 64;
     if name.is_empty() || name.len() > MAX_NODE_BYTES || name.chars().any(char::is_control) {
@@ -394,6 +423,11 @@ mod tests {
             "tollkeeper report --timezone Mars",
             "tollkeeper report --store mysql://u:p@h/d",
             "tollkeeper report --store mysql://u@h/d?tls=1",
+            "tollkeeper pipe",
+            "tollkeeper pipe a/b",
+            "tollkeeper pipe .a",
+            "tollkeeper pipe --max-spool 1 web",
+            "tollkeeper pipe --max-spool 1KiB web",
             "tollkeeper store",
             "tollkeeper store downgrade",
             "tollkeeper frobnicate",

@@ -9,6 +9,7 @@ mod import;
 mod inspect;
 mod logging;
 mod open;
+mod pipe;
 pub mod report;
 mod run;
 mod settings;
@@ -110,27 +111,30 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(args: &Args) -> Result<ExitCode, Failure> {
-    let settings = match Settings::resolve(&args.common, &Environment::of_process()) {
+    let settings = || match Settings::resolve(&args.common, &Environment::of_process()) {
         // How the daemon is that goes on with its old config is asked just then.
         Err(Failure::Config(error)) if matches!(args.command, Command::Status(_)) => {
             complain(&format!("the config is not used here:\n{error}"));
-            Settings::without_config(&args.common, &Environment::of_process())?
+            Settings::without_config(&args.common, &Environment::of_process())
         }
-        resolved => resolved?,
+        resolved => resolved,
     };
     match &args.command {
-        Command::Run(run_args) => run::run(run_args, &args.common, settings),
-        Command::Import(args) => import::run(args, &settings),
+        Command::Run(run_args) => run::run(run_args, &args.common, settings()?),
+        Command::Import(args) => import::run(args, &settings()?),
         Command::Report(args) => {
+            let settings = settings()?;
             let mut store = open::existing_store(&settings).map_err(anyhow::Error::new)?;
             report::run(args, &settings, |table, query| match &mut store {
                 Some(store) => Ok(store.rows(table, query)?),
                 None => Ok(Vec::new()),
             })
         }
-        Command::Status(status_args) => status::run(status_args, &args.common, &settings),
-        Command::Check(args) => inspect::run(args, &settings),
-        Command::Store(command) => store::run(*command, &settings),
+        Command::Status(status_args) => status::run(status_args, &args.common, &settings()?),
+        Command::Check(args) => inspect::run(args, &settings()?),
+        // Whatever is wrong with the config is nothing to a web server that pipes its log.
+        Command::Pipe(pipe_args) => pipe::run(pipe_args, &args.common),
+        Command::Store(command) => store::run(*command, &settings()?),
     }
 }
 

@@ -149,10 +149,7 @@ impl Settings {
         config: Config,
         config_path: Option<PathBuf>,
     ) -> Result<Self, Failure> {
-        let state_dir = match &common.state {
-            Some(dir) => dir.clone(),
-            None => environment.state_dir()?,
-        };
+        let state_dir = state_dir(common, environment)?;
         let store = common.store.clone().or_else(|| config.store.clone());
         let store = store.unwrap_or_else(|| StoreUrl::Sqlite(state_dir.join(STORE_FILE)));
         let node = common.node.clone();
@@ -180,6 +177,17 @@ impl Settings {
             state_dir,
             node: node.unwrap_or_else(|| environment.host_name.clone()),
         })
+    }
+}
+
+/// The state directory, which needs no config.
+///
+/// # Errors
+/// None can be told.
+pub(super) fn state_dir(common: &Common, environment: &Environment) -> Result<PathBuf, Failure> {
+    match &common.state {
+        Some(dir) => Ok(dir.clone()),
+        None => environment.state_dir(),
     }
 }
 

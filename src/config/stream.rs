@@ -429,7 +429,7 @@ impl<'t> Reader<'_, 't> {
     fn max_spool(&mut self, table: &mut Table<'t>) -> u64 {
         table
             .string("max_spool", self.findings)
-            .and_then(|text| self.checked(text, |text| parse_size_within(text, &SPOOL_BYTES)))
+            .and_then(|text| self.checked(text, parse_max_spool))
             .unwrap_or(DEFAULT_MAX_SPOOL_BYTES)
     }
 
@@ -736,6 +736,14 @@ pub fn parse_size(text: &str) -> Result<u64, (String, String)> {
     number
         .checked_mul(factor)
         .ok_or_else(|| refused(format!("{text:?} is out of bounds")))
+}
+
+/// What a spool may hold on disk.
+///
+/// # Errors
+/// What is wrong with it, and the remedy.
+pub fn parse_max_spool(text: &str) -> Result<u64, (String, String)> {
+    parse_size_within(text, &SPOOL_BYTES)
 }
 
 fn parse_size_within(text: &str, bounds: &Range<u64>) -> Result<u64, (String, String)> {

@@ -7,5 +7,6 @@ pub mod follow;
 pub mod identity;
 pub mod open;
 pub mod packed;
+pub mod pipe;
 pub mod position;
 pub mod spool;

@@ -2,7 +2,8 @@
 //!
 //! Piped loggers of web servers often run as root, and write into a folder of the daemon's user.
 //! Therefore neither `spool` nor the folder in it may be a symbolic link, and what is asked of them
-//! is asked of what was opened, never of a path again.
+//! is asked of what was opened, never of a path again. The folders on the way are passed through
+//! and not read, so that their owner can let a web server's user through without more.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -45,8 +46,8 @@ impl Folder {
             Some(Component::Normal(name)) => Ok(name.to_owned()),
             _ => Err(too_short()),
         };
-        let spools = step(&state, &name_of(spools)?)?;
-        let fd = step(&spools, &name_of(path)?)?;
+        let spools = step(&state, &name_of(spools)?, OFlags::PATH)?;
+        let fd = step(&spools, &name_of(path)?, OFlags::RDONLY)?;
         let owner = match is_root() {
             true => {
                 let stat = fs::fstat(&fd)?;
@@ -102,7 +103,7 @@ fn is_root() -> bool {
 }
 
 fn open_state(path: &Path) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     fs::open(path, flags, Mode::empty())
 }
 
@@ -113,24 +114,28 @@ fn make_state(path: &Path) -> io::Result<()> {
     builder.create(path)
 }
 
-/// Enters a folder in a folder.
-fn step(parent: &OwnedFd, name: &OsStr) -> io::Result<OwnedFd> {
-    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
-    let open = || fs::openat(parent, name, flags, Mode::empty());
-    let is_new = match fs::mkdirat(parent, name, FOLDER_MODE) {
-        Ok(()) => true,
-        Err(Errno::EXIST) => false,
-        // One that is there can be entered all the same.
-        Err(error) => return open().map_err(|_| error.into()),
+/// Enters a folder in a folder, and makes it first if need be.
+fn step(parent: &OwnedFd, name: &OsStr, access: OFlags) -> io::Result<OwnedFd> {
+    let open = |access: OFlags| {
+        let flags = access | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        fs::openat(parent, name, flags, Mode::empty())
     };
-    let folder = open()?;
-    if is_new {
-        if is_root() {
-            let stat = fs::fstat(parent)?;
-            let (user, group) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
-            fs::fchown(&folder, Some(user), Some(group))?;
-        }
-        fs::fchmod(&folder, FOLDER_MODE)?;
+    match open(access) {
+        Err(Errno::NOENT) => {}
+        opened => return Ok(opened?),
     }
+    match fs::mkdirat(parent, name, FOLDER_MODE) {
+        Ok(()) => {}
+        // Somebody else was faster.
+        Err(Errno::EXIST) => return Ok(open(access)?),
+        Err(error) => return Err(error.into()),
+    }
+    let folder = open(OFlags::RDONLY)?;
+    if is_root() {
+        let stat = fs::fstat(parent)?;
+        let (user, group) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
+        fs::fchown(&folder, Some(user), Some(group))?;
+    }
+    fs::fchmod(&folder, FOLDER_MODE)?;
     Ok(folder)
 }
