@@ -36,16 +36,15 @@ pub fn detect(spec: &Spec, start: &[u8]) -> Result<(Spec, String), String> {
             why,
         } => {
             let spec = Spec::parse(name).map_err(|error| error.to_string())?;
-            Ok(match envelope {
-                None => (spec, format!("format {name}: {why}")),
-                Some(Envelope::Wire) => {
-                    (spec.within(Envelope::Wire), format!("format {name}: {why}"))
-                }
-                Some(Envelope::Written) => (
-                    spec.within(Envelope::Written),
-                    format!("format syslog:{name}: {why}"),
-                ),
-            })
+            let prefix = match envelope {
+                Some(Envelope::Written) => "syslog:",
+                Some(Envelope::Wire) | None => "",
+            };
+            let spec = match envelope {
+                Some(envelope) => spec.within(envelope),
+                None => spec,
+            };
+            Ok((spec, format!("format {prefix}{name}: {why}")))
         }
         Detected::Ambiguous { names, why } => Err(format!(
             "its format could be {}: {why}\nname one with --format, or paste the format from the server's config",
@@ -54,7 +53,11 @@ pub fn detect(spec: &Spec, start: &[u8]) -> Result<(Spec, String), String> {
         Detected::Nothing { why } => Err(format!(
             "its format is none of the presets: {why}\n\
              paste it from the server's config: --format 'nginx:log_format …', 'apache:LogFormat …' or \
-             'lighttpd:accesslog.format = …'; with syslog: before it, if a syslog daemon wrote the log"
+             'lighttpd:accesslog.format = …'{}",
+            match spec {
+                Spec::AutoWithin(Envelope::Wire) => "",
+                _ => "; with syslog: before it, if a syslog daemon wrote the log",
+            }
         )),
     }
 }

@@ -338,8 +338,9 @@ impl Plan {
     /// Whether the format names the vhost, or its envelope does.
     #[must_use]
     pub fn has_vhost(&self) -> bool {
-        let is_named = self.format.envelope.is_some() && self.envelope_vhost != EnvelopeVhost::None;
-        self.reads.vhost || is_named
+        let by_envelope =
+            || self.format.envelope.is_some() && self.envelope_vhost != EnvelopeVhost::None;
+        self.reads.vhost || by_envelope()
     }
 
     /// Whether the format names the user.

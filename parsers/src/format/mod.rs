@@ -317,7 +317,7 @@ fn unknown(name: &str, start: usize) -> FormatError {
         start..start + name.len(),
         message,
         format!(
-            "write auto, a preset ({}), or nginx:…, apache:… or lighttpd:… with the format as it stands in the server's config; before any of them syslog:, if a syslog daemon wrote the log",
+            "write auto, a preset ({}), or nginx:…, apache:… or lighttpd:… with the format as it stands in the server's config",
             PRESETS.join(", ")
         ),
     )
