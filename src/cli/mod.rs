@@ -152,7 +152,9 @@ fn refuse_vhost_twice(lines: &args::LineOptions) -> Result<(), Failure> {
 
 /// Says something that is no result. A closed standard error is no reason to stop.
 pub fn complain(message: &str) {
-    let _ = writeln!(io::stderr(), "tollkeeper: {message}");
+    // In one piece: others may write there as well.
+    let line = format!("tollkeeper: {message}\n");
+    let _ = io::stderr().write_all(line.as_bytes());
 }
 
 /// Writes a result to standard output.

@@ -66,6 +66,15 @@ impl Kind {
     }
 }
 
+/// Where it writes.
+#[derive(Debug, Clone, Copy)]
+enum Log<'l> {
+    /// The files in `logs`; lighttpd writes this one alone.
+    Files { lighttpd_log: &'l str },
+    /// The standard input of this command.
+    Piped { command: &'l str },
+}
+
 /// A running server.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -78,17 +87,31 @@ impl Server {
     /// Starts one in a folder of the sandbox. It writes `exact.log` in the recommended format and
     /// `combined.log`; lighttpd writes one log, so it gets one of the two names.
     pub(crate) fn start(sandbox: &Sandbox, kind: Kind, lighttpd_log: &str) -> Self {
+        Self::start_with(sandbox, kind, Log::Files { lighttpd_log })
+    }
+
+    /// Starts Apache or lighttpd, which writes the recommended format into the standard input of a
+    /// command that it runs.
+    pub(crate) fn start_piped(sandbox: &Sandbox, kind: Kind, command: &str) -> Self {
+        Self::start_with(sandbox, kind, Log::Piped { command })
+    }
+
+    fn start_with(sandbox: &Sandbox, kind: Kind, log: Log<'_>) -> Self {
         assert!(
             Path::new(kind.binary()).exists(),
             "{} is missing; run tests/run, which installs it",
             kind.binary()
         );
-        let folder = sandbox.path(format!("{kind:?}-{lighttpd_log}").to_lowercase());
+        let name = match log {
+            Log::Files { lighttpd_log } => lighttpd_log,
+            Log::Piped { .. } => "piped",
+        };
+        let folder = sandbox.path(format!("{kind:?}-{name}").to_lowercase());
         make_site(kind, &folder);
         let mut tries = 0;
         loop {
             tries += 1;
-            match Self::try_start(kind, &folder, lighttpd_log) {
+            match Self::try_start(kind, &folder, log) {
                 Ok(server) => return server,
                 Err(error) if tries == MOST_TRIES => panic!("{kind:?} does not start:\n{error}"),
                 Err(_) => {}
@@ -96,15 +119,15 @@ impl Server {
         }
     }
 
-    fn try_start(kind: Kind, folder: &Path, lighttpd_log: &str) -> Result<Self, String> {
+    fn try_start(kind: Kind, folder: &Path, log: Log<'_>) -> Result<Self, String> {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("our own port");
         drop(listener);
         let config = folder.join("server.conf");
         let content = match kind {
             Kind::Nginx => nginx(folder, address),
-            Kind::Apache => apache(folder, address),
-            Kind::Lighttpd => lighttpd(folder, address, lighttpd_log),
+            Kind::Apache => apache(folder, address, log),
+            Kind::Lighttpd => lighttpd(folder, address, log),
         };
         fs::write(&config, content).expect("a new file");
         let mut command = Command::new(kind.binary());
@@ -146,7 +169,19 @@ impl Server {
         self.folder.join("logs").join(name)
     }
 
-    /// Makes it open its logs anew, after a rotation.
+    /// What it serves.
+    pub(crate) fn site(&self) -> PathBuf {
+        self.folder.join("www")
+    }
+
+    /// What it has said, and those that it has started.
+    pub(crate) fn said(&self) -> String {
+        let read = |name| fs::read_to_string(self.folder.join(name)).unwrap_or_default();
+        read("stderr") + &read("error.log")
+    }
+
+    /// Makes it open its logs anew, after a rotation; Apache and lighttpd start again as a whole,
+    /// while what they are in the middle of goes on.
     pub(crate) fn reopen_logs(&self) {
         send(&self.child, Signal::USR1);
     }
@@ -244,8 +279,22 @@ http {{
     )
 }
 
-fn apache(folder: &Path, address: SocketAddr) -> String {
+fn apache(folder: &Path, address: SocketAddr, log: Log<'_>) -> String {
     let folder = text(folder);
+    let logs = match log {
+        Log::Files { .. } => format!(
+            "CustomLog {folder}/logs/exact.log tk\nCustomLog {folder}/logs/combined.log combined\n"
+        ),
+        Log::Piped { .. } => String::new(),
+    };
+    // One log for all sites is one process; in a graceful restart there are old workers and new ones.
+    let (piped, workers) = match log {
+        Log::Files { .. } => (String::new(), "ServerLimit 1\nMaxRequestWorkers 8"),
+        Log::Piped { command } => (
+            format!("CustomLog \"|{command}\" tk\n"),
+            "ServerLimit 8\nMaxRequestWorkers 64",
+        ),
+    };
     let modules: String = [
         "mpm_event",
         "authn_core",
@@ -264,8 +313,7 @@ fn apache(folder: &Path, address: SocketAddr) -> String {
         .map(|site| {
             format!(
                 "<VirtualHost *:{}>\nServerName {site}\nDocumentRoot {folder}/www\n\
-                 CustomLog {folder}/logs/exact.log tk\nCustomLog {folder}/logs/combined.log combined\n\
-                 </VirtualHost>\n",
+                 {logs}</VirtualHost>\n",
                 address.port()
             )
         })
@@ -281,14 +329,14 @@ User www-data
 Group www-data
 {modules}
 StartServers 1
-ServerLimit 1
 ThreadsPerChild 8
-MaxRequestWorkers 8
+{workers}
 TypesConfig /dev/null
 DirectoryIndex index.html
 Listen {address}
 {}
 {}
+{piped}
 {sites}
 <Directory {folder}/www>
     Require all granted
@@ -306,11 +354,24 @@ Listen {address}
     )
 }
 
-fn lighttpd(folder: &Path, address: SocketAddr, log: &str) -> String {
+fn lighttpd(folder: &Path, address: SocketAddr, log: Log<'_>) -> String {
     let folder = text(folder);
     let format = match log {
-        "combined" => Kind::Lighttpd.combined().to_owned(),
+        Log::Files {
+            lighttpd_log: "combined",
+        } => Kind::Lighttpd.combined().to_owned(),
         _ => Kind::Lighttpd.recommended(),
+    };
+    let target = match log {
+        Log::Files { lighttpd_log } => format!("{folder}/logs/{lighttpd_log}.log"),
+        Log::Piped { command } => format!("|{command}"),
+    };
+    // As distributions run it; its logger is run by that user as well.
+    let user = match log {
+        Log::Piped { .. } if rustix::process::geteuid().is_root() => {
+            "server.username = \"www-data\"\nserver.groupname = \"www-data\""
+        }
+        _ => "",
     };
     format!(
         r#"
@@ -328,7 +389,8 @@ auth.backend.plain.userfile = "{folder}/users"
 $HTTP["url"] =^ "/private/" {{
     auth.require = ( "" => ( "method" => "basic", "realm" => "members", "require" => "valid-user" ) )
 }}
-accesslog.filename = "{folder}/logs/{log}.log"
+accesslog.filename = "{target}"
+{user}
 {format}
 "#,
         address.port()

@@ -144,7 +144,7 @@ fn spool(queue: &Queue, mut writer: Writer, say: impl Fn(&str)) {
     if !lost.is_empty() {
         let messages: u64 = lost.iter().filter_map(|loss| loss.messages).sum();
         say(&format!(
-            "{messages} messages were dropped, and nothing could be written that says so"
+            "messages that were dropped, and no record says so: {messages}"
         ));
     }
 }
