@@ -17,6 +17,7 @@ use crate::daemon::service::{Control, OpenStore, ReadConfig};
 use crate::daemon::{self, DaemonError, follower::Ended};
 use crate::detect;
 use crate::source::open as files;
+use crate::source::syslog::Inherited;
 
 /// Runs the daemon until it is told to stop.
 ///
@@ -28,6 +29,10 @@ pub(super) fn run(
     settings: Settings,
 ) -> Result<ExitCode, Failure> {
     let mut settings = following(args, settings)?;
+    // Before any file is opened: they are told by their numbers.
+    let inherited = Inherited::from_environment().map_err(|error| {
+        Failure::Failed(anyhow::anyhow!("the sockets that systemd passes: {error}"))
+    })?;
     let limits = logging::start();
     let config = std::mem::take(&mut settings.config);
     let settings = Arc::new(settings);
@@ -35,6 +40,7 @@ pub(super) fn run(
     let control = Control {
         state_dir: std::path::absolute(&settings.state_dir)
             .map_err(|error| Failure::Failed(error.into()))?,
+        inherited,
         socket: status::socket(&settings),
         config_path: settings.config_path.clone(),
         store_name: open::store_name(&settings),
@@ -170,7 +176,7 @@ fn coded(error: DaemonError) -> Failure {
             EX_TEMPFAIL
         }
         DaemonError::Ended(Ended::NoStore) => EX_SOFTWARE,
-        DaemonError::System { .. } => EX_OSERR,
+        DaemonError::Reception(_) | DaemonError::System { .. } => EX_OSERR,
     };
     Failure::Coded {
         code,

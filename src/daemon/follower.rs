@@ -24,6 +24,7 @@ use crate::config::Config;
 use crate::excerpt::printable;
 use crate::recognise::Epochs;
 use crate::source::find::Folders;
+use crate::source::spool;
 use crate::store::{Batch, Checkpoint, Gap, Store};
 use crate::tally::Tally;
 
@@ -249,7 +250,21 @@ impl Follower {
     pub fn spooling(mut self, state_dir: &Path) -> Self {
         self.state_dir = state_dir.to_owned();
         self.sources = Source::of(&self.config, state_dir);
+        self.make_spools();
         self
+    }
+
+    /// Makes the spools that are not there: so they are watched, and whoever writes there finds them
+    /// with the daemon as their owner.
+    fn make_spools(&mut self) {
+        let spools = self.sources.iter().filter(|source| source.spool.is_some());
+        let names: Vec<String> = spools.map(|source| source.name.clone()).collect();
+        for name in names {
+            if let Err(error) = spool::make(&self.state_dir, &name) {
+                let folder = spool::folder(&self.state_dir, &name);
+                self.say(&folder, format!("the spool cannot be made: {error}"));
+            }
+        }
     }
 
     /// Publishes what it does here.
@@ -461,7 +476,7 @@ impl Follower {
     }
 
     fn track(&mut self, mut file: Tracked) {
-        file.is_segment = self.sources[file.source].is_spool;
+        file.is_segment = self.sources[file.source].spool.is_some();
         self.index(self.next_file, &file.path);
         self.files.insert(self.next_file, Box::new(file));
         self.next_file += 1;

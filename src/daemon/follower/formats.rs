@@ -21,14 +21,19 @@ impl Follower {
             return Some(Arc::clone(rules));
         }
         let source = &mut self.sources[file.source];
+        let is_first = source.plans.is_empty();
         match source.plans_for(bytes) {
             Ok((plans, why)) => {
                 let vhost = file.vhost.as_deref();
                 let folding = &self.rules.folding;
                 let mut rules = SourceRules::with_plans(plans, source.users, vhost, folding);
-                rules.spooled = source.is_spool;
-                if !why.is_empty() {
-                    tracing::info!("{}: {why}", shown(&file.path));
+                rules.spooled = source.spool.is_some();
+                match (why.is_empty(), file.is_segment) {
+                    (true, _) => {}
+                    (false, false) => tracing::info!("{}: {why}", shown(&file.path)),
+                    // Once for all of its segments.
+                    (false, true) if is_first => tracing::info!("{}: {why}", source.name),
+                    (false, true) => {}
                 }
                 if rules.vhost.is_none() && !rules.plans.iter().any(Plan::has_vhost) {
                     self.say(&file.path.clone(), detect::NO_VHOST.to_owned());

@@ -47,6 +47,10 @@ impl Follower {
         let Some(new) = self.new_config.take() else {
             return Ok(());
         };
+        // What a stream that goes has left in its spool is counted by its own rules.
+        if self.sources.iter().any(|source| source.spool.is_some()) {
+            self.search_files();
+        }
         // Sums name sites and classes by the rules under which they were read.
         self.flush(now)?;
         let NewConfig {
@@ -67,6 +71,7 @@ impl Follower {
         self.config = config;
         self.resource();
         self.said.forget_all();
+        self.make_spools();
         self.left.clear();
         self.counted.clear();
         // Files that the new sources find are taken up at once; so is what was being read when an

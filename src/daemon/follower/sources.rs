@@ -27,8 +27,8 @@ pub(super) struct Source {
     pub(super) users: Option<Users>,
     pub(super) vhost: Option<String>,
     pub(super) olddir: Option<PathBuf>,
-    /// Its files are segments of a spool.
-    pub(super) is_spool: bool,
+    /// Its files are segments of a spool, which may hold so many bytes.
+    pub(super) spool: Option<u64>,
     /// What of the envelopes names the site of lines that do not.
     pub(super) envelope_vhost: EnvelopeVhost,
     /// Its formats, compiled; once for each outcome of detecting those that were left to us.
@@ -62,14 +62,14 @@ impl Source {
                 users: source.users,
                 vhost: vhost.cloned(),
                 envelope_vhost,
-                ..Self::of_spool(&source.name, state_dir)
+                ..Self::of_spool(&source.name, state_dir, source.max_spool_bytes)
             }
         });
         let pipes = config.pipe_sources.iter().map(|source| Self {
             formats: source.formats.clone(),
             users: source.users,
             vhost: source.vhost.clone(),
-            ..Self::of_spool(&source.name, state_dir)
+            ..Self::of_spool(&source.name, state_dir, source.max_spool_bytes)
         });
         files.chain(syslog).chain(pipes).collect()
     }
@@ -84,14 +84,14 @@ impl Source {
             users: source.users,
             vhost: source.vhost.clone(),
             olddir: source.olddir.clone(),
-            is_spool: false,
+            spool: None,
             envelope_vhost: EnvelopeVhost::None,
             plans: Vec::new(),
         }
     }
 
     /// Without its formats.
-    fn of_spool(name: &str, state_dir: &Path) -> Self {
+    fn of_spool(name: &str, state_dir: &Path, max_bytes: u64) -> Self {
         let folder = spool::folder(state_dir, name);
         let segments = format!("{}/*.seg", literal(&folder.to_string_lossy()));
         Self {
@@ -102,7 +102,7 @@ impl Source {
             users: None,
             vhost: None,
             olddir: None,
-            is_spool: true,
+            spool: Some(max_bytes),
             envelope_vhost: EnvelopeVhost::None,
             plans: Vec::new(),
         }
@@ -131,9 +131,9 @@ impl Source {
         let mut formats = self.formats.clone();
         let mut why = String::new();
         let mut detected = Vec::new();
-        let sample = match self.is_spool {
-            true => Cow::Owned(messages(bytes)),
-            false => Cow::Borrowed(bytes),
+        let sample = match self.spool {
+            Some(_) => Cow::Owned(messages(bytes)),
+            None => Cow::Borrowed(bytes),
         };
         for spec in formats.iter_mut().filter(|spec| spec.is_auto()) {
             let (found, note) = detect::detect(spec, &sample)?;

@@ -2,7 +2,7 @@
 //!
 //! Who writes into the pipe is a web server that waits for us. Therefore one thread does nothing
 //! but read and hand on, and another writes to the disk, however long that takes; between them is
-//! a [`Queue`] that holds so much and no more. What does not fit is counted, and booked as a loss.
+//! a `Queue` that holds so much and no more. What does not fit is counted, and booked as a loss.
 
 mod lines;
 mod queue;
