@@ -2,6 +2,7 @@
 
 use memchr::memchr_iter;
 use tollkeeper_parsers::format::{self, Detected, Spec};
+use tollkeeper_parsers::syslog::Envelope;
 
 /// Lines of a file that detection looks at.
 const SAMPLE_LINES: usize = 200;
@@ -10,11 +11,11 @@ const SAMPLE_LINES: usize = 200;
 pub const NO_VHOST: &str = "its format names no site, so all of it goes to the row _none; name the site with --vhost \
      NAME (vhost = \"NAME\" in the config), or log it in the format";
 
-/// Chooses a preset from the first lines of a log.
+/// Chooses a preset from the first lines of a log, for a format that is left to us.
 ///
 /// # Errors
 /// Why none can be chosen, and what to do.
-pub fn detect(start: &[u8]) -> Result<(Spec, String), String> {
+pub fn detect(spec: &Spec, start: &[u8]) -> Result<(Spec, String), String> {
     let mut lines: Vec<&[u8]> = Vec::new();
     let mut begin = 0;
     for end in memchr_iter(b'\n', start).take(SAMPLE_LINES) {
@@ -24,10 +25,26 @@ pub fn detect(start: &[u8]) -> Result<(Spec, String), String> {
     if lines.is_empty() {
         lines.push(start);
     }
-    match format::detect(&lines) {
-        Detected::Preset { name, why } => {
+    let detected = match spec {
+        Spec::AutoWithin(envelope) => format::detect_within(*envelope, &lines),
+        Spec::Auto | Spec::Format(_) => format::detect(&lines),
+    };
+    match detected {
+        Detected::Preset {
+            name,
+            envelope,
+            why,
+        } => {
             let spec = Spec::parse(name).map_err(|error| error.to_string())?;
-            Ok((spec, format!("format {name}: {why}")))
+            let prefix = match envelope {
+                Some(Envelope::Written) => "syslog:",
+                Some(Envelope::Wire) | None => "",
+            };
+            let spec = match envelope {
+                Some(envelope) => spec.within(envelope),
+                None => spec,
+            };
+            Ok((spec, format!("format {prefix}{name}: {why}")))
         }
         Detected::Ambiguous { names, why } => Err(format!(
             "its format could be {}: {why}\nname one with --format, or paste the format from the server's config",
@@ -36,7 +53,11 @@ pub fn detect(start: &[u8]) -> Result<(Spec, String), String> {
         Detected::Nothing { why } => Err(format!(
             "its format is none of the presets: {why}\n\
              paste it from the server's config: --format 'nginx:log_format …', 'apache:LogFormat …' or \
-             'lighttpd:accesslog.format = …'"
+             'lighttpd:accesslog.format = …'{}",
+            match spec {
+                Spec::AutoWithin(Envelope::Wire) => "",
+                _ => "; with syslog: before it, if a syslog daemon wrote the log",
+            }
         )),
     }
 }

@@ -48,6 +48,8 @@ pub enum Expected {
     Status,
     /// The end of the line.
     End,
+    /// What a syslog daemon writes before each line.
+    Envelope,
     /// A line no longer than the limit (the line was cut).
     ShorterLine,
 }
@@ -68,6 +70,9 @@ impl fmt::Display for Expected {
             Self::Time => "a time",
             Self::Status => "a status",
             Self::End => "the end of the line",
+            Self::Envelope => {
+                "what a syslog daemon writes before a line (a time, a host, and a program with a colon)"
+            }
             Self::ShorterLine => "a shorter line",
         })
     }

@@ -127,9 +127,10 @@ impl Frames {
     }
 
     fn line(&mut self, buffer: &[u8]) -> Frame {
+        // A carriage return may stand before the end.
+        const MAX_LENGTH: usize = MAX_MESSAGE_BYTES + 1;
         let Some(end) = end_of_line(buffer) else {
-            // A carriage return may stand before an end that is still to come.
-            if buffer.len() <= MAX_MESSAGE_BYTES + 1 {
+            if buffer.len() <= MAX_LENGTH {
                 return Frame::Incomplete;
             }
             self.passing = Passing::ToEndOfLine;
@@ -138,13 +139,16 @@ impl Frames {
         };
         let consumed = end + 1;
         let message = trimmed(&buffer[..end]).len();
+        // Whatever the cuts: of more than this, the end may not have been seen yet.
+        if end > MAX_LENGTH || message > MAX_MESSAGE_BYTES {
+            return Frame::TooLong { consumed };
+        }
         match message {
             0 => Frame::Passed { consumed },
-            1..=MAX_MESSAGE_BYTES => Frame::Message {
+            _ => Frame::Message {
                 bytes: 0..message,
                 consumed,
             },
-            _ => Frame::TooLong { consumed },
         }
     }
 
@@ -259,7 +263,8 @@ mod tests {
 
     #[test]
     fn streams() {
-        let cases: &[(&[u8], &[&[u8]], &[u8])] = &[
+        type Case<'c> = (&'c [u8], &'c [&'c [u8]], &'c [u8]);
+        let cases: &[Case<'_>] = &[
             (b"", &[], b""),
             (b"<13>a\n<13>b\n<13>", &[b"<13>a", b"<13>b"], b"<13>"),
             (b"<13>a\r\n\n<13>b\0\n", &[b"<13>a", b"<13>b"], b""),
@@ -312,6 +317,13 @@ mod tests {
         let stream = [&longest, &b"\r\n<13>b\n"[..]].concat();
         assert_eq!(messages(&stream), (vec![&longest[..], b"<13>b"], &b""[..]));
         let stream = [&longest, &b"x\n<13>b\n"[..]].concat();
+        assert_eq!(
+            messages(&stream),
+            (vec![&b"too long"[..], b"<13>b"], &b""[..])
+        );
+
+        // In pieces its end would not be seen in time.
+        let stream = [&longest, &b"\r\r\n<13>b\n"[..]].concat();
         assert_eq!(
             messages(&stream),
             (vec![&b"too long"[..], b"<13>b"], &b""[..])

@@ -8,6 +8,7 @@
 //! that does not fit to its last byte is an error, never a guess.
 
 mod compile;
+mod enveloped;
 mod explain;
 mod scan;
 mod walk;
@@ -19,6 +20,7 @@ pub use explain::Explained;
 use crate::error::{Expected, FormatError, LineError};
 use crate::format::{Format, Server, TimeForm};
 use crate::record::Line;
+use crate::syslog::Envelope;
 use crate::time::Clf;
 
 /// How exact a format can be. In rising order.
@@ -93,6 +95,18 @@ impl fmt::Display for Note {
     }
 }
 
+/// What of its envelope names the site, for a format that does not.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum EnvelopeVhost {
+    /// Nothing.
+    #[default]
+    None,
+    /// The host.
+    Host,
+    /// The program.
+    Tag,
+}
+
 /// A compiled format.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -107,6 +121,8 @@ pub struct Plan {
     /// What is read where the format says nothing.
     reads: Reads,
     notes: Vec<Note>,
+    /// What names the site where the format does not.
+    envelope_vhost: EnvelopeVhost,
 }
 
 /// Which meanings a plan reads.
@@ -247,7 +263,10 @@ impl Plan {
     /// With the first byte that does not fit the format.
     #[inline]
     pub fn read<'l>(&self, line: &'l [u8]) -> Result<Line<'l>, LineError> {
-        walk::read(self, line)
+        match self.format.envelope {
+            None => walk::read(self, line),
+            Some(envelope) => enveloped::read(self, envelope, line, |text| walk::read(self, text)),
+        }
     }
 
     /// As [`Plan::read`], for one line after another: method and path are left out where they stand
@@ -261,7 +280,33 @@ impl Plan {
         line: &'l [u8],
         clf: &mut Clf,
     ) -> Result<Line<'l>, LineError> {
-        walk::read_for_account(self, line, clf)
+        match self.format.envelope {
+            None => walk::read_for_account(self, line, clf),
+            Some(envelope) => enveloped::read(self, envelope, line, |text| {
+                walk::read_for_account(self, text, clf)
+            }),
+        }
+    }
+
+    /// The plan for lines that stand in an envelope. It is taken off each; offsets of errors count
+    /// from its start all the same.
+    #[must_use]
+    pub fn within(mut self, envelope: Envelope) -> Self {
+        self.format.envelope = Some(envelope);
+        self
+    }
+
+    /// Takes the site from the envelope, unless the format names it.
+    #[must_use]
+    pub fn with_vhost_from(mut self, vhost: EnvelopeVhost) -> Self {
+        self.envelope_vhost = vhost;
+        self
+    }
+
+    /// What the lines stand in.
+    #[must_use]
+    pub fn envelope(&self) -> Option<Envelope> {
+        self.format.envelope
     }
 
     /// How exact the numbers can be.
@@ -290,10 +335,12 @@ impl Plan {
         self.format.server
     }
 
-    /// Whether the format names the vhost.
+    /// Whether the format names the vhost, or its envelope does.
     #[must_use]
     pub fn has_vhost(&self) -> bool {
-        self.reads.vhost
+        let by_envelope =
+            || self.format.envelope.is_some() && self.envelope_vhost != EnvelopeVhost::None;
+        self.reads.vhost || by_envelope()
     }
 
     /// Whether the format names the user.
@@ -367,8 +414,12 @@ impl Plan {
                 )
             }
             None => format!(
-                "byte {}: expected {literal:?} at the start of the line",
-                error.at
+                "byte {}: expected {literal:?} at the start of the {}",
+                error.at,
+                match self.format.envelope {
+                    None => "line",
+                    Some(_) => "message",
+                }
             ),
         }
     }

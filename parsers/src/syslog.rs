@@ -5,10 +5,11 @@
 //! is read here is where the line itself begins, and who is said to have sent it. The time is only
 //! checked for its shape: what is billed has a time of its own in the line.
 //!
-//! Nothing is guessed. Bytes in front of which no envelope stands are `None`, and where the two
-//! words behind an RFC 3164 time could be a host and a program or the message itself, a word that
-//! ends in `:` is the program, and without one there is neither. [`Message::text`] is always the
-//! end of the bytes that were given.
+//! Nothing is guessed. Behind an RFC 3164 time a word that ends in `:` is the program, and so is one
+//! behind a host that has a process id: `apache[12]` is what rsyslog makes of a program that came to
+//! it in RFC 5424. Where there is neither, as where rsyslog writes `apache` alone, it cannot be told
+//! whether host and program stand there or the line has begun; some lines would fit a format either
+//! way, so that is no envelope. [`Message::text`] is always the end of the bytes that were given.
 
 use nom::branch::alt;
 use nom::bytes::complete::{tag, take_till1, take_while_m_n, take_while1};
@@ -49,15 +50,50 @@ struct Header<'m> {
     tag: Option<&'m [u8]>,
 }
 
+/// What every line of a log stands in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Envelope {
+    /// Messages as they come over a socket; one without an envelope is the line itself.
+    Wire,
+    /// Lines that a syslog daemon wrote.
+    Written,
+}
+
+impl Envelope {
+    /// Takes the envelope off. `None`: the line does not stand in one, and should.
+    #[must_use]
+    pub fn open(self, line: &[u8]) -> Option<Message<'_>> {
+        match self {
+            Self::Wire if !has_priority(line) => Some(Message {
+                facility: None,
+                severity: None,
+                host: None,
+                tag: None,
+                text: line,
+            }),
+            Self::Wire => message(line),
+            Self::Written => written(line),
+        }
+    }
+}
+
 type Parsed<'m, T> = IResult<&'m [u8], T, ()>;
 
 /// Reads a message as it comes over a socket: behind its `<PRI>` stands RFC 5424, or as much of
-/// RFC 3164 as the sender writes, which may be nothing. `None`: there is no `<PRI>`.
+/// RFC 3164 as the sender writes, which may be nothing. `None`: there is no `<PRI>`, or a time
+/// behind it and no program, so that it cannot be told where the line begins.
 #[must_use]
 pub fn message(bytes: &[u8]) -> Option<Message<'_>> {
     let (rest, (facility, severity)) = priority(bytes).ok()?;
-    let header = alt((protocol, named, nameless)).parse(rest);
-    let (text, header) = header.unwrap_or((rest, Header::default()));
+    let header = alt((protocol, named, named_without_colon)).parse(rest);
+    let (text, header) = match (header, time_before(rest)) {
+        (Ok(read), _) => read,
+        (Err(_), Err(_)) => (rest, Header::default()),
+        // HAProxy writes neither facility nor program with `format timed`, and rsyslog passes on its
+        // `format short` so. What else is of facility 0 comes from the kernel, which is named.
+        (Err(_), Ok((text, ()))) if facility == 0 => (text, Header::default()),
+        (Err(_), Ok(_)) => return None,
+    };
     Some(Message {
         facility: Some(facility),
         severity: Some(severity),
@@ -71,8 +107,8 @@ pub fn message(bytes: &[u8]) -> Option<Message<'_>> {
 /// mostly without `<PRI>`. `None`: it is no such line; a time alone can be the log's own.
 #[must_use]
 pub fn written(line: &[u8]) -> Option<Message<'_>> {
-    let envelope = (opt(priority), alt((protocol, named, named_without_colon)));
-    let (text, (priority, header)) = { envelope }.parse(line).ok()?;
+    let header = alt((protocol, named, named_without_colon));
+    let (text, (priority, header)) = (opt(priority), header).parse(line).ok()?;
     let (facility, severity) = priority.unzip();
     Some(Message {
         facility,
@@ -121,6 +157,8 @@ fn protocol(input: &[u8]) -> Parsed<'_, Header<'_>> {
         alt((value((), tag("-")), structured_data)),
         alt((value((), tag(" ")), value((), eof))),
         opt(tag(BYTE_ORDER_MARK)),
+        // rsyslog keeps the space that stood behind an RFC 3164 program's colon.
+        opt(tag(" ")),
     );
     map(header, |(_, host, name, ..)| Header {
         host: not_nil(host),
@@ -161,27 +199,21 @@ fn named(input: &[u8]) -> Parsed<'_, Header<'_>> {
     let with_host = (map(terminated(host, tag(" ")), Some), program);
     let names = alt((no_host, with_host));
     map(preceded(time_before, names), |(host, tag)| Header {
-        host,
+        host: host.and_then(not_nil),
         tag: Some(tag),
     })
     .parse(input)
 }
 
-/// What rsyslog writes for a message that came to it in RFC 5424, where a program has no colon: a
-/// process id alone tells that it is one.
+/// What rsyslog writes for a message that came to it in RFC 5424, where a program has no colon.
 fn named_without_colon(input: &[u8]) -> Parsed<'_, Header<'_>> {
     let program = terminated(map_opt(word, without_process), tag(" "));
     let names = (terminated(host, tag(" ")), program);
     map(preceded(time_before, names), |(host, tag)| Header {
-        host: Some(host),
+        host: not_nil(host),
         tag: Some(tag),
     })
     .parse(input)
-}
-
-/// A time and the message at once.
-fn nameless(input: &[u8]) -> Parsed<'_, Header<'_>> {
-    value(Header::default(), time_before).parse(input)
 }
 
 /// A time and the space behind it.

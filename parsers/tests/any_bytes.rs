@@ -3,12 +3,14 @@
 use std::net::Ipv6Addr;
 
 use proptest::prelude::*;
-use tollkeeper_parsers::format::{Spec, detect};
+use tollkeeper_parsers::format::{Spec, detect, detect_within};
+use tollkeeper_parsers::frames::{Frame, Frames, MAX_MESSAGE_BYTES, datagram};
 use tollkeeper_parsers::framing::{Framed, Lines, Rest};
 use tollkeeper_parsers::host::{self, Host};
-use tollkeeper_parsers::plan::Plan;
+use tollkeeper_parsers::plan::{EnvelopeVhost, Plan};
 use tollkeeper_parsers::record::Line;
 use tollkeeper_parsers::size;
+use tollkeeper_parsers::syslog::{self, Envelope, Message};
 use tollkeeper_parsers::text::{self, Escape};
 use tollkeeper_parsers::time::{self, Parts, Pattern, Time};
 
@@ -36,6 +38,106 @@ fn plans() -> Vec<Plan> {
             other => panic!("{format}: {other:?}"),
         })
         .collect()
+}
+
+/// The same, also for lines in envelopes.
+fn plans_within() -> Vec<Plan> {
+    let bare = plans();
+    let within = |envelope| bare.iter().cloned().map(move |plan| plan.within(envelope));
+    let vhosts = [EnvelopeVhost::Host, EnvelopeVhost::Tag]
+        .into_iter()
+        .cycle();
+    let enveloped = within(Envelope::Wire)
+        .chain(within(Envelope::Written))
+        .zip(vhosts)
+        .map(|(plan, vhost)| plan.with_vhost_from(vhost));
+    bare.iter().cloned().chain(enveloped).collect()
+}
+
+/// Envelopes that are nearly right.
+fn envelope() -> impl Strategy<Value = Vec<u8>> {
+    let part = prop::sample::select(vec![
+        &b"<134>"[..],
+        b"<6>",
+        b"<",
+        b">",
+        b" ",
+        b" ",
+        b"Nov 21 23:59:01 ",
+        b"Nov  1 2026 23:59:01.5 +01:00 ",
+        b"2026-11-21T23:59:01.123+01:00 ",
+        b"1 ",
+        b"1 2026-11-21T23:59:01Z h t 12 - ",
+        b"- ",
+        b"[x@1 a=\"",
+        b"\\\"",
+        b"\"]",
+        b"[y]",
+        b"\xef\xbb\xbf",
+        b"web1.example ",
+        b"::1 ",
+        b"nginx:",
+        b"haproxy[12]",
+        b":",
+        b"[",
+    ])
+    .prop_map(<[u8]>::to_vec);
+    prop::collection::vec(part, 0..8).prop_map(|parts| parts.concat())
+}
+
+/// What a sender may write into a stream.
+fn stream() -> impl Strategy<Value = Vec<u8>> {
+    let long = |more| prop::collection::vec(Just(b'x'), MAX_MESSAGE_BYTES + more);
+    let part = prop_oneof![
+        20 => prop::sample::select(vec![
+            &b"<13>a"[..], b"5 <13>a", b"9 <13>a\nb\0c", b"12 <1", b"0 <", b"05 <13>a", b"999999 <",
+            b"300000 <13>", b"1234567 <", b"\n", b"\r\n", b"\r", b"\0", b"200 GET", b" ", b"7", b"<",
+        ]).prop_map(<[u8]>::to_vec),
+        1 => long(0),
+        1 => long(1),
+    ];
+    prop::collection::vec(part, 0..20).prop_map(|parts| parts.concat())
+}
+
+/// A stream told into messages: each with where it starts, `None` for what is passed over, and how
+/// many are too long. `cuts` are the places up to which the stream has come, in turn.
+fn framed(stream: &[u8], cuts: &[usize]) -> (Vec<(usize, Vec<u8>)>, usize, usize) {
+    let (mut frames, mut at, mut messages, mut too_long) = (Frames::new(), 0, Vec::new(), 0);
+    for &cut in cuts {
+        while at < cut {
+            let buffer = &stream[at..cut];
+            at += match frames.next(buffer) {
+                Frame::Message { bytes, consumed } => {
+                    assert!(bytes.end <= consumed && consumed <= buffer.len());
+                    assert!(!bytes.is_empty() && bytes.len() <= MAX_MESSAGE_BYTES);
+                    // Between messages stand counts and ends of lines alone.
+                    assert!(
+                        buffer[..bytes.start]
+                            .iter()
+                            .all(|byte| byte.is_ascii_digit() || *byte == b' ')
+                    );
+                    assert!(
+                        buffer[bytes.end..consumed]
+                            .iter()
+                            .all(|byte| b"\r\n\0".contains(byte))
+                    );
+                    messages.push((at + bytes.start, buffer[bytes].to_vec()));
+                    consumed
+                }
+                Frame::TooLong { consumed } => {
+                    too_long += 1;
+                    consumed
+                }
+                Frame::Passed { consumed } => consumed,
+                Frame::Incomplete => {
+                    assert!(buffer.len() < MAX_MESSAGE_BYTES + 8);
+                    break;
+                }
+            };
+            assert!(at <= cut);
+        }
+    }
+    (messages, too_long, at)
 }
 
 /// Lines that are nearly right, and bytes that are not.
@@ -78,8 +180,9 @@ fn is_inside(line: &[u8], span: &[u8]) -> bool {
 
 #[test]
 fn spans_lie_in_their_line() {
-    let plans = plans();
-    proptest!(|(line in line())| {
+    let plans = plans_within();
+    proptest!(|(envelope in envelope(), line in line())| {
+        let line = [envelope, line].concat();
         for plan in &plans {
             match plan.read(&line) {
                 Ok(Line::Record(record)) => {
@@ -97,13 +200,14 @@ fn spans_lie_in_their_line() {
             }
         }
         let _ = detect(&[&line, &line]);
+        let _ = detect_within(Envelope::Wire, &[&line, &line]);
     });
 }
 
 proptest! {
     #[test]
     fn any_format_string_is_read_or_refused_with_a_span(
-        server in prop::sample::select(vec!["", "nginx:", "apache:", "lighttpd:", "nginx:log_format x ", "apache:LogFormat ", "lighttpd:accesslog.format = "]),
+        server in prop::sample::select(vec!["", "syslog:", "syslog:nginx:", "nginx:", "apache:", "lighttpd:", "nginx:log_format x ", "apache:LogFormat ", "lighttpd:accesslog.format = "]),
         parts in prop::collection::vec(prop_oneof![
             4 => prop::sample::select(vec![
                 "%", "$", "{", "}", "\"", "'", "\\", " ", ";", "#", "\n", "%t", "%b", "%u", "%{x}i", "$host", "$msec", "$bytes_sent",
@@ -114,7 +218,7 @@ proptest! {
     ) {
         let text = format!("{server}{}", parts.concat());
         let compiled = match Spec::parse(&text) {
-            Ok(Spec::Auto) => return Ok(()),
+            Ok(Spec::Auto | Spec::AutoWithin(_)) => return Ok(()),
             Ok(Spec::Format(format)) => Plan::compile(&format),
             Err(error) => Err(error),
         };
@@ -181,6 +285,52 @@ proptest! {
         let Rest::Partial(rest) = lines.rest() else { panic!("{:?}", lines.rest()) };
         seen.extend_from_slice(rest);
         prop_assert_eq!(seen, chunk);
+    }
+
+    #[test]
+    fn envelopes_stand_before_their_message(envelope in envelope(), rest in any::<Vec<u8>>()) {
+        let bytes = [envelope, rest].concat();
+        for message in [syslog::message(&bytes), syslog::written(&bytes)].into_iter().flatten() {
+            let Message { facility, severity, host, tag, text } = message;
+            prop_assert!(bytes.ends_with(text) && is_inside(&bytes, text));
+            let before = &bytes[..bytes.len() - text.len()];
+            for name in [host, tag].into_iter().flatten() {
+                prop_assert!(is_inside(before, name) && !name.is_empty());
+            }
+            prop_assert!(facility.is_none_or(|facility| facility < 24));
+            prop_assert!(severity.is_none_or(|severity| severity < 8));
+            prop_assert_eq!(facility.is_some(), syslog::has_priority(&bytes));
+        }
+    }
+
+    #[test]
+    fn streams_lose_no_byte_however_they_are_cut(stream in stream(), mut cuts in prop::collection::vec(0_usize..600_000, 0..20)) {
+        let whole = framed(&stream, &[stream.len()]);
+        // A message that is too long is the end of what is here, however much that is: where it is
+        // seen first depends on the cuts; that it is one does not.
+        cuts.retain(|&cut| cut < stream.len());
+        cuts.sort_unstable();
+        cuts.push(stream.len());
+        let pieces = framed(&stream, &cuts);
+        prop_assert_eq!(&pieces.0, &whole.0);
+        prop_assert_eq!((pieces.1, pieces.2), (whole.1, whole.2));
+        if whole.1 == 0 {
+            let single: Vec<usize> = (0..=stream.len()).collect();
+            prop_assert_eq!(framed(&stream, &single), whole);
+        }
+    }
+
+    #[test]
+    fn datagrams_are_every_byte_once(envelopes in prop::collection::vec(envelope(), 0..4), separator in prop::sample::select(vec![&b"\n"[..], b"\r\n", b"\0", b" "])) {
+        let bytes = envelopes.join(separator);
+        let mut end = 0;
+        for message in datagram(&bytes) {
+            let start = message.as_ptr().addr() - bytes.as_ptr().addr();
+            prop_assert!(!message.is_empty() && start >= end);
+            prop_assert!(bytes[end..start].iter().all(|byte| b"\r\n\0".contains(byte)));
+            end = start + message.len();
+        }
+        prop_assert!(bytes[end..].iter().all(|byte| b"\r\n\0".contains(byte)));
     }
 
     #[test]

@@ -30,7 +30,7 @@ use self::diagnostic::{Findings, span_in_literal};
 use self::glob::Pattern;
 pub use self::store::{MysqlUrl, StoreAccess, StoreUrl, parse_store_url};
 use self::stream::Taken;
-pub use self::stream::{Listen, PipeSource, SyslogSource};
+pub use self::stream::{Listen, PipeSource, StreamVhost, SyslogSource};
 use self::table::{Table, Text};
 
 /// The largest config that is read.
@@ -202,6 +202,14 @@ impl VhostRules {
 }
 
 impl Config {
+    /// Whether no lines come from anywhere.
+    #[must_use]
+    pub fn has_no_source(&self) -> bool {
+        self.file_sources.is_empty()
+            && self.syslog_sources.is_empty()
+            && self.pipe_sources.is_empty()
+    }
+
     /// Reads a config file.
     ///
     /// # Errors
@@ -542,7 +550,19 @@ impl<'t> Reader<'_, 't> {
 /// # Errors
 /// Where it cannot be used, why, and the remedy.
 pub fn parse_format(text: &str) -> Result<Spec, FormatError> {
-    let spec = Spec::parse(text)?;
+    compilable(Spec::parse(text)?)
+}
+
+/// As [`parse_format`], for messages that come over a socket, whose envelopes are taken off: `syslog:`
+/// before a format is refused.
+///
+/// # Errors
+/// Where it cannot be used, why, and the remedy.
+pub fn parse_wire_format(text: &str) -> Result<Spec, FormatError> {
+    compilable(Spec::parse_on_the_wire(text)?)
+}
+
+fn compilable(spec: Spec) -> Result<Spec, FormatError> {
     if let Spec::Format(format) = &spec {
         Plan::compile(format)?;
     }

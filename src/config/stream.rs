@@ -307,7 +307,7 @@ impl<'t> Reader<'_, 't> {
         let place = table.span();
         let name = self.stream_name(&mut table, taken);
         let listen = table.some_strings("listen", self.findings);
-        let formats = self.stream_formats(&mut table);
+        let formats = self.syslog_formats(&mut table);
         let users = table.string("users", self.findings);
         let users = users.and_then(|text| self.checked(text, parse_users));
         let vhost = table.string("vhost", self.findings);
@@ -372,7 +372,7 @@ impl<'t> Reader<'_, 't> {
         taken: &mut Taken,
     ) -> Option<PipeSource> {
         let name = self.stream_name(&mut table, taken);
-        let formats = self.stream_formats(&mut table);
+        let formats = self.pipe_formats(&mut table);
         let users = table.string("users", self.findings);
         let users = users.and_then(|text| self.checked(text, parse_users));
         let vhost = table.string("vhost", self.findings);
@@ -408,13 +408,13 @@ impl<'t> Reader<'_, 't> {
         Some(name)
     }
 
-    fn stream_formats(&mut self, table: &mut Table<'t>) -> Vec<Spec> {
+    fn syslog_formats(&mut self, table: &mut Table<'t>) -> Vec<Spec> {
         let Some(texts) = table.some_strings("format", self.findings) else {
             return vec![Spec::Auto];
         };
         let mut formats = Vec::with_capacity(texts.len());
         for text in texts {
-            if text.value.starts_with("syslog:") {
+            if text.value.trim_start().starts_with("syslog:") {
                 let message = "what a stream carries stands behind its envelope already";
                 let help = "take syslog: out: it is for files that a syslog daemon wrote";
                 let span = self.inside(text, 0.."syslog:".len());
@@ -424,6 +424,17 @@ impl<'t> Reader<'_, 't> {
             }
         }
         formats
+    }
+
+    /// Here `syslog:` has its place: a syslog daemon may be who writes into the pipe.
+    fn pipe_formats(&mut self, table: &mut Table<'t>) -> Vec<Spec> {
+        match table.some_strings("format", self.findings) {
+            Some(texts) => texts
+                .into_iter()
+                .filter_map(|text| self.format(text))
+                .collect(),
+            None => vec![Spec::Auto],
+        }
     }
 
     fn max_spool(&mut self, table: &mut Table<'t>) -> u64 {

@@ -457,15 +457,15 @@ impl<'f> Feed<'f> {
     ) -> Result<OpenFile, NotRead> {
         let mut formats = input.formats.clone();
         let mut first = None;
-        if formats.iter().any(|spec| matches!(spec, Spec::Auto)) {
+        if formats.iter().any(Spec::is_auto) {
             first = blocks.next(Vec::new())?;
             let sample = first.as_ref().map_or(&[][..], Block::lines);
             if !sample.is_empty() {
-                let (detected, note) = detect(sample).map_err(NotRead::Error)?;
-                notes.push(note);
-                for spec in &mut formats {
-                    if matches!(spec, Spec::Auto) {
-                        *spec = detected.clone();
+                for spec in formats.iter_mut().filter(|spec| spec.is_auto()) {
+                    let (detected, note) = detect(spec, sample).map_err(NotRead::Error)?;
+                    *spec = detected;
+                    if !notes.contains(&note) {
+                        notes.push(note);
                     }
                 }
             }

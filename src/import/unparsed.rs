@@ -22,7 +22,6 @@ use crate::source::packed::{self, Packing};
 use crate::source::position::{Place, Stored};
 use crate::store::{Batch, Checkpoint, FlushError, Moves, StoredRange, UnparsedRange};
 use crate::tally::{Outcome, Progress, Tally};
-use tollkeeper_parsers::format::Spec;
 
 /// Reads the unparsed ranges of the inputs again.
 ///
@@ -256,8 +255,8 @@ fn read_ranges(content: &mut dyn Read, ranges: &[StoredRange]) -> io::Result<Vec
 
 fn source_rules(input: &Input, rules: &Rules, chunks: &[Vec<u8>]) -> Result<SourceRules, NotRead> {
     let mut formats = input.formats.clone();
-    for spec in formats.iter_mut().filter(|spec| matches!(spec, Spec::Auto)) {
-        *spec = detect(&chunks.concat()).map_err(NotRead::Error)?.0;
+    for spec in formats.iter_mut().filter(|spec| spec.is_auto()) {
+        *spec = detect(spec, &chunks.concat()).map_err(NotRead::Error)?.0;
     }
     let mut source = SourceRules::new(
         &formats,

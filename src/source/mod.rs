@@ -10,3 +10,4 @@ pub mod packed;
 pub mod pipe;
 pub mod position;
 pub mod spool;
+pub mod syslog;

@@ -7,7 +7,7 @@ use tollkeeper_parsers::plan::Plan;
 
 fuzz_target!(|text: &str| {
     let compiled = match Spec::parse(text) {
-        Ok(Spec::Auto) => return,
+        Ok(Spec::Auto | Spec::AutoWithin(_)) => return,
         Ok(Spec::Format(format)) => Plan::compile(&format),
         Err(error) => Err(error),
     };

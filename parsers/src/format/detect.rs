@@ -7,6 +7,7 @@
 use super::{PRESETS, Spec};
 use crate::plan::Plan;
 use crate::record::Line;
+use crate::syslog::{self, Envelope};
 
 /// What a sample of lines looks like.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub enum Detected {
     Preset {
         /// Its name.
         name: &'static str,
+        /// What its lines stand in.
+        envelope: Option<Envelope>,
         /// Why, in a sentence.
         why: String,
     },
@@ -42,15 +45,34 @@ const SPECIFIC_FIRST: [&str; PRESETS.len()] = [
     "lighttpd",
 ];
 
-/// Tries the presets on a sample of whole lines. Blank lines and comments are left out of account;
-/// the rest may hold some garbage, but more than half must fit.
+/// Tries the presets on a sample of whole lines. Where most of them stand in an envelope that a syslog
+/// daemon wrote, that is taken off first: some would fit a preset with it, as parts of a user's name.
 #[must_use]
 pub fn detect(sample: &[&[u8]]) -> Detected {
+    let lines = || sample.iter().filter(|line| !is_ignored(line));
+    let written = lines().filter(|line| syslog::written(line).is_some());
+    let are_written = written.count() * 2 > lines().count();
+    judge(sample, are_written.then_some(Envelope::Written))
+}
+
+/// As [`detect`], for lines that stand in an envelope.
+#[must_use]
+pub fn detect_within(envelope: Envelope, sample: &[&[u8]]) -> Detected {
+    judge(sample, Some(envelope))
+}
+
+/// Blank lines and comments are left out of account; the rest may hold some garbage, but more than
+/// half must fit.
+fn judge(sample: &[&[u8]], envelope: Option<Envelope>) -> Detected {
     let mut plans = Vec::new();
     for name in SPECIFIC_FIRST {
         if let Ok(Spec::Format(format)) = Spec::parse(name)
             && let Ok(plan) = Plan::compile(&format)
         {
+            let plan = match envelope {
+                Some(envelope) => plan.within(envelope),
+                None => plan,
+            };
             plans.push((name, plan));
         }
     }
@@ -64,7 +86,11 @@ pub fn detect(sample: &[&[u8]]) -> Detected {
             why: "there are no lines to judge by".into(),
         };
     }
-    let share = |count: usize| format!("{count} of {} lines", lines.len());
+    let behind = match envelope {
+        Some(Envelope::Written) => ", behind what a syslog daemon wrote before each,",
+        Some(Envelope::Wire) | None => "",
+    };
+    let share = |count: usize| format!("{count} of {} lines{behind}", lines.len());
     let fits = |plan: &Plan| lines.iter().filter(|line| is_record(plan, line)).count();
     // `combined` stands before `lighttpd`; which of the two it is, is looked at below.
     let best = plans.iter().map(|(name, plan)| (*name, plan, fits(plan)));
@@ -82,16 +108,22 @@ pub fn detect(sample: &[&[u8]]) -> Detected {
         "combined" | "lighttpd" => combined_or_lighttpd(
             lines.iter().copied().filter(|line| is_record(plan, line)),
             &share(count),
+            envelope,
         ),
         "common" | "vhost_combined" => {
             let why = format!(
                 "{} fit {name}; its byte counts may be bodies alone",
                 share(count)
             );
-            Detected::Preset { name, why }
+            Detected::Preset {
+                name,
+                envelope,
+                why,
+            }
         }
         _ => Detected::Preset {
             name,
+            envelope,
             why: format!("{} fit {name}", share(count)),
         },
     }
@@ -109,10 +141,16 @@ fn is_record(plan: &Plan, line: &[u8]) -> bool {
 }
 
 /// The second word decides: always `-`, or always like a host.
-fn combined_or_lighttpd<'l>(lines: impl Iterator<Item = &'l [u8]>, share: &str) -> Detected {
+fn combined_or_lighttpd<'l>(
+    lines: impl Iterator<Item = &'l [u8]>,
+    share: &str,
+    envelope: Option<Envelope>,
+) -> Detected {
     let (mut dashes, mut hosts, mut others) = (0_usize, 0_usize, 0_usize);
     for line in lines {
-        match line.split(|&byte| byte == b' ').nth(1) {
+        let opened = envelope.and_then(|envelope| envelope.open(line));
+        let text = opened.map_or(line, |message| message.text);
+        match text.split(|&byte| byte == b' ').nth(1) {
             Some(b"-") => dashes += 1,
             Some(word)
                 if word == b"localhost" || word.iter().any(|byte| matches!(byte, b'.' | b':')) =>
@@ -128,6 +166,7 @@ fn combined_or_lighttpd<'l>(lines: impl Iterator<Item = &'l [u8]>, share: &str) 
         );
         return Detected::Preset {
             name: "combined",
+            envelope,
             why,
         };
     }
@@ -138,13 +177,18 @@ fn combined_or_lighttpd<'l>(lines: impl Iterator<Item = &'l [u8]>, share: &str) 
         );
         return Detected::Preset {
             name: "lighttpd",
+            envelope,
             why,
         };
     }
+    let prefix = match envelope {
+        Some(Envelope::Written) => "syslog:",
+        Some(Envelope::Wire) | None => "",
+    };
     Detected::Ambiguous {
         names: vec!["combined", "lighttpd"],
         why: format!(
-            "{share} fit both combined and lighttpd, and their second word could be a host or an identd name; set format = \"combined\" for nginx or Apache, \"lighttpd\" for lighttpd"
+            "{share} fit both combined and lighttpd, and their second word could be a host or an identd name; set format = \"{prefix}combined\" for nginx or Apache, \"{prefix}lighttpd\" for lighttpd"
         ),
     }
 }
@@ -183,11 +227,57 @@ mod tests {
         br#"127.0.0.1 - - [22/Nov/2026:08:23:11 +0000] "PRI * HTTP/2.0" 100 518 "-" "-""#;
 
     fn name(sample: &[&[u8]]) -> String {
-        match detect(sample) {
-            Detected::Preset { name, .. } => name.to_owned(),
+        shown(detect(sample))
+    }
+
+    fn shown(detected: Detected) -> String {
+        match detected {
+            Detected::Preset { name, envelope, .. } => match envelope {
+                None => name.to_owned(),
+                Some(envelope) => format!("{envelope:?} {name}"),
+            },
             Detected::Ambiguous { names, .. } => names.join("?"),
             Detected::Nothing { why } => why,
         }
+    }
+
+    #[test]
+    fn envelopes_are_seen() {
+        let written = |line: &[u8]| [b"Nov 21 23:59:01 h nginx: ", line].concat();
+        // As a whole this fits combined too, with most of the envelope in the user's name.
+        let combined = written(COMBINED);
+        let plain = Plan::compile(&match Spec::parse("combined") {
+            Ok(Spec::Format(format)) => format,
+            other => panic!("{other:?}"),
+        });
+        assert!(is_record(&plain.expect("a plan"), &combined));
+        let (combined, lighttpd, ident) = (&*combined, &*written(LIGHTTPD), &*written(IDENT));
+        let vhost = &*[&b"1 - h www 12 - - "[..], VHOST].concat();
+        let cases: &[(&[&[u8]], &str)] = &[
+            (&[combined], "Written combined"),
+            (&[lighttpd, lighttpd], "Written lighttpd"),
+            (&[vhost], "Written vhost_combined"),
+            (&[ident], "combined?lighttpd"),
+            (&[combined, combined, COMBINED], "Written combined"),
+            (&[combined, COMBINED, COMBINED], "combined?lighttpd"),
+            (
+                &[b"Nov 21 23:59:01 h cron[1]: x"],
+                "no preset fits; lighttpd comes nearest in the first line: byte 28: expected \" \" after %h",
+            ),
+        ];
+        for (sample, expected) in cases {
+            assert_eq!(name(sample), *expected);
+        }
+        let within = |envelope, sample: &[&[u8]]| shown(detect_within(envelope, sample));
+        assert_eq!(within(Envelope::Written, &[combined]), "Written combined");
+        assert_eq!(
+            within(Envelope::Written, &[COMBINED]),
+            "no preset fits; lighttpd comes nearest in the first line: byte 0: expected what a syslog daemon writes before a line (a time, a host, and a program with a colon)"
+        );
+        let wire = &*[&b"<190>"[..], combined].concat();
+        let local = &*[&b"<190>Nov 21 23:59:01 nginx: "[..], COMBINED].concat();
+        let sample: &[&[u8]] = &[wire, local, COMBINED];
+        assert_eq!(within(Envelope::Wire, sample), "Wire combined");
     }
 
     #[test]

@@ -16,18 +16,21 @@ mod quoting;
 use std::ops::Range;
 
 pub use bytes::ByteSet;
-pub use detect::{Detected, detect};
+pub use detect::{Detected, detect, detect_within};
 pub use preset::PRESETS;
 
 use crate::error::FormatError;
+use crate::syslog::Envelope;
 use crate::text::Escape;
 use crate::time::Pattern;
 
 /// What the operator wrote for a format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Spec {
-    /// Try the presets on a sample.
+    /// Try the presets on a sample, and whether its lines stand in a written envelope.
     Auto,
+    /// Try the presets on a sample whose lines stand in this envelope.
+    AutoWithin(Envelope),
     /// A preset, or a pasted format.
     Format(Format),
 }
@@ -56,6 +59,8 @@ pub struct Format {
     pub preset: Option<&'static str>,
     /// Whether the server writes what clients send as it is, newlines included.
     pub forgeable: bool,
+    /// What every line stands in.
+    pub envelope: Option<Envelope>,
     /// What the operator wrote, or the format string that a preset stands for. All spans are in it.
     pub text: String,
     /// Where the format stands in the text.
@@ -198,19 +203,70 @@ pub enum TimeForm {
 
 impl Spec {
     /// `auto`, a preset's name, `nginx:…`, `apache:…`, `lighttpd:…`. Behind the colon stands the
-    /// format string, bare or in quotes, or the whole directive as it stands in the config.
+    /// format string, bare or in quotes, or the whole directive as it stands in the config. With
+    /// `syslog:` before any of these each line stands in what a syslog daemon wrote.
     ///
     /// # Errors
     /// With the place in `text` and a remedy.
     pub fn parse(text: &str) -> Result<Self, FormatError> {
-        let name = text.trim();
+        let (name, start) = trimmed(text, 0);
+        match name.strip_prefix(WRITTEN) {
+            None => Self::bare(text, name, start),
+            Some(inner) => {
+                let (name, start) = trimmed(inner, start + WRITTEN.len());
+                Ok(Self::bare(text, name, start)?.within(Envelope::Written))
+            }
+        }
+    }
+
+    /// As [`Spec::parse`], for messages that come over a socket: `syslog:` is refused.
+    ///
+    /// # Errors
+    /// With the place in `text` and a remedy.
+    pub fn parse_on_the_wire(text: &str) -> Result<Self, FormatError> {
+        let (name, start) = trimmed(text, 0);
+        if let Some(inner) = name.strip_prefix(WRITTEN) {
+            let inner = inner.trim();
+            return Err(quoting::error(
+                start..start + WRITTEN.len(),
+                "syslog: stands before the format of files that a syslog daemon wrote",
+                format!(
+                    "a message that comes over a socket has its envelope taken off anyway: write {inner}"
+                ),
+            ));
+        }
+        Ok(Self::bare(text, name, start)?.within(Envelope::Wire))
+    }
+
+    /// The same for lines that stand in an envelope.
+    #[must_use]
+    pub fn within(self, envelope: Envelope) -> Self {
+        match self {
+            Self::Auto | Self::AutoWithin(_) => Self::AutoWithin(envelope),
+            Self::Format(format) => Self::Format(Format {
+                envelope: Some(envelope),
+                ..format
+            }),
+        }
+    }
+
+    /// Whether the format is detected.
+    #[must_use]
+    pub fn is_auto(&self) -> bool {
+        match self {
+            Self::Auto | Self::AutoWithin(_) => true,
+            Self::Format(_) => false,
+        }
+    }
+
+    /// A format without an envelope: `name`, which stands at `start` of `text`.
+    fn bare(text: &str, name: &str, start: usize) -> Result<Self, FormatError> {
         if name == "auto" {
             return Ok(Self::Auto);
         }
         if let Some(format) = preset::preset(name) {
             return Ok(Self::Format(format));
         }
-        let start = text.len() - text.trim_start().len();
         let servers: [(&str, ServerParser); 3] = [
             ("nginx:", nginx::parse),
             ("apache:", apache::parse),
@@ -226,6 +282,15 @@ impl Spec {
         }
         Err(unknown(name, start))
     }
+}
+
+/// Stands before a format whose lines a syslog daemon wrote.
+const WRITTEN: &str = "syslog:";
+
+/// Text without space around it, and where it then starts.
+fn trimmed(text: &str, start: usize) -> (&str, usize) {
+    let inner = text.trim_start();
+    (inner.trim_end(), start + text.len() - inner.len())
 }
 
 /// Takes what stands behind the server's name, and its offset in what the operator wrote.
@@ -274,6 +339,7 @@ impl Format {
             pieces: joined,
             preset: None,
             forgeable: false,
+            envelope: None,
             text: String::new(),
             span,
         }

@@ -6,7 +6,7 @@ use super::*;
 fn show(text: &str) -> String {
     let format = match Spec::parse(text) {
         Ok(Spec::Format(format)) => format,
-        Ok(Spec::Auto) => return "auto".into(),
+        Ok(Spec::Auto | Spec::AutoWithin(_)) => return "auto".into(),
         Err(error) => {
             assert!(error.help.is_some(), "{text}: {error}");
             let span = text.get(error.span.clone());
@@ -193,4 +193,56 @@ fn an_unknown_preset_is_told_what_there_is() {
     let error = Spec::parse("x").expect_err("no preset");
     let help = error.help.expect("help");
     assert!(PRESETS.iter().all(|name| help.contains(name)), "{help}");
+}
+
+#[test]
+fn formats_in_envelopes() {
+    for (text, expected) in [
+        ("syslog:common", show("common")),
+        (" syslog: common ", show("common")),
+        (
+            "syslog:nginx:$msec $bytes_sent",
+            show("nginx:$msec $bytes_sent"),
+        ),
+        ("syslog:x", "x: unknown format \"x\"".to_owned()),
+        (
+            "syslog:nginx:${mzec",
+            "${: a $ without a variable's name".to_owned(),
+        ),
+        ("syslog:", ": the format is empty".to_owned()),
+        (
+            "syslog:syslog:common",
+            "syslog:common: unknown server \"syslog\"".to_owned(),
+        ),
+    ] {
+        assert_eq!(show(text), expected, "{text}");
+    }
+    let envelope = |spec: Result<Spec, FormatError>| match spec.expect("a format") {
+        Spec::Auto => None,
+        Spec::AutoWithin(envelope) => Some(envelope),
+        Spec::Format(format) => format.envelope,
+    };
+    for (text, written, wire) in [
+        ("auto", None, true),
+        ("combined", None, true),
+        ("nginx:$msec $bytes_sent", None, true),
+        ("syslog:auto", Some(Envelope::Written), false),
+        ("syslog:combined", Some(Envelope::Written), false),
+        (
+            "syslog:nginx:$msec $bytes_sent",
+            Some(Envelope::Written),
+            false,
+        ),
+    ] {
+        assert_eq!(envelope(Spec::parse(text)), written, "{text}");
+        if wire {
+            let spec = Spec::parse_on_the_wire(text);
+            assert_eq!(envelope(spec), Some(Envelope::Wire), "{text}");
+        } else {
+            let error = Spec::parse_on_the_wire(text).expect_err("a written envelope");
+            assert_eq!(text.get(error.span), Some("syslog:"));
+            let help = error.help.expect("a remedy");
+            assert!(help.ends_with(&format!("write {}", &text[7..])), "{help}");
+        }
+    }
 }

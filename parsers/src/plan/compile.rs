@@ -13,7 +13,9 @@
 
 use std::collections::VecDeque;
 
-use super::{Anchor, Behind, End, Note, Plan, Reads, Region, Start, Step, Take, Used};
+use super::{
+    Anchor, Behind, End, EnvelopeVhost, Note, Plan, Reads, Region, Start, Step, Take, Used,
+};
 use crate::error::FormatError;
 use crate::format::{ByteSet, Directive, Format, Meaning, Piece, Server, TimeForm};
 
@@ -75,6 +77,7 @@ pub(super) fn compile(format: &Format) -> Result<Plan, FormatError> {
         tells_http2,
         reads,
         notes,
+        envelope_vhost: EnvelopeVhost::None,
         steps,
         format: format.clone(),
     })

@@ -6,6 +6,7 @@ use crate::format::Spec;
 use crate::record::{Logged, Record};
 use crate::time::Time;
 
+mod enveloped;
 mod judged;
 
 fn plan(format: &str) -> Plan {
@@ -20,7 +21,7 @@ fn plan(format: &str) -> Plan {
 fn refused(format: &str) -> FormatError {
     match Spec::parse(format) {
         Ok(Spec::Format(parsed)) => Plan::compile(&parsed).expect_err(format),
-        Ok(Spec::Auto) => panic!("{format}: auto"),
+        Ok(Spec::Auto | Spec::AutoWithin(_)) => panic!("{format}: auto"),
         Err(error) => error,
     }
 }

@@ -48,13 +48,20 @@ fn on_the_wire() {
         ("<13>Nov 21 23:59:01 Z t: a", "1.5 - t a"),
         ("<13>2026-11-21T23:59:01Z h t: a", "1.5 h t a"),
         ("<13>2026-11-21T23:59:01 h t: a", "1.5 h t a"),
-        // No names: the message stands behind the time.
-        ("<13>Nov 21 23:59:01 h a b: c", "1.5 - - h a b: c"),
+        // No names: whether the message stands behind the time cannot be told.
+        ("<13>Nov 21 23:59:01 h a b: c", "none"),
+        ("<13>2026-11-21T23:59:01+01:00 h t a", "none"),
+        ("<13>Nov 21 23:59:01 \"h\" t: a", "none"),
+        ("<13>Nov 21 23:59:01 - t[12] a", "1.5 - t a"),
+        // Senders that write no facility write no names.
+        (
+            "<6>Nov 21 23:59:01 1795692717.507 200 a",
+            "0.6 - - 1795692717.507 200 a",
+        ),
         (
             "<6>2026-11-21T23:59:01.123456+01:00 1.2.3.4:5 a",
             "0.6 - - 1.2.3.4:5 a",
         ),
-        ("<13>Nov 21 23:59:01 \"h\" t: a", "1.5 - - \"h\" t: a"),
         // No time: the message stands behind the priority.
         ("<134>a b", "16.6 - - a b"),
         ("<0>", "0.0 - - "),
@@ -78,6 +85,7 @@ fn on_the_wire() {
         ),
         ("<134>1 - - - - - -", "16.6 - - "),
         ("<134>1 - - - - - - \u{feff}a", "16.6 - - a"),
+        ("<134>1 - h t - - -  a", "16.6 h t a"),
         ("<134>1 - h t - - [x@1 a=\"b\"][y] a", "16.6 h t a"),
         (
             r#"<134>1 - h t - - [x a="\"] \\" b="\] \x"] a"#,

@@ -2,7 +2,7 @@
 //!
 //! Who writes into the pipe is a web server that waits for us. Therefore one thread does nothing
 //! but read and hand on, and another writes to the disk, however long that takes; between them is
-//! a [`Queue`] that holds so much and no more. What does not fit is counted, and booked as a loss.
+//! a `Queue` that holds so much and no more. What does not fit is counted, and booked as a loss.
 //!
 //! What has been read and not yet written is lost if the process is killed; what is still in the
 //! pipe is not, if the server starts another process on it. So little is read early: between reads

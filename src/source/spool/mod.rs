@@ -54,6 +54,14 @@ pub fn folder(state_dir: &Path, name: &str) -> PathBuf {
     state_dir.join(SPOOLS).join(name)
 }
 
+/// Makes the spool of a source, where it is missing: for all who will write there.
+///
+/// # Errors
+/// As the system says.
+pub fn make(state_dir: &Path, name: &str) -> io::Result<()> {
+    folder::Folder::enter(&folder(state_dir, name)).map(drop)
+}
+
 /// A segment that lies in a spool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
