@@ -18,6 +18,7 @@ use crate::account::day::{DayNumber, Days};
 use crate::account::delta::Amount;
 use crate::account::{Rules, SourceRules, Unattributed, credits_user, measure, name};
 use crate::ledger::{Ledger, NO_USER, NameId, Sums};
+use crate::source::spool::record;
 
 /// A file none of whose first lines parses is not in its format.
 pub const MAX_UNPARSED_AT_START: u64 = 100;
@@ -25,6 +26,8 @@ pub const MAX_UNPARSED_AT_START: u64 = 100;
 pub const MAX_UNPARSED_IN_A_ROW: u64 = 1_000;
 /// Ranges that one outcome names; further lines are only counted.
 const MAX_RANGES: usize = 1_000;
+/// Losses that one outcome names: a disk that writes nonsense is no reason to fill the store.
+const MAX_LOSSES: usize = 1_000;
 /// Lines that did not parse, of which an outcome says why.
 const MAX_FAILURES: usize = 5;
 /// Raw names that are remembered with their number; beyond, all are forgotten.
@@ -94,6 +97,17 @@ pub struct Outcome {
     pub failures: Vec<Failure>,
     /// The first reason why a request was charged to nobody.
     pub unattributed: Option<(u64, Unattributed)>,
+    /// What a spool says was lost.
+    pub losses: Vec<Lost>,
+}
+
+/// Something that a spool says was lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lost {
+    /// Where the record begins that says so, or could not be read.
+    pub offset: u64,
+    /// What was lost, and why.
+    pub what: String,
 }
 
 /// Lines at the end of a chunk that are not committed yet.
@@ -222,7 +236,11 @@ impl Tally {
             let (offset, bytes) = (base + at as u64, (end - at) as u64);
             let run_too_long = match (framed, lines.rest()) {
                 (Some(Framed::Line { bytes: line, .. }), _) | (None, Rest::Partial(line)) => {
-                    walk.line(line, offset, bytes)
+                    if source.spooled {
+                        walk.record(line, offset)
+                    } else {
+                        walk.line(line, offset, bytes)
+                    }
                 }
                 (Some(Framed::TooLong { .. }), _) | (None, Rest::TooLong(_)) => {
                     walk.too_long(&chunk[at..end], offset, bytes);
@@ -258,6 +276,18 @@ impl Tally {
     }
 }
 
+/// What a record of a loss says, in words.
+fn said_lost(minute: i64, messages: Option<u64>, reason: &str) -> String {
+    let at = minute.checked_mul(60);
+    let at = at.and_then(|seconds| chrono::DateTime::from_timestamp(seconds, 0));
+    let at = at.unwrap_or_default().format("%Y-%m-%d %H:%M");
+    match messages {
+        Some(1) => format!("{at} UTC: 1 message lost: {reason}"),
+        Some(messages) => format!("{at} UTC: {messages} messages lost: {reason}"),
+        None => format!("{at} UTC: messages lost, nobody knows how many: {reason}"),
+    }
+}
+
 /// One chunk being read.
 struct Walk<'w> {
     tally: &'w mut Tally,
@@ -281,6 +311,26 @@ impl Walk<'_> {
         };
         self.fail(line, offset, 0, error);
         self.book_unparsed(offset, bytes, false);
+    }
+
+    /// Reads one record of a spool: what was received, or what was lost. The header is no part of the
+    /// log, and neither is a record of a loss.
+    fn record(&mut self, line: &[u8], offset: u64) -> bool {
+        let what = match record::decode(line) {
+            Ok(record::Record::Message { text, .. }) => {
+                return self.line(text, offset, text.len() as u64 + 1);
+            }
+            Ok(record::Record::Loss {
+                minute,
+                messages,
+                reason,
+            }) => said_lost(minute, messages, reason),
+            Err(broken) => broken.to_string(),
+        };
+        if self.outcome.losses.len() < MAX_LOSSES {
+            self.outcome.losses.push(Lost { offset, what });
+        }
+        false
     }
 
     /// Reads one line; `true` when the format is to be given up.

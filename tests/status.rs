@@ -5,7 +5,7 @@ mod support;
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -132,16 +132,24 @@ fn every_key_is_documented() {
     let page = fs::read_to_string(repository().join("docs/status.md")).expect("a page");
     let sandbox = Sandbox::new();
     let log = sandbox.write("logs/a.log", lines(0, 300));
-    let config = sandbox.config(&source(&[&log], FORMAT, ""));
+    let socket = sandbox.path("log.sock");
+    let syslog = format!(
+        "[[source.syslog]]\nname = \"edge\"\nlisten = \"unix://{}\"\nformat = '''{FORMAT}'''\n",
+        text(&socket)
+    );
+    let config = sandbox.config(&(source(&[&log], FORMAT, "") + &syslog));
     let daemon = sandbox.start(&["-c", text(&config)]);
     sandbox.wait_for_rows(&rows([lines(0, 300).as_str()]));
+    let sender = UnixDatagram::unbound().expect("a socket");
+    let sent = sender.send_to(b"<190>Jun 15 12:00:00 nginx: no such line", &socket);
+    sent.expect("a listener");
     File::options()
         .write(true)
         .open(&log)
         .and_then(|log| log.set_len(0))
         .expect("our own file");
     wait_for_status(&sandbox, "the gap is committed", |said| {
-        said["gaps"]["recent"][0].is_object()
+        said["gaps"]["recent"][0].is_object() && said["listeners"][0]["messages"] == 1
     });
     daemon.signal(Signal::HUP);
     let said = wait_for_status(&sandbox, "it is read again", |said| {

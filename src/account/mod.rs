@@ -50,6 +50,8 @@ pub struct SourceRules {
     pub vhost: Option<String>,
     /// Whether a long run of lines that do not parse means that the format is wrong.
     pub gives_up: bool,
+    /// The lines are records of a spool, each with what was received.
+    pub spooled: bool,
 }
 
 impl SourceRules {
@@ -80,6 +82,7 @@ impl SourceRules {
             credit_users: users != Some(Users::None),
             vhost: vhost.map(|vhost| folding.site(vhost.as_bytes())),
             gives_up: true,
+            spooled: false,
         }
     }
 }

@@ -18,7 +18,7 @@ use super::args::CheckArgs;
 use super::check::{CheckReport, DirectiveReport, FailedLine, FormatReport, Sample};
 use super::{Failure, Settings, open, refuse_vhost_twice};
 use crate::account::{Rules, SourceRules, credits_user, name};
-use crate::config::{FileSource, Users};
+use crate::config::{FileSource, Listen, SyslogSource, Users};
 use crate::daemon::clock;
 use crate::detect;
 use crate::source::blocks::{Blocks, LastLine, SMALL_BLOCK_BYTES};
@@ -68,13 +68,21 @@ fn check_formats(
 ) -> Result<(), Failure> {
     let mut specs = Vec::new();
     if args.lines.formats.is_empty() {
-        specs.extend(
-            settings
-                .config
-                .file_sources
-                .iter()
-                .flat_map(|source| source.formats.clone()),
-        );
+        let config = &settings.config;
+        let files = config
+            .file_sources
+            .iter()
+            .flat_map(|source| &source.formats);
+        let pipes = config
+            .pipe_sources
+            .iter()
+            .flat_map(|source| &source.formats);
+        let syslog = config
+            .syslog_sources
+            .iter()
+            .flat_map(|source| &source.formats);
+        specs.extend(files.chain(pipes).cloned());
+        specs.extend(syslog.map(|spec| spec.clone().within(Envelope::Wire)));
     } else {
         specs = args.lines.specs();
     }
@@ -88,6 +96,8 @@ fn check_formats(
     if args.lines.formats.is_empty() {
         let sources = &settings.config.file_sources;
         report.notes.extend(sources.iter().filter_map(olddir_note));
+        let streams = &settings.config.syslog_sources;
+        report.notes.extend(streams.iter().flat_map(listener_notes));
     }
     Ok(())
 }
@@ -112,6 +122,36 @@ fn olddir_note(source: &FileSource) -> Option<String> {
         let _ = write!(note, "; {} is no folder", missing.display());
     }
     Some(note)
+}
+
+/// What can be lost on the way to a source without anybody counting it, and what is better.
+fn listener_notes(source: &SyslogSource) -> Vec<String> {
+    let mut notes = Vec::new();
+    for listen in &source.listen {
+        if let Listen::Unix(_) = listen {
+            notes.push(format!(
+                "{}: what the kernel drops on {listen} cannot be counted, and nginx drops where the reader lags; over UDP it is counted, in a file nothing is lost",
+                source.name
+            ));
+        }
+    }
+    let limit = receive_buffer_limit();
+    let takes_datagrams = source.listen.iter().any(|listen| !listen.is_connected());
+    if let Some(limit) =
+        limit.filter(|limit| takes_datagrams && *limit < u64::from(source.receive_buffer_bytes))
+    {
+        notes.push(format!(
+            "{}: the kernel grants {limit} bytes of receive buffer, and receive_buffer asks for {}: sysctl -w net.core.rmem_max={}",
+            source.name, source.receive_buffer_bytes, source.receive_buffer_bytes
+        ));
+    }
+    notes
+}
+
+/// The largest receive buffer that a process without rights gets.
+fn receive_buffer_limit() -> Option<u64> {
+    let limit = std::fs::read_to_string("/proc/sys/net/core/rmem_max").ok()?;
+    limit.trim().parse().ok()
 }
 
 fn check_log(

@@ -12,10 +12,12 @@ use super::args::{Common, RunArgs};
 use super::{Environment, Failure, Settings, logging, open, status};
 use crate::account::day::same_clock;
 use crate::config::FileSource;
+use crate::config::glob::literal;
 use crate::daemon::service::{Control, OpenStore, ReadConfig};
 use crate::daemon::{self, DaemonError, follower::Ended};
 use crate::detect;
 use crate::source::open as files;
+use crate::source::syslog::Inherited;
 
 /// Runs the daemon until it is told to stop.
 ///
@@ -27,11 +29,18 @@ pub(super) fn run(
     settings: Settings,
 ) -> Result<ExitCode, Failure> {
     let mut settings = following(args, settings)?;
+    // Before any file is opened: they are told by their numbers.
+    let inherited = Inherited::from_environment().map_err(|error| {
+        Failure::Failed(anyhow::anyhow!("the sockets that systemd passes: {error}"))
+    })?;
     let limits = logging::start();
     let config = std::mem::take(&mut settings.config);
     let settings = Arc::new(settings);
     let quiet = Arc::clone(&limits);
     let control = Control {
+        state_dir: std::path::absolute(&settings.state_dir)
+            .map_err(|error| Failure::Failed(error.into()))?,
+        inherited,
         socket: status::socket(&settings),
         config_path: settings.config_path.clone(),
         store_name: open::store_name(&settings),
@@ -63,10 +72,12 @@ fn following(args: &RunArgs, mut settings: Settings) -> Result<Settings, Failure
             .iter()
             .map(|log| source(log, args))
             .collect::<Result<_, _>>()?;
+        settings.config.syslog_sources.clear();
+        settings.config.pipe_sources.clear();
     }
-    if settings.config.file_sources.is_empty() {
+    if settings.config.has_no_source() {
         return Err(Failure::Usage(
-            "there is nothing to follow: name log files, or a config with [[source.file]]"
+            "there is nothing to follow: name log files, or a config with [[source.file]], [[source.syslog]] or [[source.pipe]]"
                 .to_owned(),
         ));
     }
@@ -119,16 +130,9 @@ fn source(log: &Path, args: &RunArgs) -> Result<FileSource, Failure> {
     if let Some(auto) = formats.iter().find(|spec| spec.is_auto()) {
         detectable(&path, auto, args)?;
     }
-    let mut pattern = String::with_capacity(text.len());
-    for c in text.chars() {
-        if "*?[]{},\\".contains(c) {
-            pattern.push('\\');
-        }
-        pattern.push(c);
-    }
     Ok(FileSource {
         name: text.to_owned(),
-        paths: vec![pattern],
+        paths: vec![literal(text)],
         formats,
         users: args.lines.users,
         vhost: args.lines.vhost.clone(),
@@ -172,7 +176,7 @@ fn coded(error: DaemonError) -> Failure {
             EX_TEMPFAIL
         }
         DaemonError::Ended(Ended::NoStore) => EX_SOFTWARE,
-        DaemonError::System { .. } => EX_OSERR,
+        DaemonError::Reception(_) | DaemonError::System { .. } => EX_OSERR,
     };
     Failure::Coded {
         code,

@@ -61,6 +61,19 @@ pub fn glob_captures(pattern: &str, path: &str) -> Option<Vec<String>> {
     Pattern::new(pattern).ok()?.captures(path.as_bytes())
 }
 
+/// A pattern that finds this path alone.
+#[must_use]
+pub fn literal(path: &str) -> String {
+    let mut pattern = String::with_capacity(path.len());
+    for c in path.chars() {
+        if "*?[]{},\\".contains(c) {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern
+}
+
 impl Pattern {
     /// Compiles a pattern for absolute paths.
     ///

@@ -10,40 +10,37 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant, SystemTime};
 
 use chrono::NaiveDate;
-use tollkeeper_parsers::format::Spec;
-use tollkeeper_parsers::plan::Plan;
 
 use super::clock;
 use super::message::Message;
 use super::published::Published;
 use super::time;
-use super::tracked::{ACTIVE_INTERVAL, Chunk, QUIET_INTERVAL, STORMY_INTERVAL, Tracked};
+use super::tracked::{ACTIVE_INTERVAL, QUIET_INTERVAL, STORMY_INTERVAL, Tracked};
 use super::watch::Watch;
 use crate::account::Rules;
 use crate::account::balance::Balance;
-use crate::account::day;
 use crate::account::growth::Growth;
 use crate::config::Config;
 use crate::excerpt::printable;
 use crate::recognise::Epochs;
-use crate::source::blocks::Block;
-use crate::source::find::{Finder, Folders};
-use crate::source::follow::Step;
-use crate::source::position::State;
+use crate::source::find::Folders;
+use crate::source::spool;
 use crate::store::{Batch, Checkpoint, Gap, Store};
-use crate::tally::{Outcome, Tally};
+use crate::tally::Tally;
 
 mod archives;
 mod batches;
 mod closed;
 mod formats;
 mod known;
+mod reading;
 mod reload;
 mod rest;
 mod said;
 mod search;
 mod siblings;
 mod snapshot;
+mod sources;
 
 #[cfg(test)]
 mod model;
@@ -55,6 +52,7 @@ pub use reload::NewConfig;
 use said::Said;
 use snapshot::Books;
 pub use snapshot::Snapshot;
+use sources::Source;
 
 /// A batch is flushed early when it has so many accounts.
 const MAX_BATCH_ACCOUNTS: usize = 50_000;
@@ -64,8 +62,6 @@ pub const MAX_LEDGER_ACCOUNTS: usize = 1_000_000;
 const SEARCH_INTERVAL: Duration = Duration::from_secs(5);
 /// However much happens, files are not looked at more often.
 const TURN_INTERVAL: Duration = Duration::from_millis(20);
-/// Bytes of one file that are read before it is another's turn, and a batch may be flushed.
-const TURN_BYTES: u64 = 64 << 20;
 /// How often names are asked of the store again while a cap is reached.
 const RENEW_INTERVAL: Duration = Duration::from_secs(60);
 /// Folders that changed are searched for rotated files at least so often, also where nobody tells of
@@ -98,36 +94,19 @@ pub enum Ended {
     NotFlushed,
 }
 
-#[derive(Clone)]
-struct Source {
-    name: String,
-    paths: Vec<String>,
-    finders: Vec<Finder>,
-    formats: Vec<Spec>,
-    users: Option<crate::config::Users>,
-    vhost: Option<String>,
-    olddir: Option<PathBuf>,
-    /// Its formats, compiled; once for each outcome of detecting those that were left to us.
-    plans: Vec<Compiled>,
-}
-
-/// The formats of a source, compiled.
-#[derive(Clone)]
-struct Compiled {
-    /// What was detected for each format that was left to us.
-    detected: Vec<Spec>,
-    plans: Arc<[Plan]>,
-}
-
 /// Follows files.
 pub struct Follower {
     config: Config,
     sources: Vec<Source>,
+    /// Where the spools are.
+    state_dir: PathBuf,
     rules: Rules,
     tally: Tally,
     growth: Growth,
     balance: BTreeMap<(String, NaiveDate), Balance>,
     gaps: Vec<Gap>,
+    /// Rows of segments that are deleted.
+    forgotten: Vec<i64>,
     /// Positions whose files are gone, to be committed as ended.
     ending: Vec<Checkpoint>,
     lookups: Box<dyn Store>,
@@ -209,12 +188,14 @@ impl Follower {
     ) -> Self {
         let now = time::now();
         Self {
-            sources: Source::of(&config),
+            sources: Source::of(&config, Path::new("")),
+            state_dir: PathBuf::new(),
             tally: Tally::new(&rules),
             rules,
             growth,
             balance: BTreeMap::new(),
             gaps: Vec::new(),
+            forgotten: Vec::new(),
             ending: Vec::new(),
             lookups,
             node,
@@ -261,6 +242,28 @@ impl Follower {
             inodes: rest::Inodes::new(),
             renewed: None,
             buffer: Vec::new(),
+        }
+    }
+
+    /// Finds the spools of streams in this state directory.
+    #[must_use]
+    pub fn spooling(mut self, state_dir: &Path) -> Self {
+        self.state_dir = state_dir.to_owned();
+        self.sources = Source::of(&self.config, state_dir);
+        self.make_spools();
+        self
+    }
+
+    /// Makes the spools that are not there: so they are watched, and whoever writes there finds them
+    /// with the daemon as their owner.
+    fn make_spools(&mut self) {
+        let spools = self.sources.iter().filter(|source| source.spool.is_some());
+        let names: Vec<String> = spools.map(|source| source.name.clone()).collect();
+        for name in names {
+            if let Err(error) = spool::make(&self.state_dir, &name) {
+                let folder = spool::folder(&self.state_dir, &name);
+                self.say(&folder, format!("the spool cannot be made: {error}"));
+            }
         }
     }
 
@@ -445,7 +448,9 @@ impl Follower {
     /// start.
     fn drain(&mut self) {
         let begin = time::now();
-        for file in self.files.values_mut() {
+        // One that has ended is to be committed as it is.
+        let living = |file: &&mut Box<Tracked>| file.ends.is_none();
+        for file in self.files.values_mut().filter(living) {
             file.look_again(begin);
         }
         loop {
@@ -455,183 +460,23 @@ impl Follower {
             let more = self.files.values().any(|file| file.is_due(now));
             let full = self.tally.ledger.len() >= MAX_BATCH_ACCOUNTS;
             if !more || full || now.saturating_duration_since(begin) > MAX_DRAIN {
-                return;
+                break;
             }
         }
-    }
-
-    fn look_at_files(&mut self, now: Instant) {
-        let due: Vec<u64> = self
+        // What has been read to its end, and is over, goes.
+        for file in self
             .files
-            .iter()
-            .filter(|(_, file)| file.is_due(now))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in due {
-            if self.tally.ledger.len() >= MAX_LEDGER_ACCOUNTS {
-                return;
-            }
-            let Some(file) = self.files.get(&id) else {
-                continue;
-            };
-            let quiet_interval = self.quiet_interval(&file.path);
-            let Some(file) = self.files.get_mut(&id) else {
-                continue;
-            };
-            let step = match file.look(now, quiet_interval) {
-                Ok(step) => step,
-                Err(error) => {
-                    let path = file.path.clone();
-                    self.say(&path, format!("cannot look at it: {error}"));
-                    continue;
-                }
-            };
-            let is_stopped = file.stopped.is_some();
-            match step {
-                Step::Wait => {}
-                Step::Read if is_stopped => {}
-                Step::Read => drop(self.read(id, now, false)),
-                Step::Retire => {
-                    let is_done = is_stopped || self.read(id, now, true);
-                    if is_done {
-                        self.let_go(id);
-                    }
-                }
-                Step::BeginAgain => self.begin_again(id),
-            }
+            .values_mut()
+            .filter(living)
+            .filter(|it| it.is_segment)
+        {
+            file.look_again(begin);
         }
+        self.look_at_files(time::now());
     }
 
-    /// A renamed file has been quiet for long: its position is finished. What could not be read of it,
-    /// because no format fits, is a gap.
-    fn let_go(&mut self, id: u64) {
-        let Some(file) = self.files.get_mut(&id) else {
-            return;
-        };
-        file.ends = Some(State::Finished);
-        let size = file.file.metadata().map_or(0, |metadata| metadata.len());
-        let read = file.hasher.offset();
-        if file.rules.is_some() && file.stopped.is_none() || read >= size {
-            return;
-        }
-        // A line that was never finished is none.
-        let rest = file.read(Vec::new());
-        if file.stopped.is_none() && matches!(rest, Ok(Chunk::Nothing)) {
-            return;
-        }
-        let reason = "no format fits it".to_owned();
-        tracing::warn!(
-            file = shown(&file.path),
-            source = self.sources[file.source].name,
-            "{}: {reason}; byte {read} to {size} are not counted",
-            shown(&file.path)
-        );
-        self.gaps.push(Gap {
-            source: self.sources[file.source].name.clone(),
-            path: file.path.to_string_lossy().into_owned(),
-            from: read,
-            to: Some(size),
-            reason,
-        });
-    }
-
-    /// Reads one file to its end, or as long as there is room in the ledger; `false`: not to its end.
-    fn read(&mut self, id: u64, now: Instant, is_last: bool) -> bool {
-        let mut budget = TURN_BYTES;
-        loop {
-            let buffer = std::mem::take(&mut self.buffer);
-            let Some(mut file) = self.files.remove(&id) else {
-                return true;
-            };
-            let more = match file.read(buffer) {
-                Ok(Chunk::Lines(buffer, lines)) => {
-                    let more = self.lines(&mut file, &buffer[lines], is_last);
-                    self.buffer = buffer;
-                    more
-                }
-                Ok(Chunk::Overwritten) => {
-                    file.look_again(now);
-                    false
-                }
-                Ok(Chunk::TooLong(bytes, hasher)) => {
-                    let outcome = Tally::pass_over(&file.progress, file.hasher.offset(), bytes);
-                    file.hasher = *hasher;
-                    let (outcome, _) = file.walked(&[], outcome, false);
-                    self.book(&file, &outcome);
-                    true
-                }
-                Ok(Chunk::Nothing) => false,
-                Err(error) => {
-                    let path = file.path.clone();
-                    self.say(&path, format!("cannot read it: {error}"));
-                    file.look_again(now + QUIET_INTERVAL);
-                    false
-                }
-            };
-            budget = budget.saturating_sub(self.buffer.len() as u64);
-            let full = self.tally.ledger.len() >= MAX_BATCH_ACCOUNTS || budget == 0;
-            if more && full {
-                file.look_again(now);
-            } else if !more {
-                file.level = now;
-            }
-            self.files.insert(id, file);
-            if !more || full {
-                return !(more && full);
-            }
-        }
-    }
-
-    /// Walks a block of an archive.
-    fn archived(&mut self, file: &mut Tracked, block: &Block) {
-        if block.lines().is_empty() {
-            let outcome = Tally::pass_over(&file.progress, block.base, block.covers);
-            let (outcome, _) = file.walked(&[], outcome, false);
-            self.book(file, &outcome);
-        } else {
-            self.lines(file, block.lines(), true);
-        }
-    }
-
-    /// Walks the lines of a chunk; `true`: there may be more to read at once.
-    fn lines(&mut self, file: &mut Tracked, bytes: &[u8], is_last: bool) -> bool {
-        let Some(rules) = self.rules_of(file, bytes) else {
-            return false;
-        };
-        let base = file.hasher.offset();
-        let mut progress = file.progress;
-        let outcome = self
-            .tally
-            .read(&self.rules, &rules, &mut progress, bytes, base, clock());
-        file.progress = progress;
-        for failure in outcome.failures.iter().take(1) {
-            let wanted = rules
-                .plans
-                .get(failure.format)
-                .map(|plan| plan.describe(&failure.error));
-            tracing::debug!(path = %shown(&file.path), offset = failure.offset, ?wanted, "a line does not parse");
-        }
-        let (outcome, more) = file.walked(bytes, outcome, is_last);
-        self.book(file, &outcome);
-        if let Some(why) = file.stopped.clone() {
-            let remedy = "reading it stops there until a format that fits stands in the config and tollkeeper reloads it";
-            self.say(&file.path.clone(), format!("{why}; {remedy}"));
-        }
-        more
-    }
-
-    fn book(&mut self, file: &Tracked, outcome: &Outcome) {
-        let source = &self.sources[file.source].name;
-        for (day, balance) in file.dated(outcome) {
-            self.published.read_lines(balance.read().lines);
-            self.balance
-                .entry((source.clone(), day::date(day)))
-                .or_default()
-                .add(&balance);
-        }
-    }
-
-    fn track(&mut self, file: Tracked) {
+    fn track(&mut self, mut file: Tracked) {
+        file.is_segment = self.sources[file.source].spool.is_some();
         self.index(self.next_file, &file.path);
         self.files.insert(self.next_file, Box::new(file));
         self.next_file += 1;

@@ -21,6 +21,7 @@ use crate::account::class::Classes;
 use crate::account::fold::Folding;
 use crate::account::growth::Growth;
 use crate::config::{Config, ConfigError, VhostRules};
+use crate::source::syslog::ReceptionError;
 use crate::store::{Role, Store, StoreError};
 
 pub mod ask;
@@ -30,6 +31,7 @@ pub mod message;
 pub mod notify;
 pub mod progress;
 pub mod published;
+mod receiving;
 pub mod service;
 pub mod socket;
 mod start;
@@ -40,6 +42,7 @@ pub mod watch;
 
 use follower::{Ended, Follower};
 use published::Published;
+use receiving::Receiving;
 use service::{Control, Service};
 use watch::Watch;
 
@@ -65,6 +68,9 @@ pub enum DaemonError {
         /// The file that it holds.
         lock: String,
     },
+    /// Nothing can be received.
+    #[error(transparent)]
+    Reception(#[from] ReceptionError),
     /// The system refused something.
     #[error("{doing}: {cause}")]
     System {
@@ -146,7 +152,7 @@ pub fn run(
     node: String,
     lock_path: &Path,
     open: &dyn Fn() -> Result<Box<dyn Store>, StoreError>,
-    control: Control,
+    mut control: Control,
 ) -> Result<(), DaemonError> {
     let system = |doing: &str| {
         let doing = doing.to_owned();
@@ -162,14 +168,23 @@ pub fn run(
         .map_err(system("waiting for signals"))?;
     let _lock = lock(lock_path, &node)?;
     let names = names(&config)?;
+    let state_dir = control.state_dir.clone();
+    let receiving = Arc::new(Receiving::new(
+        state_dir.clone(),
+        std::mem::take(&mut control.inherited),
+    ));
+    receiving.receive(&config.syslog_sources)?;
     let ends = [&mut signals.terminate, &mut signals.interrupt];
-    let begun = start::once_there(&runtime, ends, || {
+    let started = start::once_there(&runtime, ends, || {
         let (mut store, mut lookups) = (open()?, open()?);
         let growth = growth(&config, &names, lookups.as_mut())?;
         let writer = store.register(&node, Role::Daemon, clock())?;
         Ok((store, lookups, growth, writer))
-    })?;
-    let Some((mut store, lookups, growth, mut writer)) = begun else {
+    });
+    if !matches!(started, Ok(Some(_))) {
+        receiving.stop();
+    }
+    let Some((mut store, lookups, growth, mut writer)) = started? else {
         return Ok(());
     };
     let zone = store.zone();
@@ -186,9 +201,11 @@ pub fn run(
         node.clone(),
         zone,
         Arc::clone(&published),
+        Arc::clone(&receiving),
         wake.clone(),
     );
     let mut follower = Follower::new(config, rules, growth, lookups, node.clone(), batches, watch)
+        .spooling(&state_dir)
         .publishing(Arc::clone(&published));
     let (give_up, given_up) = mpsc::channel();
     let ended = std::thread::scope(|scope| {
@@ -215,6 +232,8 @@ pub fn run(
         });
         drop(wake);
         runtime.block_on(Arc::new(service).run(signals, has_ended));
+        // Also where the follower has ended by itself.
+        receiving.stop();
         let result = following.join().unwrap_or(Err(Ended::NoStore));
         result.map_err(DaemonError::from)
     });

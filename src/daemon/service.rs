@@ -17,12 +17,14 @@ use super::ask::Asker;
 use super::follower::{MAX_LEDGER_ACCOUNTS, NewConfig, Snapshot};
 use super::message::Message;
 use super::published::Published;
+use super::receiving::Receiving;
 use super::socket::Socket;
 use super::status::{
     BalanceStatus, Gaps, InFlight, LedgerStatus, Reload, ReloadResult, Running, Status, StoreStatus,
 };
 use super::{Signals, clock, names, notify};
 use crate::config::Config;
+use crate::source::syslog::Inherited;
 use crate::store::{Store, StoreError};
 
 /// Opens one more connection to the store.
@@ -43,6 +45,10 @@ const START_LONGER: Duration = Duration::from_secs(90);
 
 /// How a daemon is controlled and asked.
 pub struct Control {
+    /// Where the spools are.
+    pub state_dir: PathBuf,
+    /// Sockets from systemd, until the daemon has taken them.
+    pub inherited: Inherited,
     /// Where it is asked.
     pub socket: PathBuf,
     /// Its config, where it has one.
@@ -63,6 +69,7 @@ pub(super) struct Service {
     node: String,
     zone: Tz,
     published: Arc<Published>,
+    receiving: Arc<Receiving>,
     wake: Sender<Message>,
     asker: Option<Asker>,
     started: i64,
@@ -87,6 +94,7 @@ impl Service {
         node: String,
         zone: Tz,
         published: Arc<Published>,
+        receiving: Arc<Receiving>,
         wake: Sender<Message>,
     ) -> Self {
         let asker = Asker::start(Arc::clone(&control.open_store), node.clone());
@@ -98,6 +106,7 @@ impl Service {
             node,
             zone,
             published,
+            receiving,
             wake,
             asker: asker.ok(),
             started: clock(),
@@ -146,11 +155,16 @@ impl Service {
         }
     }
 
-    fn stop(&self) {
+    /// Ends reception, so that all that has arrived is in the spools, and then what follows them.
+    fn stop(self: &Arc<Self>) {
         if !self.is_stopping.swap(true, Ordering::Relaxed) {
             notify::stopping();
-            // A follower that has ended by itself has nothing to stop.
-            let _ = self.wake.send(Message::Stop);
+            let service = Arc::clone(self);
+            drop(tokio::task::spawn_blocking(move || {
+                service.receiving.stop();
+                // A follower that has ended by itself has nothing to stop.
+                let _ = service.wake.send(Message::Stop);
+            }));
         }
     }
 
@@ -164,9 +178,12 @@ impl Service {
             notify::reloading();
         }
         let (read, zone) = (Arc::clone(&self.control.read_config), self.zone);
+        let receiving = Arc::clone(&self.receiving);
         let read = tokio::task::spawn_blocking(move || {
             let config = read(zone)?;
             let names = names(&config).map_err(|error| error.to_string())?;
+            let received = receiving.receive(&config.syslog_sources);
+            received.map_err(|error| error.to_string())?;
             Ok::<_, String>((config, names))
         });
         let read = read.await.unwrap_or_else(|error| Err(error.to_string()));
@@ -320,6 +337,9 @@ impl Service {
             status.gaps.since_start = snapshot.gaps;
             status.sources = snapshot.sources;
             status.files = snapshot.files;
+        }
+        if let Some(received) = self.receiving.snapshot() {
+            status.received(&received);
         }
         if let Ok(known) = known {
             for source in &mut status.sources {

@@ -3,9 +3,12 @@
 //! The names of the fields are a contract (docs/status.md); fields are added, never renamed. Times
 //! are seconds since 1970, spans are seconds, amounts are bytes, unless the name says otherwise.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::account::balance::{Balance, Count};
+use crate::source::syslog::{ListenerSnapshot, SenderSnapshot, Snapshot};
 use crate::store::{Gap, StoredGap};
 
 /// Gaps of the store that are shown, the latest first.
@@ -47,6 +50,8 @@ pub struct Status {
     pub reload: Option<Reload>,
     /// Where lines come from.
     pub sources: Vec<SourceStatus>,
+    /// Where syslog is received.
+    pub listeners: Vec<ListenerStatus>,
     /// Every file, with its source.
     pub files: Vec<FileStatus>,
     /// Bytes out of reach.
@@ -151,6 +156,21 @@ pub struct SourceStatus {
     pub unread_seconds: u64,
     /// Every line read, counted or named.
     pub balance: SourceBalance,
+    /// Of a stream.
+    pub spool: Option<SpoolStatus>,
+}
+
+/// What of a stream lies on disk and is not counted yet, or is being written.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpoolStatus {
+    /// How many segments.
+    pub segments: u64,
+    /// How much is in them.
+    pub bytes: u64,
+    /// How much may be.
+    pub max_bytes: u64,
+    /// Why nothing is written, where that is so and the daemon is who writes.
+    pub refusal: Option<String>,
 }
 
 /// The balance of a source.
@@ -192,6 +212,101 @@ impl From<&Balance> for BalanceStatus {
             unattributed: balance.unattributed.lines,
             bytes,
             counted_bytes: balance.counted.bytes,
+        }
+    }
+}
+
+/// Where syslog is received. Numbers are since the start.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerStatus {
+    /// As in the config.
+    pub listen: String,
+    /// Messages that were given to a source.
+    pub messages: u64,
+    /// Their bytes, envelopes included.
+    pub bytes: u64,
+    /// Messages that were lost, and why.
+    pub lost: LostStatus,
+    /// Datagrams and connections of senders that are not allowed.
+    pub not_allowed: u64,
+    /// Messages that no source takes.
+    pub no_source: u64,
+    /// Connections that are open.
+    pub connections: u64,
+    /// Connections ever accepted.
+    pub accepted: u64,
+    /// Connections that were one too many.
+    pub refused: u64,
+    /// Connections that were closed, because a message took too long.
+    pub slow: u64,
+    /// Who sent.
+    pub senders: Vec<SenderStatus>,
+}
+
+/// Messages that arrived and are in no spool.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostStatus {
+    /// The kernel's buffer was full; known for UDP alone.
+    pub receive_buffer: u64,
+    /// Our own queue was full.
+    pub queue: u64,
+    /// Longer than a line may be.
+    pub too_long: u64,
+    /// The connection broke off within them.
+    pub cut_off: u64,
+}
+
+/// A sender.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SenderStatus {
+    /// `None`: all that are not told apart.
+    pub address: Option<IpAddr>,
+    /// Messages that were given to a source.
+    pub messages: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// When the last one came.
+    pub heard: u64,
+}
+
+impl Status {
+    /// Adds what reception says.
+    pub fn received(&mut self, received: &Snapshot) {
+        self.listeners = received.listeners.iter().map(Into::into).collect();
+        for source in &mut self.sources {
+            let mut of_it = received.sources.iter().filter(|it| it.name == source.name);
+            if let (Some(spool), Some(received)) = (&mut source.spool, of_it.next()) {
+                spool.refusal.clone_from(&received.refusal);
+            }
+        }
+    }
+}
+
+impl From<&ListenerSnapshot> for ListenerStatus {
+    fn from(listener: &ListenerSnapshot) -> Self {
+        let sender = |sender: &SenderSnapshot| SenderStatus {
+            address: sender.address,
+            messages: sender.messages,
+            bytes: sender.bytes,
+            heard: sender.heard,
+        };
+        Self {
+            listen: listener.listen.clone(),
+            messages: listener.messages,
+            bytes: listener.bytes,
+            lost: LostStatus {
+                receive_buffer: listener.lost_kernel,
+                queue: listener.lost_memory,
+                too_long: listener.too_long,
+                cut_off: listener.cut_off,
+            },
+            not_allowed: listener.not_allowed,
+            no_source: listener.no_source,
+            connections: listener.connections,
+            accepted: listener.accepted,
+            refused: listener.refused,
+            slow: listener.slow,
+            senders: listener.senders.iter().map(sender).collect(),
         }
     }
 }

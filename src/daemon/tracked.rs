@@ -16,6 +16,7 @@ use crate::source::content::Hasher;
 use crate::source::follow::{self, AtPath, Seen};
 use crate::source::open::read_full_at;
 use crate::source::position::{Place, State};
+use crate::source::spool;
 use crate::store::{Checkpoint, Moves, UnparsedRange};
 use crate::tally::{Outcome, Progress};
 
@@ -83,6 +84,8 @@ pub struct Tracked {
     busy_until: Instant,
     /// Its path is a symbolic link, which can be made to point elsewhere unseen.
     pub by_link: bool,
+    /// It is a segment of a spool: its lines are records, and it is deleted once all of it is committed.
+    pub is_segment: bool,
     /// When to look at it next,
     pub next_look: Instant,
     /// and from when on, where others are looked at anyway: a daemon that wakes less often costs less.
@@ -158,6 +161,7 @@ impl Tracked {
                 _ => now + ACTIVE,
             },
             by_link: false,
+            is_segment: false,
             next_look: now,
             next_look_with_others: now,
             read_bytes: READ_BYTES,
@@ -170,6 +174,8 @@ impl Tracked {
     /// # Errors
     /// As the system says.
     pub fn look(&mut self, now: Instant, quiet_interval: Duration) -> io::Result<follow::Step> {
+        // Asked before its length: what was over then does not grow any more.
+        let is_over = self.is_segment && spool::is_over(&self.file)?;
         let metadata = self.file.metadata()?;
         let seen_now = (metadata.size(), metadata.mtime(), metadata.mtime_nsec());
         let changed = seen_now != self.last_seen;
@@ -201,6 +207,7 @@ impl Tracked {
             changed,
             tail_is_ours: !changed || self.tail_is_ours()?,
             quiet,
+            is_over,
         };
         let step = follow::decide(&seen);
         // A file that is to begin again is still to do so when it is looked at again.
@@ -262,7 +269,8 @@ impl Tracked {
             && self.committed == self.hasher.offset()
             && self.unparsed.is_empty()
             && self.dropped == 0;
-        let is_read_on = self.ends.is_none() && self.stopped.is_none();
+        // A segment stays open, so that its end is seen.
+        let is_read_on = self.ends.is_none() && self.stopped.is_none() && !self.is_segment;
         (is_read_on && is_committed && self.last_seen != NEVER).then_some(self.last_seen)
     }
 
@@ -316,6 +324,10 @@ impl Tracked {
             (None, None) => bytes.len(),
         };
         outcome.held = None;
+        // What stands behind is read again.
+        outcome
+            .losses
+            .retain(|loss| loss.offset < base + covers as u64);
         if covers < bytes.len() {
             // These lines are read again once more has come, as part of the run that they begin.
             self.progress.run = 0;
@@ -357,6 +369,14 @@ impl Tracked {
         if !moved && !is_new && !restate && self.ends.is_none() {
             return None;
         }
+        let (mut unparsed, mut dropped) = (
+            std::mem::take(&mut self.unparsed),
+            std::mem::take(&mut self.dropped),
+        );
+        // Nobody can read them again once the segment is deleted.
+        if self.is_segment {
+            (unparsed, dropped) = (Vec::new(), 0);
+        }
         Some(Checkpoint {
             moves: self.moves.clone(),
             follows: true,
@@ -367,8 +387,8 @@ impl Tracked {
             print,
             last_day: self.progress.last_day.map(day::date),
             state: self.ends.unwrap_or(State::Living),
-            unparsed: std::mem::take(&mut self.unparsed),
-            dropped: std::mem::take(&mut self.dropped),
+            unparsed,
+            dropped,
             reread: Vec::new(),
         })
     }

@@ -31,6 +31,8 @@ pub struct Seen {
     pub tail_is_ours: bool,
     /// For how long it has not grown.
     pub quiet: Duration,
+    /// It is a segment of a spool that nobody writes any more: what it holds now is all of it.
+    pub is_over: bool,
 }
 
 /// What to do.
@@ -42,7 +44,7 @@ pub enum Step {
     Read,
     /// What was read has been truncated or overwritten: begin again at the start, as a new file.
     BeginAgain,
-    /// The path leads elsewhere and the file is quiet: read what is left, and let it go.
+    /// Nobody writes to it any more: read what is left, and let it go.
     Retire,
 }
 
@@ -55,7 +57,8 @@ pub fn decide(seen: &Seen) -> Step {
     if seen.changed && seen.size > seen.offset {
         return Step::Read;
     }
-    if seen.at_path == AtPath::Other && seen.quiet >= QUIET_BEFORE_RETIRING {
+    let is_left = seen.at_path == AtPath::Other && seen.quiet >= QUIET_BEFORE_RETIRING;
+    if is_left || seen.is_over {
         return Step::Retire;
     }
     Step::Wait
@@ -74,6 +77,7 @@ mod tests {
             changed: false,
             tail_is_ours: true,
             quiet: Duration::ZERO,
+            is_over: false,
         };
         let old = Duration::from_secs(3_600);
         for (what, seen, expected) in [

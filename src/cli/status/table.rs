@@ -8,7 +8,9 @@ use chrono_tz::Tz;
 use unicode_width::UnicodeWidthStr as _;
 
 use crate::cli::report::human_bytes;
-use crate::daemon::status::{FileStatus, GapStatus, ReloadResult, Running, SourceStatus, Status};
+use crate::daemon::status::{
+    FileStatus, GapStatus, ListenerStatus, ReloadResult, Running, SourceStatus, Status,
+};
 use crate::excerpt::printable;
 
 /// What has been unread for longer lags.
@@ -26,6 +28,10 @@ pub(super) fn of(status: &Status, all_files: bool) -> String {
     if !status.sources.is_empty() {
         text.push('\n');
         sources(&mut text, &status.sources);
+    }
+    if !status.listeners.is_empty() {
+        text.push('\n');
+        listeners(&mut text, &status.listeners);
     }
     files(&mut text, status, all_files);
     let gaps = status.gaps.recent.as_deref().unwrap_or_default();
@@ -153,6 +159,57 @@ fn sources(text: &mut String, sources: &[SourceStatus]) {
             of_today(|today| today.unattributed),
             source.balance.since_start.lines.to_string(),
         ]);
+    }
+    columns(text, "", &rows, 1);
+    for source in sources {
+        let refusal = source
+            .spool
+            .as_ref()
+            .and_then(|spool| spool.refusal.as_ref());
+        if let Some(refusal) = refusal {
+            let name = printable(&source.name);
+            let _ = writeln!(text, "{name} writes no spool: {}", printable(refusal));
+        }
+    }
+}
+
+fn listeners(text: &mut String, listeners: &[ListenerStatus]) {
+    let names = [
+        "listener",
+        "messages",
+        "lost: kernel",
+        "queue",
+        "too long",
+        "cut off",
+        "not allowed",
+        "no source",
+        "connections",
+        "refused",
+    ];
+    let mut rows = vec![names.map(str::to_owned).to_vec()];
+    for listener in listeners {
+        let lost = &listener.lost;
+        let kernel = match listener.listen.starts_with("unix:") {
+            // Nobody counts those.
+            true => "?".to_owned(),
+            false => lost.receive_buffer.to_string(),
+        };
+        let numbers = [
+            lost.queue,
+            lost.too_long,
+            lost.cut_off,
+            listener.not_allowed,
+            listener.no_source,
+            listener.connections,
+            listener.refused + listener.slow,
+        ];
+        let mut row = vec![
+            printable(&listener.listen).into_owned(),
+            listener.messages.to_string(),
+            kernel,
+        ];
+        row.extend(numbers.iter().map(u64::to_string));
+        rows.push(row);
     }
     columns(text, "", &rows, 1);
 }

@@ -25,6 +25,8 @@ pub(super) struct InFlight {
     /// It retires what was truncated.
     replaces: bool,
     pub(super) since: Instant,
+    /// Rows that it forgets.
+    forgotten: Vec<i64>,
     /// Its lines and gaps.
     pub(super) books: Books,
 }
@@ -45,6 +47,7 @@ impl Follower {
             deltas,
             balance: std::mem::take(&mut self.balance),
             gaps: std::mem::take(&mut self.gaps),
+            forgotten: std::mem::take(&mut self.forgotten),
             ..Batch::default()
         };
         let mut flight = InFlight {
@@ -52,6 +55,7 @@ impl Follower {
             scopes: Vec::new(),
             replaces: false,
             since: now,
+            forgotten: batch.forgotten.clone(),
             books: Books::of(&batch.balance, batch.gaps.len()),
         };
         for (id, file) in &mut self.files {
@@ -146,7 +150,10 @@ impl Follower {
                             file.look_again(time::now());
                             continue;
                         }
-                        self.files.remove(&id);
+                        let file = self.files.remove(&id).filter(|file| file.is_segment);
+                        if let Some(segment) = file.filter(|_| ends == Some(State::Finished)) {
+                            self.delete(&segment, position);
+                        }
                     }
                 }
                 Ok(())
@@ -157,9 +164,23 @@ impl Follower {
                     crate::excerpt::printable(&what)
                 );
                 self.start_over();
+                self.forgotten = flight.forgotten;
                 Ok(())
             }
             Settled::Replaced => Err(Ended::Replaced),
+        }
+    }
+
+    /// Deletes a segment all of which is committed, and then its row.
+    fn delete(&mut self, segment: &Tracked, row: i64) {
+        match std::fs::remove_file(&segment.path) {
+            Ok(()) => self.forgotten.push(row),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => self.forgotten.push(row),
+            // It is found again, at its end, and ends once more.
+            Err(error) => {
+                let path = segment.path.clone();
+                self.say(&path, format!("is counted, and cannot be deleted: {error}"));
+            }
         }
     }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tollkeeper_parsers::plan::Plan;
 
-use super::{Compiled, Follower, Source, shown};
-use crate::account::{self, SourceRules};
+use super::{Follower, shown};
+use crate::account::SourceRules;
 use crate::daemon::tracked::Tracked;
 use crate::detect;
 
@@ -21,13 +21,19 @@ impl Follower {
             return Some(Arc::clone(rules));
         }
         let source = &mut self.sources[file.source];
+        let is_first = source.plans.is_empty();
         match source.plans_for(bytes) {
             Ok((plans, why)) => {
                 let vhost = file.vhost.as_deref();
                 let folding = &self.rules.folding;
-                let rules = SourceRules::with_plans(plans, source.users, vhost, folding);
-                if !why.is_empty() {
-                    tracing::info!("{}: {why}", shown(&file.path));
+                let mut rules = SourceRules::with_plans(plans, source.users, vhost, folding);
+                rules.spooled = source.spool.is_some();
+                match (why.is_empty(), file.is_segment) {
+                    (true, _) => {}
+                    (false, false) => tracing::info!("{}: {why}", shown(&file.path)),
+                    // Once for all of its segments.
+                    (false, true) if is_first => tracing::info!("{}: {why}", source.name),
+                    (false, true) => {}
                 }
                 if rules.vhost.is_none() && !rules.plans.iter().any(Plan::has_vhost) {
                     self.say(&file.path.clone(), detect::NO_VHOST.to_owned());
@@ -41,30 +47,5 @@ impl Follower {
                 None
             }
         }
-    }
-}
-
-impl Source {
-    /// The plans for a file that begins with these lines, and how they were chosen; else why there
-    /// are none.
-    fn plans_for(&mut self, bytes: &[u8]) -> Result<(Arc<[Plan]>, String), String> {
-        let mut formats = self.formats.clone();
-        let mut why = String::new();
-        let mut detected = Vec::new();
-        for spec in formats.iter_mut().filter(|spec| spec.is_auto()) {
-            let (found, note) = detect::detect(spec, bytes)?;
-            detected.push(found.clone());
-            *spec = found;
-            why = note;
-        }
-        let known = self.plans.iter().find(|known| known.detected == detected);
-        if let Some(known) = known {
-            return Ok((Arc::clone(&known.plans), why));
-        }
-        let plans = account::compile(&formats)
-            .map_err(|(_, error)| format!("its format cannot be used: {error}"))?;
-        let ours = Arc::clone(&plans);
-        self.plans.push(Compiled { detected, plans });
-        Ok((ours, why))
     }
 }

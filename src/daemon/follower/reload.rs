@@ -38,34 +38,6 @@ pub struct NewConfig {
     pub done: oneshot::Sender<()>,
 }
 
-impl Source {
-    /// From the config.
-    pub(super) fn of(config: &Config) -> Vec<Self> {
-        let sources = config.file_sources.iter();
-        sources
-            .map(|source| Self {
-                name: source.name.clone(),
-                paths: source.paths.clone(),
-                finders: source
-                    .paths
-                    .iter()
-                    .filter_map(|pattern| super::Finder::new(pattern))
-                    .collect(),
-                formats: source.formats.clone(),
-                users: source.users,
-                vhost: source.vhost.clone(),
-                olddir: source.olddir.clone(),
-                plans: Vec::new(),
-            })
-            .collect()
-    }
-
-    fn finds(&self, path: &Path) -> bool {
-        let mut finders = self.finders.iter();
-        finders.any(|finder| finder.captures(path).is_some())
-    }
-}
-
 impl Follower {
     /// Puts a config that waits into force, once no batch is on its way.
     pub(super) fn reload(&mut self, now: Instant) -> Result<(), Ended> {
@@ -75,6 +47,10 @@ impl Follower {
         let Some(new) = self.new_config.take() else {
             return Ok(());
         };
+        // What a stream that goes has left in its spool is counted by its own rules.
+        if self.sources.iter().any(|source| source.spool.is_some()) {
+            self.search_files();
+        }
         // Sums name sites and classes by the rules under which they were read.
         self.flush(now)?;
         let NewConfig {
@@ -95,6 +71,7 @@ impl Follower {
         self.config = config;
         self.resource();
         self.said.forget_all();
+        self.make_spools();
         self.left.clear();
         self.counted.clear();
         // Files that the new sources find are taken up at once; so is what was being read when an
@@ -115,7 +92,7 @@ impl Follower {
         let logs: HashMap<u64, PathBuf> = files
             .map(|(id, file)| (*id, self.log_of(file.source, &file.path, &mut found)))
             .collect();
-        let old = std::mem::replace(&mut self.sources, Source::of(&self.config));
+        let old = std::mem::replace(&mut self.sources, Source::of(&self.config, &self.state_dir));
         let mut retired: Vec<Option<usize>> = vec![None; old.len()];
         let mut files = std::mem::take(&mut self.files);
         let now = time::now();
@@ -158,10 +135,7 @@ impl Follower {
     /// The place among the sources of one that finds nothing any more.
     fn retire(&mut self, before: usize, old: &[Source], retired: &mut [Option<usize>]) -> usize {
         *retired[before].get_or_insert_with(|| {
-            self.sources.push(Source {
-                finders: Vec::new(),
-                ..old[before].clone()
-            });
+            self.sources.push(old[before].clone().retired());
             self.sources.len() - 1
         })
     }
@@ -171,7 +145,8 @@ impl Follower {
     fn renew_rules(&mut self, file: &mut Tracked, old: &Source, name: &Path) {
         let vhost = self.vhost_of(file.source, name);
         let new = &self.sources[file.source];
-        let kept = file.rules.take().filter(|_| new.formats == old.formats);
+        let is_as_before = new.formats == old.formats && new.envelope_vhost == old.envelope_vhost;
+        let kept = file.rules.take().filter(|_| is_as_before);
         file.rules = kept.map(|rules| {
             let site = vhost.as_ref();
             Arc::new(SourceRules {
@@ -205,8 +180,7 @@ impl Follower {
 
     /// Reads the files that no source finds any more to their end, and lets them go.
     pub(super) fn leave_files(&mut self, now: Instant) {
-        // Their sources stand behind those of the config.
-        if self.sources.len() == self.config.file_sources.len() {
+        if !self.sources.iter().any(Source::is_retired) {
             return;
         }
         let is_leaving = |file: &Tracked| file.leaving && file.ends.is_none();

@@ -331,8 +331,10 @@ impl Follower {
         new.by_link = path
             .symlink_metadata()
             .is_ok_and(|there| there.is_symlink());
-        self.announced += 1;
-        if self.announced <= MAX_ANNOUNCED {
+        // Segments come and go all the time.
+        let is_log = self.sources[source].spool.is_none();
+        self.announced += u64::from(is_log);
+        if is_log && self.announced <= MAX_ANNOUNCED {
             tracing::info!(
                 "following {} from byte {}",
                 shown(path),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::{Follower, MAX_LEDGER_ACCOUNTS};
 use crate::account::balance::Balance;
-use crate::daemon::status::{BalanceStatus, FileState, FileStatus, SourceStatus};
+use crate::daemon::status::{BalanceStatus, FileState, FileStatus, SourceStatus, SpoolStatus};
 use crate::daemon::tracked::Tracked;
 use crate::source::follow::AtPath;
 
@@ -85,6 +85,10 @@ impl Follower {
                 sources.push(SourceStatus {
                     name: source.name.clone(),
                     paths: source.paths.clone(),
+                    spool: source.spool.map(|max_bytes| SpoolStatus {
+                        max_bytes,
+                        ..SpoolStatus::default()
+                    }),
                     ..SourceStatus::default()
                 });
             }
@@ -99,9 +103,17 @@ impl Follower {
                 source.files += 1;
                 source.attention += u64::from(file.state.needs_attention());
                 source.unread_bytes += file.unread_bytes;
+                if let Some(spool) = &mut source.spool {
+                    spool.segments += 1;
+                    spool.bytes += file.size.unwrap_or(0);
+                }
                 source.unread_seconds = source.unread_seconds.max(file.unread_seconds);
             }
         }
+        // What the config no longer has is shown as long as something of it is read.
+        let configured = self.sources.iter().filter(|source| !source.is_retired());
+        let configured: HashSet<&str> = configured.map(|source| source.name.as_str()).collect();
+        sources.retain(|source| source.files > 0 || configured.contains(source.name.as_str()));
         Snapshot {
             taken: now,
             sources,

@@ -2,7 +2,11 @@
 //!
 //! Who writes into the pipe is a web server that waits for us. Therefore one thread does nothing
 //! but read and hand on, and another writes to the disk, however long that takes; between them is
-//! a [`Queue`] that holds so much and no more. What does not fit is counted, and booked as a loss.
+//! a `Queue` that holds so much and no more. What does not fit is counted, and booked as a loss.
+//!
+//! What has been read and not yet written is lost if the process is killed; what is still in the
+//! pipe is not, if the server starts another process on it. So little is read early: between reads
+//! that bring little there is a pause, which also saves the work of waking up for each line.
 
 mod lines;
 mod queue;
@@ -25,6 +29,10 @@ use super::spool::Writer;
 const WRITE_BYTES: usize = 256 << 10;
 /// How often the spool is looked after.
 const TICK: Duration = Duration::from_secs(1);
+/// A read that brings less is followed by a pause.
+const LITTLE_BYTES: usize = 16 << 10;
+/// So much can come meanwhile, and waits in the pipe.
+const PAUSE: Duration = Duration::from_millis(5);
 /// How long is read on when it is time to end and the input does not.
 const LAST_READS: Duration = Duration::from_secs(1);
 
@@ -64,23 +72,36 @@ fn read(input: BorrowedFd<'_>, stop: &impl Stop, queue: &Queue) -> io::Result<()
     let mut lines = Lines::default();
     let hand_on = |whole: &[u8], too_long| queue.push(whole, too_long);
     let mut end: Option<Instant> = None;
+    let mut is_hurried = false;
     let result = loop {
         let left = end.map(|end| end.saturating_duration_since(Instant::now()));
         if left.is_some_and(|left| left.is_zero()) {
             break Ok(());
         }
-        match wait(input, stop.descriptor(), left) {
-            Ok(woken) if woken.by_stop && stop.is_asked() => {
+        let woken = match wait(input, stop.descriptor(), left) {
+            Ok(woken) => woken,
+            Err(nix::Error::EINTR) => continue,
+            Err(error) => break Err(error.into()),
+        };
+        if woken.by_stop {
+            // The end is near, whoever is asked: somebody may kill us next.
+            is_hurried = true;
+            if stop.is_asked() {
                 end.get_or_insert(Instant::now() + LAST_READS);
             }
-            Ok(woken) if woken.by_input => match rustix::io::read(input, lines.space()) {
+        }
+        if woken.by_input {
+            match rustix::io::read(input, lines.space()) {
                 Ok(0) => break Ok(()),
-                Ok(bytes) => lines.read(bytes, hand_on),
+                Ok(bytes) => {
+                    lines.read(bytes, hand_on);
+                    if bytes < LITTLE_BYTES && !is_hurried {
+                        thread::sleep(PAUSE);
+                    }
+                }
                 Err(Errno::INTR | Errno::AGAIN) => {}
                 Err(error) => break Err(error.into()),
-            },
-            Ok(_) | Err(nix::Error::EINTR) => {}
-            Err(error) => break Err(error.into()),
+            }
         }
     };
     lines.end(hand_on);

@@ -1,0 +1,220 @@
+//! Looks at files and reads what is new in them: lines into the ledger and the balance, what was lost
+//! into gaps.
+
+use std::time::Instant;
+
+use super::{Follower, MAX_BATCH_ACCOUNTS, MAX_LEDGER_ACCOUNTS, shown};
+use crate::account::day;
+use crate::daemon::clock;
+use crate::daemon::tracked::{Chunk, QUIET_INTERVAL, Tracked};
+use crate::source::blocks::Block;
+use crate::source::follow::Step;
+use crate::source::position::State;
+use crate::store::Gap;
+use crate::tally::{Outcome, Tally};
+
+/// Bytes of one file that are read before it is another's turn, and a batch may be flushed.
+const TURN_BYTES: u64 = 64 << 20;
+
+impl Follower {
+    /// Looks at each file that is due, and does what it shows.
+    pub(super) fn look_at_files(&mut self, now: Instant) {
+        let due: Vec<u64> = self
+            .files
+            .iter()
+            .filter(|(_, file)| file.is_due(now))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in due {
+            if self.tally.ledger.len() >= MAX_LEDGER_ACCOUNTS {
+                return;
+            }
+            let Some(file) = self.files.get(&id) else {
+                continue;
+            };
+            let quiet_interval = self.quiet_interval(&file.path);
+            let Some(file) = self.files.get_mut(&id) else {
+                continue;
+            };
+            let step = match file.look(now, quiet_interval) {
+                Ok(step) => step,
+                Err(error) => {
+                    let path = file.path.clone();
+                    self.say(&path, format!("cannot look at it: {error}"));
+                    continue;
+                }
+            };
+            let is_stopped = file.stopped.is_some();
+            match step {
+                Step::Wait => {}
+                Step::Read if is_stopped => {}
+                Step::Read => drop(self.read(id, now, false)),
+                Step::Retire => {
+                    let is_done = is_stopped || self.read(id, now, true);
+                    if is_done {
+                        self.let_go(id);
+                    }
+                }
+                Step::BeginAgain => self.begin_again(id),
+            }
+        }
+    }
+
+    /// A renamed file has been quiet for long: its position is finished. What could not be read of it,
+    /// because no format fits, is a gap.
+    pub(super) fn let_go(&mut self, id: u64) {
+        let Some(file) = self.files.get_mut(&id) else {
+            return;
+        };
+        file.ends = Some(State::Finished);
+        let size = file.file.metadata().map_or(0, |metadata| metadata.len());
+        let read = file.hasher.offset();
+        let is_torn = file.is_segment && read < size && file.rules.is_some();
+        if is_torn && file.stopped.is_none() {
+            let what = format!(
+                "{} bytes of a record that was not written to its end",
+                size - read
+            );
+            if let Some(file) = self.files.remove(&id) {
+                self.book_loss(&file, &what);
+                self.files.insert(id, file);
+            }
+            return;
+        }
+        if file.rules.is_some() && file.stopped.is_none() || read >= size {
+            return;
+        }
+        // A line that was never finished is none.
+        let rest = file.read(Vec::new());
+        if file.stopped.is_none() && matches!(rest, Ok(Chunk::Nothing)) {
+            return;
+        }
+        let reason = "no format fits it".to_owned();
+        tracing::warn!(
+            file = shown(&file.path),
+            source = self.sources[file.source].name,
+            "{}: {reason}; byte {read} to {size} are not counted",
+            shown(&file.path)
+        );
+        self.gaps.push(Gap {
+            source: self.sources[file.source].name.clone(),
+            path: file.path.to_string_lossy().into_owned(),
+            from: read,
+            to: Some(size),
+            reason,
+        });
+    }
+
+    /// Reads one file to its end, or as long as there is room in the ledger; `false`: not to its end.
+    pub(super) fn read(&mut self, id: u64, now: Instant, is_last: bool) -> bool {
+        let mut budget = TURN_BYTES;
+        loop {
+            let buffer = std::mem::take(&mut self.buffer);
+            let Some(mut file) = self.files.remove(&id) else {
+                return true;
+            };
+            let more = match file.read(buffer) {
+                Ok(Chunk::Lines(buffer, lines)) => {
+                    let more = self.lines(&mut file, &buffer[lines], is_last);
+                    self.buffer = buffer;
+                    more
+                }
+                Ok(Chunk::Overwritten) => {
+                    file.look_again(now);
+                    false
+                }
+                Ok(Chunk::TooLong(bytes, hasher)) => {
+                    let outcome = Tally::pass_over(&file.progress, file.hasher.offset(), bytes);
+                    file.hasher = *hasher;
+                    let (outcome, _) = file.walked(&[], outcome, false);
+                    self.book(&file, &outcome);
+                    true
+                }
+                Ok(Chunk::Nothing) => false,
+                Err(error) => {
+                    let path = file.path.clone();
+                    self.say(&path, format!("cannot read it: {error}"));
+                    file.look_again(now + QUIET_INTERVAL);
+                    false
+                }
+            };
+            budget = budget.saturating_sub(self.buffer.len() as u64);
+            let full = self.tally.ledger.len() >= MAX_BATCH_ACCOUNTS || budget == 0;
+            if more && full {
+                file.look_again(now);
+            } else if !more {
+                file.level = now;
+            }
+            self.files.insert(id, file);
+            if !more || full {
+                return !(more && full);
+            }
+        }
+    }
+
+    /// Walks a block of an archive.
+    pub(super) fn archived(&mut self, file: &mut Tracked, block: &Block) {
+        if block.lines().is_empty() {
+            let outcome = Tally::pass_over(&file.progress, block.base, block.covers);
+            let (outcome, _) = file.walked(&[], outcome, false);
+            self.book(file, &outcome);
+        } else {
+            self.lines(file, block.lines(), true);
+        }
+    }
+
+    /// Walks the lines of a chunk; `true`: there may be more to read at once.
+    fn lines(&mut self, file: &mut Tracked, bytes: &[u8], is_last: bool) -> bool {
+        let Some(rules) = self.rules_of(file, bytes) else {
+            return false;
+        };
+        let base = file.hasher.offset();
+        let mut progress = file.progress;
+        let outcome = self
+            .tally
+            .read(&self.rules, &rules, &mut progress, bytes, base, clock());
+        file.progress = progress;
+        for failure in outcome.failures.iter().take(1) {
+            let wanted = rules
+                .plans
+                .get(failure.format)
+                .map(|plan| plan.describe(&failure.error));
+            tracing::debug!(path = %shown(&file.path), offset = failure.offset, ?wanted, "a line does not parse");
+        }
+        let (outcome, more) = file.walked(bytes, outcome, is_last);
+        self.book(file, &outcome);
+        for lost in &outcome.losses {
+            self.book_loss(file, &lost.what);
+        }
+        if let Some(why) = file.stopped.clone() {
+            let remedy = "reading it stops there until a format that fits stands in the config and tollkeeper reloads it";
+            self.say(&file.path.clone(), format!("{why}; {remedy}"));
+        }
+        more
+    }
+
+    fn book(&mut self, file: &Tracked, outcome: &Outcome) {
+        let source = &self.sources[file.source].name;
+        for (day, balance) in file.dated(outcome) {
+            self.published.read_lines(balance.read().lines);
+            self.balance
+                .entry((source.clone(), day::date(day)))
+                .or_default()
+                .add(&balance);
+        }
+    }
+
+    /// Books what a spool says was lost before it, as a gap of its source.
+    fn book_loss(&mut self, file: &Tracked, what: &str) {
+        let source = &self.sources[file.source].name;
+        let spool = file.path.parent().unwrap_or(&file.path);
+        tracing::warn!(source, "{}: {what}", shown(spool));
+        self.gaps.push(Gap {
+            source: source.clone(),
+            path: spool.to_string_lossy().into_owned(),
+            from: 0,
+            to: None,
+            reason: what.to_owned(),
+        });
+    }
+}

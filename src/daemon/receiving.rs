@@ -1,0 +1,77 @@
+//! Reception of syslog, as long as the config has something to receive.
+//!
+//! It begins before the store is there and ends before the follower does: what arrives meanwhile
+//! waits in the spools.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::clock;
+use crate::config::SyslogSource;
+use crate::source::syslog::{Counters, Inherited, Reception, ReceptionError, Snapshot};
+
+/// What receives, if anything does.
+pub(super) struct Receiving {
+    state_dir: PathBuf,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Sockets from systemd, until they are first needed.
+    inherited: Inherited,
+    reception: Option<Reception>,
+    counters: Option<Arc<Counters>>,
+    is_over: bool,
+}
+
+impl Receiving {
+    pub(super) fn new(state_dir: PathBuf, inherited: Inherited) -> Self {
+        let state = State {
+            inherited,
+            ..State::default()
+        };
+        Self {
+            state_dir,
+            state: Mutex::new(state),
+        }
+    }
+
+    /// Receives for these sources from now on, and for no others.
+    ///
+    /// # Errors
+    /// What cannot be listened on. All goes on as it was then.
+    pub(super) fn receive(&self, sources: &[SyslogSource]) -> Result<(), ReceptionError> {
+        let mut state = self.state();
+        if let Some(reception) = &mut state.reception {
+            return reception.reload(sources);
+        }
+        if state.is_over || sources.is_empty() {
+            return Ok(());
+        }
+        let inherited = std::mem::take(&mut state.inherited);
+        let reception = Reception::start(sources, &self.state_dir, inherited, Arc::new(clock))?;
+        state.counters = Some(reception.counters());
+        state.reception = Some(reception);
+        Ok(())
+    }
+
+    /// Takes what has arrived into the spools, and ends.
+    pub(super) fn stop(&self) {
+        let mut state = self.state();
+        state.is_over = true;
+        if let Some(reception) = state.reception.take() {
+            reception.stop();
+        }
+    }
+
+    /// How it is; `None`: nothing has ever been received.
+    pub(super) fn snapshot(&self) -> Option<Snapshot> {
+        let counters = self.state().counters.clone();
+        counters.map(|counters| counters.snapshot())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
