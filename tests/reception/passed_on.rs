@@ -177,6 +177,34 @@ fn the_next_process_goes_on_where_this_one_stops() {
 }
 
 #[test]
+fn what_the_kernel_drops_between_two_processes_is_booked() {
+    const BETWEEN: usize = 2_000;
+    let mut manager = Manager::new();
+    let mut web = source("web", Listen::Udp(local()));
+    web.receive_buffer_bytes = 64 << 10;
+    let sources = [web];
+    let mut state = tempfile::tempdir().expect("a folder");
+    let sender = UdpSocket::bind(local()).expect("a socket");
+    for round in 1..=3 {
+        let running = start(&mut manager, state, &sources);
+        let to = running.address(0);
+        state = running.stop();
+        // The drops of earlier rounds are booked once.
+        let spooled = spooled(&state, "web");
+        let count = spooled.messages.len() as u64 + spooled.lost();
+        assert_eq!(
+            count,
+            ((round - 1) * BETWEEN) as u64,
+            "{:?}",
+            spooled.losses
+        );
+        for _ in 0..BETWEEN {
+            sender.send_to(b"<134>between", to).expect("it is sent");
+        }
+    }
+}
+
+#[test]
 fn what_the_config_does_not_name_any_more_is_forgotten() {
     let mut manager = Manager::new();
     let state = tempfile::tempdir().expect("a folder");

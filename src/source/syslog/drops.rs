@@ -6,9 +6,13 @@
 //! told, and nobody counts.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use rustix::net::sockopt::socket_cookie;
 
 /// Datagrams dropped at each UDP socket of our network since it was made, by the socket's inode.
 ///
@@ -33,6 +37,64 @@ pub(super) fn udp_drops() -> io::Result<HashMap<u64, u64>> {
 /// As the system says.
 pub(super) fn inode(socket: impl AsFd) -> io::Result<u64> {
     Ok(rustix::fs::fstat(socket)?.st_ino)
+}
+
+/// What is booked of the drops of sockets that outlive a process: a file in the state directory,
+/// from one orderly end to the next start. After another end nobody knows it, and what was
+/// dropped since is not booked.
+#[derive(Debug, Default)]
+pub(super) struct Booked {
+    /// By the cookie, which no other socket ever has while the machine runs.
+    by_cookie: HashMap<u64, u64>,
+}
+
+impl Booked {
+    /// What the process before has left, which is taken away.
+    pub(super) fn take(state_dir: &Path) -> Self {
+        let file = Self::file(state_dir);
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        // Where it cannot be removed, what is booked twice is a count of losses.
+        let _ = fs::remove_file(file);
+        let lines = text.lines().filter_map(|line| {
+            let (cookie, drops) = line.split_once(' ')?;
+            Some((cookie.parse().ok()?, drops.parse().ok()?))
+        });
+        Self {
+            by_cookie: lines.collect(),
+        }
+    }
+
+    /// So much is booked of a socket, of which the kernel has dropped so much in all.
+    pub(super) fn of(&self, socket: impl AsFd, dropped: u64) -> u64 {
+        let booked = socket_cookie(socket).ok();
+        let booked = booked.and_then(|cookie| self.by_cookie.get(&cookie).copied());
+        // More than there are is of another life of the machine.
+        booked
+            .filter(|booked| *booked <= dropped)
+            .unwrap_or(dropped)
+    }
+
+    pub(super) fn note(&mut self, socket: impl AsFd, drops: u64) {
+        if let Ok(cookie) = socket_cookie(socket) {
+            self.by_cookie.insert(cookie, drops);
+        }
+    }
+
+    /// Leaves it for the next process.
+    pub(super) fn leave(&self, state_dir: &Path) {
+        let mut text = String::new();
+        for (cookie, drops) in &self.by_cookie {
+            // Nothing fails that writes into a string.
+            let _ = writeln!(text, "{cookie} {drops}");
+        }
+        if let Err(error) = fs::write(Self::file(state_dir), text) {
+            tracing::warn!("what is dropped until the next start will not be booked: {error}");
+        }
+    }
+
+    fn file(state_dir: &Path) -> PathBuf {
+        state_dir.join("syslog-drops")
+    }
 }
 
 /// Inode and drops of a line: the tenth and the last of its fields. The heading has none.

@@ -20,7 +20,9 @@ mod datagrams;
 mod drops;
 mod inherited;
 mod listener;
+mod published;
 mod queue;
+mod routes;
 mod seldom;
 mod senders;
 mod spooler;
@@ -31,24 +33,25 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use tokio_rustls::TlsAcceptor;
 
 use self::bind::Kind;
-use self::counters::SourceCounts;
 pub use self::counters::{ListenerSnapshot, Reason, SenderSnapshot, Snapshot, SourceSnapshot};
 use self::datagrams::Receiver;
+use self::drops::Booked;
 pub use self::inherited::Inherited;
 use self::inherited::{Keeper, listener_name};
 use self::listener::{Listener, Settings};
+pub use self::published::Counters;
 use self::queue::Queue;
-use self::senders::Senders;
-use self::spooler::{Command, ListenerRoutes, Route, Routes, SourceSpool};
+use self::routes::sources_of;
+use self::senders::refuse_unguarded;
+use self::spooler::Command;
 use self::streams::{Adopted, Streams};
 use crate::config::{Listen, SyslogSource};
-use crate::source::spool::{self, Limits};
 
 /// What time it is, in seconds since 1970.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -83,6 +86,8 @@ pub struct Reception {
     inherited: Inherited,
     streams: Streams,
     spooler: JoinHandle<()>,
+    /// Of sockets that the process before had.
+    booked: Booked,
     sources: Vec<SyslogSource>,
     places: Vec<Place>,
     next_id: u32,
@@ -97,48 +102,6 @@ struct Place {
     /// For datagrams, once it runs.
     receiver: Option<Receiver>,
     receive_buffer_bytes: u32,
-}
-
-/// What reception has seen, for whoever asks, from any thread.
-#[derive(Debug, Default)]
-pub struct Counters(Mutex<Counted>);
-
-#[derive(Debug, Default)]
-struct Counted {
-    listeners: Vec<Arc<Listener>>,
-    sources: Vec<(String, Arc<SourceCounts>)>,
-}
-
-impl Counters {
-    /// How it is now. Listeners and sources that a reload took out are gone from it.
-    #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
-        let counted = self.counted();
-        let listeners = counted.listeners.iter();
-        let sources = counted.sources.iter();
-        Snapshot {
-            listeners: listeners
-                .map(|listener| listener.counts.snapshot(listener.listen.to_string()))
-                .collect(),
-            sources: sources
-                .map(|(name, counts)| counts.snapshot(name))
-                .collect(),
-        }
-    }
-
-    /// The counts of a source, which begin anew where it is new.
-    fn source(&self, name: &str) -> Arc<SourceCounts> {
-        let counted = self.counted();
-        let mut sources = counted.sources.iter();
-        let found = sources.find(|(other, _)| other == name);
-        found
-            .map(|(_, counts)| Arc::clone(counts))
-            .unwrap_or_default()
-    }
-
-    fn counted(&self) -> MutexGuard<'_, Counted> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Reception {
@@ -164,6 +127,7 @@ impl Reception {
             keeper,
             inherited,
             streams,
+            booked: Booked::take(state_dir),
             sources: Vec::new(),
             places: Vec::new(),
             next_id: 0,
@@ -205,7 +169,7 @@ impl Reception {
                 } => {
                     let id = self.next_id;
                     self.next_id += 1;
-                    let place = Place::new(id, listen, kind, socket, settings)?;
+                    let place = Place::new(id, listen, kind, socket, settings, &self.booked)?;
                     begun.push((place, receive_buffer_bytes));
                 }
             }
@@ -229,7 +193,7 @@ impl Reception {
             .into_iter()
             .chain(begun_listeners)
             .collect();
-        self.publish(&listeners);
+        self.counters.publish(&listeners, &self.sources);
 
         // What goes is for the sources that it had, until it is read to its end.
         let mut interim = self.routes(&listeners, sources);
@@ -265,8 +229,12 @@ impl Reception {
         self.streams.stop(goes_on);
         // With the sockets go the counts of what they dropped.
         wait_for_spooler(&self.queue);
-        for place in places.iter().filter(|_| !goes_on) {
-            place.listener.remove_file();
+        if goes_on {
+            leave_booked(&places, &self.state_dir);
+        } else {
+            for place in &places {
+                place.listener.remove_file();
+            }
         }
         self.queue.command(Command::End);
         if self.spooler.join().is_err() {
@@ -425,56 +393,19 @@ impl Reception {
             listener.remove_file();
         }
     }
+}
 
-    fn publish(&self, listeners: &[Arc<Listener>]) {
-        let sources = self.sources.iter();
-        let sources = sources
-            .map(|source| (source.name.clone(), self.counters.source(&source.name)))
-            .collect();
-        *self.counters.counted() = Counted {
-            listeners: listeners.to_vec(),
-            sources,
-        };
+/// Leaves for the next process what is booked of the drops of its sockets.
+fn leave_booked(places: &[Place], state_dir: &Path) {
+    let mut booked = Booked::default();
+    for place in places
+        .iter()
+        .filter(|place| place.listener.kind == Kind::Udp)
+    {
+        let drops = place.listener.drops.load(Ordering::Relaxed);
+        booked.note(&place.socket, drops);
     }
-
-    fn routes(&self, listeners: &[Arc<Listener>], sources: &[SyslogSource]) -> Routes {
-        let mut routes = Routes::default();
-        for source in sources {
-            routes.sources.push(self.spool_of(source));
-        }
-        for listener in listeners {
-            routes
-                .listeners
-                .push(routes_of(listener, sources, &routes.sources));
-        }
-        routes
-    }
-
-    /// Adds listeners that go, with the sources that they had.
-    fn add_routes(&self, routes: &mut Routes, going: &[Place], earlier: &[SyslogSource]) {
-        for source in earlier {
-            if !routes.sources.iter().any(|other| other.name == source.name) {
-                routes.sources.push(self.spool_of(source));
-            }
-        }
-        for place in going {
-            let listener = &place.listener;
-            routes
-                .listeners
-                .push(routes_of(listener, earlier, &routes.sources));
-        }
-    }
-
-    fn spool_of(&self, source: &SyslogSource) -> SourceSpool {
-        SourceSpool {
-            name: source.name.clone(),
-            folder: spool::folder(&self.state_dir, &source.name),
-            limits: Limits {
-                max_spool_bytes: source.max_spool_bytes,
-            },
-            counts: self.counters.source(&source.name),
-        }
-    }
+    booked.leave(state_dir);
 }
 
 /// Until the spooler is through with what has come so far.
@@ -503,15 +434,16 @@ impl Place {
         kind: Kind,
         socket: Arc<OwnedFd>,
         settings: Settings,
+        booked: &Booked,
     ) -> Result<Self, ReceptionError> {
         let failed = |error| ReceptionError::system(&format!("use the socket of {listen}"), &error);
         let inode = drops::inode(&socket).map_err(failed)?;
         let address = bind::address(&socket);
         let listener = Listener::new(id, listen, kind, address, inode, settings);
-        // What another process has seen of it is not ours to book.
         let drops = drops::udp_drops().unwrap_or_default();
         let dropped = drops.get(&inode).copied().unwrap_or_default();
-        listener.drops.store(dropped, Ordering::Relaxed);
+        let booked = booked.of(&socket, dropped);
+        listener.drops.store(booked, Ordering::Relaxed);
         Ok(Self {
             listener: Arc::new(listener),
             socket,
@@ -532,60 +464,4 @@ impl Place {
 fn listeners(places: &[Place]) -> Vec<Arc<Listener>> {
     let listeners = places.iter().map(|place| Arc::clone(&place.listener));
     listeners.collect()
-}
-
-/// The sources that listen there, in their order.
-fn sources_of<'s>(sources: &'s [SyslogSource], listen: &Listen) -> Vec<&'s SyslogSource> {
-    let sources = sources.iter();
-    sources
-        .filter(|source| source.listen.contains(listen))
-        .collect()
-}
-
-fn routes_of(
-    listener: &Arc<Listener>,
-    sources: &[SyslogSource],
-    spools: &[SourceSpool],
-) -> ListenerRoutes {
-    let here = sources_of(sources, &listener.listen).into_iter();
-    let routes = here.filter_map(|source| {
-        Some(Route {
-            source: spools.iter().position(|spool| spool.name == source.name)?,
-            senders: Senders::of(source, listener.kind),
-            accepts: source.accepts.clone(),
-        })
-    });
-    ListenerRoutes {
-        listener: Arc::clone(listener),
-        routes: routes.collect(),
-    }
-}
-
-/// What the config refuses where it can know the address.
-fn refuse_unguarded(
-    listen: &Listen,
-    kind: Kind,
-    socket: &OwnedFd,
-    sources: &[&SyslogSource],
-) -> Result<(), ReceptionError> {
-    let Some(address) = bind::address(socket).filter(|address| !address.ip().is_loopback()) else {
-        return Ok(());
-    };
-    let asks_for_certificates = |source: &SyslogSource| {
-        let tls = source.tls.as_ref();
-        kind == Kind::Tls && tls.is_some_and(|tls| tls.client_ca.is_some())
-    };
-    let mut sources = sources.iter();
-    match sources.find(|source| source.allow.is_none() && !asks_for_certificates(source)) {
-        None => Ok(()),
-        Some(source) => {
-            let message = format!(
-                "{listen} is {address}, which can be reached from elsewhere, and the source {:?} \
-                 does not say who may send",
-                source.name
-            );
-            let help = "add allow = [\"192.0.2.0/24\"] with the addresses of the senders";
-            Err(ReceptionError::new(message, help))
-        }
-    }
 }

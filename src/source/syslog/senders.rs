@@ -1,11 +1,13 @@
 //! Who may send.
 
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 
 use ipnet::IpNet;
 
-use super::bind::Kind;
-use crate::config::SyslogSource;
+use super::ReceptionError;
+use super::bind::{self, Kind};
+use crate::config::{Listen, SyslogSource};
 
 /// The addresses whose messages are taken, as ranges that do not meet, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,14 +22,10 @@ pub(super) enum Senders {
 impl Senders {
     /// Of a source on a listener of this kind.
     pub(super) fn of(source: &SyslogSource, kind: Kind) -> Self {
-        let asks_for_certificates = || {
-            let tls = source.tls.as_ref();
-            kind == Kind::Tls && tls.is_some_and(|tls| tls.client_ca.is_some())
-        };
         match (&source.allow, kind) {
             (_, Kind::UnixDatagram | Kind::UnixStream) => Self::All,
             (Some(networks), _) => Self::listed(networks),
-            (None, _) if asks_for_certificates() => Self::All,
+            (None, _) if asks_for_certificates(source, kind) => Self::All,
             (None, _) => Self::listed(&this_machine()),
         }
     }
@@ -55,6 +53,36 @@ impl Senders {
             .and_then(|at| ranges.get(at))
             .is_some_and(|(_, last)| sender <= *last)
     }
+}
+
+/// What the config refuses where it can know the address.
+pub(super) fn refuse_unguarded(
+    listen: &Listen,
+    kind: Kind,
+    socket: &OwnedFd,
+    sources: &[&SyslogSource],
+) -> Result<(), ReceptionError> {
+    let Some(address) = bind::address(socket).filter(|address| !address.ip().is_loopback()) else {
+        return Ok(());
+    };
+    let mut sources = sources.iter();
+    match sources.find(|source| source.allow.is_none() && !asks_for_certificates(source, kind)) {
+        None => Ok(()),
+        Some(source) => {
+            let message = format!(
+                "{listen} is {address}, which can be reached from elsewhere, and the source {:?} \
+                 does not say who may send",
+                source.name
+            );
+            let help = "add allow = [\"192.0.2.0/24\"] with the addresses of the senders";
+            Err(ReceptionError::new(message, help))
+        }
+    }
+}
+
+fn asks_for_certificates(source: &SyslogSource, kind: Kind) -> bool {
+    let tls = source.tls.as_ref();
+    kind == Kind::Tls && tls.is_some_and(|tls| tls.client_ca.is_some())
 }
 
 fn this_machine() -> [IpNet; 2] {
