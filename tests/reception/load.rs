@@ -74,7 +74,8 @@ fn a_reload_in_the_midst_of_it_loses_nothing() {
         }),
     ];
     let mut reloads = 0;
-    while sending.iter().any(|thread| !thread.is_finished()) {
+    // On a slow disk all may be sent before the first is over.
+    while reloads < 3 || sending.iter().any(|thread| !thread.is_finished()) {
         // The same places, another config; and a listener that comes and goes.
         web.max_spool_bytes = (1 << 30) + (reloads << 20);
         let other = source("other", Listen::Udp(elsewhere()));
@@ -89,7 +90,6 @@ fn a_reload_in_the_midst_of_it_loses_nothing() {
     for thread in sending {
         thread.join().expect("all is sent");
     }
-    assert!(reloads > 1);
     running.reception.reload(&[web]).expect("a reload");
     let seen = || running.listener(1).messages;
     wait_for(|| seen() == DATAGRAMS);
