@@ -373,7 +373,9 @@ impl Walk<'_> {
         } else {
             MAX_UNPARSED_AT_START
         };
-        self.source.gives_up && self.progress.run >= most
+        // Among what is sent to a stream there may be whole logs of another kind.
+        let may_be_noise = self.source.spooled && self.progress.fits;
+        self.source.gives_up && !may_be_noise && self.progress.run >= most
     }
 
     /// A line parsed: the format is right, and what was held was the clients' doing.

@@ -17,7 +17,7 @@ use std::net::UdpSocket;
 use std::os::unix::net::UnixDatagram;
 
 use tollkeeper::config::Listen;
-use tollkeeper::config::stream::NamePattern;
+use tollkeeper::config::NamePattern;
 
 use support::{Running, local, source, spooled, wait_for};
 

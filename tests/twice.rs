@@ -215,6 +215,23 @@ fn following_a_log_that_another_node_imported() {
 }
 
 #[test]
+fn a_machine_that_gets_another_name_goes_on_where_it_was() {
+    let sandbox = Sandbox::new();
+    let log = sandbox.write("access.log", "");
+    let config = sandbox.config(&source(&[&log], FORMAT, ""));
+    let mut written = String::new();
+    for (round, node) in ["old", "new", "new", "old"].into_iter().enumerate() {
+        let more = lines(round as u64 * 1_000, 500);
+        append(&log, &more);
+        written.push_str(&more);
+        let daemon = sandbox.start(&["-c", text(&config), "--node", node]);
+        sandbox.wait_for_rows(&rows([written.as_str()]));
+        daemon.stop();
+    }
+    assert_eq!(sandbox.stored_balance(), Balance::counted(2_000));
+}
+
+#[test]
 fn again_counts_it_twice_and_only_then() {
     let sandbox = Sandbox::new();
     let content = lines(0, 1_000);

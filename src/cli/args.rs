@@ -13,7 +13,6 @@ use tollkeeper_parsers::format::Spec;
 use super::report::By;
 use crate::config::{self, StoreUrl, Users};
 use crate::excerpt::excerpt;
-use crate::source::spool::is_name;
 
 /// Columns that a faulty format may take in a message.
 const MAX_EXCERPT_COLUMNS: usize = 76;
@@ -308,13 +307,7 @@ fn stored_vhost(name: &str) -> Result<String, String> {
 }
 
 fn source_name(name: &str) -> Result<String, String> {
-    match is_name(name) {
-        true => Ok(name.to_owned()),
-        false => Err(
-            "one to 64 letters, digits, dots, underscores and hyphens, the first a letter or digit"
-                .to_owned(),
-        ),
-    }
+    config::stream::parse_stream_name(name).map_err(with_help)
 }
 
 fn max_spool(size: &str) -> Result<u64, String> {

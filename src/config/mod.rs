@@ -4,8 +4,10 @@
 //! the first. The file is walked by hand because a derived deserializer stops at the
 //! first fault.
 
+mod accepts;
 mod diagnostic;
 pub mod glob;
+mod listen;
 pub mod names;
 pub mod store;
 pub mod stream;
@@ -25,12 +27,14 @@ use tollkeeper_parsers::format::Spec;
 use tollkeeper_parsers::plan::Plan;
 use toml::de::DeTable;
 
+pub use self::accepts::{Accepts, NamePattern};
 pub use self::diagnostic::ConfigError;
 use self::diagnostic::{Findings, span_in_literal};
 use self::glob::Pattern;
+pub use self::listen::{Listen, parse_listen};
 pub use self::store::{MysqlUrl, StoreAccess, StoreUrl, parse_store_url};
 use self::stream::Taken;
-pub use self::stream::{Listen, PipeSource, StreamVhost, SyslogSource};
+pub use self::stream::{PipeSource, StreamVhost, SyslogSource};
 use self::table::{Table, Text};
 
 /// The largest config that is read.

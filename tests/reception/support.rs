@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tempfile::TempDir;
-use tollkeeper::config::stream::Accepts;
+use tollkeeper::config::Accepts;
 use tollkeeper::config::{Listen, SyslogSource};
 use tollkeeper::source::spool;
 use tollkeeper::source::spool::record::{Record, decode};

@@ -59,7 +59,15 @@ impl Follower {
                 alike.push(stored);
             }
         }
-        alike.retain(|stored| stored.node == self.node || stored.state != State::Living);
+        // What another node follows is its own, but for this very file: then it was this machine that
+        // had the other name, or both follow one file system.
+        let is_this = |stored: &Stored| {
+            let there = stored.place.filter(|there| there.birth.is_some());
+            there.is_some_and(|there| there.is(&place))
+        };
+        alike.retain(|stored| {
+            stored.node == self.node || stored.state != State::Living || is_this(stored)
+        });
         self.apply_ends(&mut alike);
         // Of a file that is held, what has been read says more than what is committed.
         let held = self.held_alike(&beside, scope, &mut alike);

@@ -33,21 +33,6 @@ const ENDING: &str = ".seg";
 const WRITER_DIGITS: usize = 16;
 /// The digits of the number of a writer's segment.
 const SEQUENCE_DIGITS: usize = 8;
-/// The longest name of a source.
-const MAX_NAME_BYTES: usize = 64;
-
-/// Whether a source with a spool can be called that: its name is that of a folder.
-#[must_use]
-pub fn is_name(name: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    name.len() <= MAX_NAME_BYTES
-        && name
-            .as_bytes()
-            .first()
-            .is_some_and(u8::is_ascii_alphanumeric)
-        && name.bytes().all(is_plain)
-}
-
 /// The spool of a source.
 #[must_use]
 pub fn folder(state_dir: &Path, name: &str) -> PathBuf {
@@ -135,29 +120,6 @@ pub fn is_over(segment: &File) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_of_sources_are_names_of_folders() {
-        for name in ["web", "a", "0", "Web-1.example_org", &"x".repeat(64)] {
-            assert!(is_name(name), "{name}");
-        }
-        for name in [
-            "",
-            ".",
-            "..",
-            ".web",
-            "-web",
-            "_web",
-            "a/b",
-            "a b",
-            "a\n",
-            "ä",
-            "a\0",
-            &"x".repeat(65),
-        ] {
-            assert!(!is_name(name), "{name:?}");
-        }
-    }
 
     #[test]
     fn segments_are_told_by_their_names() {

@@ -17,7 +17,7 @@ use super::listener::Listener;
 use super::queue::{Arrived, Queue};
 use super::senders::Senders;
 use super::{Clock, bind::Kind};
-use crate::config::stream::Accepts;
+use crate::config::Accepts;
 use crate::source::spool::{Limits, Loss, Writer};
 
 const TICK: Duration = Duration::from_secs(1);
