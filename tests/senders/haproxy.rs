@@ -1,0 +1,143 @@
+//! HAProxy, in its formats of syslog and over all that it can send through.
+
+use std::fs;
+use std::net::TcpListener;
+use std::thread;
+
+use super::{Program, Receiver, ask, free, pasted, rows_of, text, wait_for, wait_until_it_listens};
+
+/// Answers each request on each connection.
+fn backend() -> std::net::SocketAddr {
+    use std::io::{BufRead as _, BufReader, Write as _};
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("our own port");
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            thread::spawn(move || {
+                let mut reader = BufReader::new(stream.try_clone().expect("a copy"));
+                let mut stream = stream;
+                let mut line = String::new();
+                while let Ok(1..) = reader.read_line(&mut line) {
+                    if line == "\r\n" {
+                        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\ntollkeeper!\n";
+                        if stream.write_all(answer).is_err() {
+                            return;
+                        }
+                    }
+                    line.clear();
+                }
+            });
+        }
+    });
+    address
+}
+
+struct Haproxy {
+    receiver: Receiver,
+    program: Program,
+    web: std::net::SocketAddr,
+}
+
+impl Haproxy {
+    fn start(toml: &str, beside: &str, frontend: &str) -> Self {
+        let receiver = Receiver::start(toml);
+        let (web, backend) = (free(), backend());
+        let (beside, frontend) = (receiver.here(beside), receiver.here(frontend));
+        let config = format!(
+            "{beside}\ndefaults\n    mode http\n    timeout connect 10s\n    timeout client 60s\n    \
+             timeout server 60s\nfrontend web\n    bind {web}\n{frontend}    \
+             log stdout len 65535 format raw local0\n    default_backend site\nbackend site\n    \
+             server site {backend}\n"
+        );
+        let config = receiver.sandbox.write("haproxy.cfg", config);
+        let arguments = ["-db", "-f", text(&config)];
+        let program = Program::start(&receiver.sandbox, "/usr/sbin/haproxy", &arguments);
+        // What ends before a request is logged as a refused one.
+        wait_until_it_listens(web, &receiver.sandbox.path("haproxy.stderr"));
+        Self {
+            receiver,
+            program,
+            web,
+        }
+    }
+
+    /// What it has logged to its standard output as well.
+    fn log(&self) -> String {
+        fs::read_to_string(self.receiver.sandbox.path("haproxy.stdout")).expect("its output")
+    }
+
+    fn all_requests_arrive(mut self) {
+        ask(self.web, 500);
+        wait_for("all is logged", || self.log().lines().count() >= 500);
+        self.receiver
+            .sandbox
+            .wait_for_rows(&rows_of(&self.log(), 5));
+        self.program.end();
+        let log = self.log();
+        self.receiver.ends_with(&rows_of(&log, 5));
+    }
+}
+
+fn datagrams(change: impl Fn(String) -> String, toml: impl Fn(String) -> String) {
+    let toml = toml(pasted("haproxy.md", "toml", 0));
+    let frontend = change(pasted("haproxy.md", "haproxy", 0));
+    Haproxy::start(&toml, "", &frontend).all_requests_arrive();
+}
+
+fn without_tags(toml: String) -> String {
+    toml.replace("tags   = [\"haproxy\"]\n", "")
+}
+
+#[test]
+fn haproxy_over_udp_is_counted_to_the_byte() {
+    datagrams(|block| block, |toml| toml);
+}
+
+#[test]
+fn haproxy_in_the_older_format_is_counted_to_the_byte() {
+    datagrams(|block| block.replace("rfc5424", "rfc3164"), |toml| toml);
+}
+
+#[test]
+fn haproxy_without_an_envelope_is_counted_to_the_byte() {
+    datagrams(|block| block.replace("rfc5424", "raw"), without_tags);
+}
+
+#[test]
+fn haproxy_over_a_unix_socket_is_counted_to_the_byte() {
+    datagrams(
+        |block| block.replace("127.0.0.1:5514", super::SOCKET),
+        |toml| toml.replace("udp://127.0.0.1:5514", &format!("unix://{}", super::SOCKET)),
+    );
+}
+
+#[test]
+fn haproxy_over_tcp_is_counted_to_the_byte() {
+    let ring = pasted("haproxy.md", "haproxy", 1);
+    let frontend = pasted("haproxy.md", "haproxy", 2);
+    Haproxy::start(&pasted("haproxy.md", "toml", 1), &ring, &frontend).all_requests_arrive();
+}
+
+#[test]
+fn what_haproxy_cuts_is_unparsed_and_said() {
+    let frontend = pasted("haproxy.md", "haproxy", 0).replace(" len 65535", "");
+    let mut haproxy = Haproxy::start(&pasted("haproxy.md", "toml", 0), "", &frontend);
+    ask(haproxy.web, 50);
+    let long = format!("/{}", "y".repeat(2_000));
+    for _ in 0..7 {
+        let mut connection = super::Connection::open(haproxy.web);
+        connection.ask(&super::request("GET", &long, "a.example", &[], b""));
+    }
+    wait_for("all is logged", || haproxy.log().lines().count() >= 57);
+    let received = || haproxy.receiver.listener("/messages");
+    wait_for("all is received", || received() >= 57);
+    haproxy.program.end();
+    let cut = haproxy
+        .log()
+        .lines()
+        .filter(|line| line.len() > 1_500)
+        .count();
+    haproxy.receiver.stop();
+    let balance = haproxy.receiver.sandbox.stored_balance();
+    assert_eq!((cut, balance.unparsed), (7, 7));
+}
