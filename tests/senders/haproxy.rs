@@ -118,26 +118,41 @@ fn haproxy_over_tcp_is_counted_to_the_byte() {
     Haproxy::start(&pasted("haproxy.md", "toml", 1), &ring, &frontend).all_requests_arrive();
 }
 
-#[test]
-fn what_haproxy_cuts_is_unparsed_and_said() {
-    let frontend = pasted("haproxy.md", "haproxy", 0).replace(" len 65535", "");
-    let mut haproxy = Haproxy::start(&pasted("haproxy.md", "toml", 0), "", &frontend);
-    ask(haproxy.web, 50);
+/// Requests whose lines are longer than HAProxy sends by default: how many, and how many are unparsed.
+fn cut(change: impl Fn(String) -> String, toml: impl Fn(String) -> String) -> (u64, u64, u64) {
+    let frontend = change(pasted("haproxy.md", "haproxy", 0).replace(" len 65535", ""));
+    let toml = toml(pasted("haproxy.md", "toml", 0));
+    let mut haproxy = Haproxy::start(&toml, "", &frontend);
+    ask(haproxy.web, 150);
     let long = format!("/{}", "y".repeat(2_000));
     for _ in 0..7 {
         let mut connection = super::Connection::open(haproxy.web);
         connection.ask(&super::request("GET", &long, "a.example", &[], b""));
     }
-    wait_for("all is logged", || haproxy.log().lines().count() >= 57);
-    let received = || haproxy.receiver.listener("/messages");
-    wait_for("all is received", || received() >= 57);
+    wait_for("all is logged", || haproxy.log().lines().count() >= 157);
+    wait_for("all is received", || {
+        haproxy.receiver.listener("/messages") >= 157
+    });
     haproxy.program.end();
-    let cut = haproxy
-        .log()
-        .lines()
-        .filter(|line| line.len() > 1_500)
-        .count();
+    let lines = haproxy.log();
+    let long = lines.lines().filter(|line| line.len() > 1_024).count() as u64;
     haproxy.receiver.stop();
     let balance = haproxy.receiver.sandbox.stored_balance();
-    assert_eq!((cut, balance.unparsed), (7, 7));
+    (
+        long,
+        balance.unparsed,
+        balance.lines - lines.lines().count() as u64,
+    )
+}
+
+#[test]
+fn what_haproxy_cuts_is_unparsed_and_said() {
+    assert_eq!(cut(|block| block, |toml| toml), (7, 7, 0));
+}
+
+#[test]
+fn what_haproxy_cuts_is_counted_where_what_is_left_suffices() {
+    let last_is_open = |block: String| block.replace("%{+Q}r", "%HU");
+    let toml = |toml: String| toml.replace("\"$request\"", "$request_uri");
+    assert_eq!(cut(last_is_open, toml), (7, 0, 0));
 }

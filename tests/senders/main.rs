@@ -195,11 +195,11 @@ fn wait_until_it_listens(address: SocketAddr, output: &Path) {
     });
 }
 
-/// Asks a web server for pages of three sites.
+/// Asks a web server for pages of three sites, 50 over each connection.
 fn ask(address: SocketAddr, requests: usize) {
-    for chunk in 0..requests / 50 {
+    for chunk in 0..requests.div_ceil(50) {
         let mut connection = Connection::open(address);
-        for number in 0..50 {
+        for number in 0..50.min(requests - 50 * chunk) {
             let host = ["a.example", "b.example", "c.example"][number % 3];
             let target = format!("/index.html?{chunk}-{number}-\"{}\\", "x".repeat(number));
             connection.ask(&request("GET", &target, host, &["User-Agent: \"a\\"], b""));
@@ -213,11 +213,11 @@ fn rows_of(log: &str, host: usize) -> Vec<Row> {
         .lines()
         .map(|line| {
             let fields: Vec<&str> = line.split(' ').collect();
-            format!(
-                "{} {} \"-\"",
-                fields[..4].join(" "),
-                fields[host].trim_matches('"')
-            )
+            let host = match fields[host].trim_matches('"') {
+                "-" => "_none",
+                host => host,
+            };
+            format!("{} {host} \"-\"", fields[..4].join(" "))
         })
         .collect();
     rows(short.iter().map(String::as_str))
