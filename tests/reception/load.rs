@@ -200,7 +200,7 @@ fn measure() {
         let mut sent = 0;
         while sent < per_second * SECONDS {
             let due = (began.elapsed().as_secs_f64() * f64::from(per_second as u32)) as u64;
-            for _ in sent..due.min(per_second * SECONDS) {
+            while sent < due.min(per_second * SECONDS) {
                 sender.send(text.as_bytes()).expect("it is sent");
                 sent += 1;
             }
@@ -214,7 +214,7 @@ fn measure() {
         let (kernel, memory) = (seen().lost_kernel, seen().lost_memory);
         let spooled = spooled(&running.stop(), "web");
         assert_eq!(spooled.messages.len() as u64 + spooled.lost(), sent);
-        println!(
+        eprintln!(
             "{:.0}/s of {} bytes for {took:.1} s: {kernel} lost in the kernel, {memory} in memory; \
              cpu: receiving {:.1} %, spooling {:.1} % of a core",
             sent as f64 / took,

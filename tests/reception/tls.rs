@@ -85,7 +85,7 @@ fn messages_come_encrypted() {
     let mut client = connect(&running, &authority.path("ca.pem"), None);
     let large = format!("<134>{}", "z".repeat(200_000));
     for number in 0..100 {
-        write!(client, "<134>line {number}\n").expect("it is sent");
+        writeln!(client, "<134>line {number}").expect("it is sent");
         let counted = format!("<134>counted {number}");
         write!(client, "{} {counted}", counted.len()).expect("it is sent");
     }

@@ -59,6 +59,25 @@ pub(super) struct Shared {
     pub(super) begun_bytes: Cell<usize>,
 }
 
+/// What becomes of a listener and its connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    Runs,
+    /// They end; what can be kept for the next process goes on there.
+    PassesOn,
+    /// They end for good.
+    Ends,
+}
+
+impl Phase {
+    /// Waits until it is over.
+    pub(super) async fn over(phase: &mut watch::Receiver<Self>) -> Self {
+        // Whoever could still say so has died.
+        let over = phase.wait_for(|phase| *phase != Self::Runs).await;
+        over.map_or(Self::Ends, |phase| *phase)
+    }
+}
+
 /// What bytes come over.
 pub(super) enum Stream {
     Tcp(TcpStream),
@@ -120,9 +139,9 @@ impl Connection {
     }
 
     /// Reads to the end, or until we stop.
-    pub(super) async fn run(mut self, mut stream: Stream, mut stops: watch::Receiver<bool>) {
+    pub(super) async fn run(mut self, mut stream: Stream, mut phase: watch::Receiver<Phase>) {
         self.keep(&stream);
-        let end = self.read(&mut stream, &mut stops).await;
+        let end = self.read(&mut stream, &mut phase).await;
         self.settle(&end);
         let goes_on = matches!(end, End::Stopped) && self.is_kept;
         if !goes_on {
@@ -134,14 +153,20 @@ impl Connection {
         }
     }
 
-    async fn read(&mut self, stream: &mut Stream, stops: &mut watch::Receiver<bool>) -> End {
+    async fn read(&mut self, stream: &mut Stream, phase: &mut watch::Receiver<Phase>) -> End {
         loop {
             self.shared.queue.room().await;
             let slow = until(self.begun.map(|begun| begun + MESSAGE_WITHIN));
             let stalled = until((self.seen > 0).then(|| Instant::now() + STALLED_AFTER));
             let read = tokio::select! {
                 biased;
-                _ = stops.wait_for(|stops| *stops) => return self.drain(stream).await,
+                over = Phase::over(phase) => {
+                    if over == Phase::Ends {
+                        self.forget();
+                        self.name = None;
+                    }
+                    return self.drain(stream).await;
+                }
                 read = self.arrive(stream) => read,
                 () = slow => return End::Slow,
                 () = stalled => self.swallow(stream),

@@ -120,4 +120,12 @@ impl Listener {
         let current = self.settings.write();
         *current.unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
     }
+
+    /// Takes away the file of a unix socket, where nobody will listen any more.
+    pub(super) fn remove_file(&self) {
+        if let Listen::Unix(path) | Listen::UnixStream(path) = &self.listen {
+            // Somebody may have removed it.
+            let _ = std::fs::remove_file(path);
+        }
+    }
 }

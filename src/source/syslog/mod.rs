@@ -235,6 +235,8 @@ impl Reception {
         let mut interim = self.routes(&listeners, sources);
         self.add_routes(&mut interim, &going, &earlier);
         self.queue.command(Command::Install(interim));
+        // What comes to a listener may be looked at before a command that was there first.
+        wait_for_spooler(&self.queue);
         for (mut place, receive_buffer_bytes) in begun {
             place.set_receive_buffer(receive_buffer_bytes);
             self.begin(&mut place);
@@ -242,21 +244,30 @@ impl Reception {
         }
         self.places = staying;
         for place in going {
-            self.end(place, false);
+            self.end(place);
         }
         let routes = self.routes(&listeners, sources);
         self.queue.command(Command::Install(routes));
-        self.wait_for_spooler();
+        wait_for_spooler(&self.queue);
         Ok(())
     }
 
     /// Takes what has arrived, in the kernel and in memory, into the spools, and ends. What systemd
     /// keeps for the next process goes on there.
     pub fn stop(mut self) {
-        for place in std::mem::take(&mut self.places) {
-            self.end(place, true);
+        let goes_on = self.keeper.is_there();
+        let mut places = std::mem::take(&mut self.places);
+        for place in &mut places {
+            if let Some(receiver) = place.receiver.take() {
+                receiver.stop();
+            }
         }
-        self.streams.stop();
+        self.streams.stop(goes_on);
+        // With the sockets go the counts of what they dropped.
+        wait_for_spooler(&self.queue);
+        for place in places.iter().filter(|_| !goes_on) {
+            place.listener.remove_file();
+        }
         self.queue.command(Command::End);
         if self.spooler.join().is_err() {
             tracing::error!("the thread that writes the spools has died");
@@ -399,28 +410,19 @@ impl Reception {
         }
     }
 
-    /// Reads a listener to its end. `goes_on`: the next process listens there.
-    fn end(&self, place: Place, goes_on: bool) {
+    /// Reads a listener to its end, for good.
+    fn end(&self, place: Place) {
         let listener = place.listener;
         match place.receiver {
-            Some(receiver) => {
-                receiver.stop();
-                // With the socket goes the count of what it dropped.
-                self.wait_for_spooler();
-            }
+            Some(receiver) => receiver.stop(),
             None => self.streams.close(&listener),
         }
-        if goes_on && self.keeper.is_there() {
-            return;
-        }
+        // With the socket goes the count of what it dropped.
+        wait_for_spooler(&self.queue);
         let is_used = |other: &Place| Arc::ptr_eq(&other.socket, &place.socket);
-        if self.places.iter().any(is_used) {
-            return;
-        }
-        self.keeper.forget(&listener_name(&listener.listen));
-        if let Listen::Unix(path) | Listen::UnixStream(path) = &listener.listen {
-            // Somebody may have removed it.
-            let _ = std::fs::remove_file(path);
+        if !self.places.iter().any(is_used) {
+            self.keeper.forget(&listener_name(&listener.listen));
+            listener.remove_file();
         }
     }
 
@@ -473,13 +475,14 @@ impl Reception {
             counts: self.counters.source(&source.name),
         }
     }
+}
 
-    fn wait_for_spooler(&self) {
-        let (told, is_told) = mpsc::channel();
-        self.queue.command(Command::Tell(told));
-        // It fails only where the thread has died, which shows when it is joined.
-        let _ = is_told.recv();
-    }
+/// Until the spooler is through with what has come so far.
+fn wait_for_spooler(queue: &Queue) {
+    let (told, is_told) = mpsc::channel();
+    queue.command(Command::Tell(told));
+    // It fails only where the thread has died, which shows when it is joined.
+    let _ = is_told.recv();
 }
 
 /// A socket of the new config.

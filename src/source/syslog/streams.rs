@@ -18,7 +18,7 @@ use tokio::task::{JoinSet, LocalSet};
 use tokio::time::timeout;
 
 use super::bind::Kind;
-use super::connection::{Connection, SCRATCH_BYTES, Shared, Stream};
+use super::connection::{Connection, Phase, SCRATCH_BYTES, Shared, Stream};
 use super::inherited::{Keeper, connection_name};
 use super::listener::Listener;
 use super::queue::Queue;
@@ -55,8 +55,8 @@ pub(super) struct Adopted {
 #[derive(Debug)]
 enum Command {
     Listen(Arc<Listener>, OwnedFd, Vec<Adopted>),
-    /// Ends a listener and its connections, or all; then says so.
-    End(Option<u32>, mpsc::Sender<()>),
+    /// Ends a listener and its connections, or all, in this way; then says so.
+    End(Option<u32>, Phase, mpsc::Sender<()>),
 }
 
 impl Streams {
@@ -100,43 +100,47 @@ impl Streams {
 
     /// Ends a listener and its connections, once what has arrived is read.
     pub(super) fn close(&self, listener: &Listener) {
-        self.end(Some(listener.id));
+        self.end(Some(listener.id), Phase::Ends);
     }
 
-    /// Ends all of them.
-    pub(super) fn stop(self) {
-        self.end(None);
+    /// Ends all of them. `goes_on`: the next process has what is kept for it.
+    pub(super) fn stop(self, goes_on: bool) {
+        let over = match goes_on {
+            true => Phase::PassesOn,
+            false => Phase::Ends,
+        };
+        self.end(None, over);
         if self.thread.join().is_err() {
             tracing::error!("the thread of the connections has died");
         }
     }
 
-    fn end(&self, listener: Option<u32>) {
+    fn end(&self, listener: Option<u32>, over: Phase) {
         let (ended, is_ended) = mpsc::channel();
-        let _ = self.commands.send(Command::End(listener, ended));
+        let _ = self.commands.send(Command::End(listener, over, ended));
         let _ = is_ended.recv();
     }
 }
 
 /// A listener's task, and what ends it.
-type Running = (watch::Sender<bool>, tokio::task::JoinHandle<()>);
+type Running = (watch::Sender<Phase>, tokio::task::JoinHandle<()>);
 
 async fn obey(mut told: UnboundedReceiver<Command>, shared: Rc<Shared>) {
     let mut running: HashMap<u32, Running> = HashMap::new();
     while let Some(command) = told.recv().await {
         match command {
             Command::Listen(listener, socket, adopted) => {
-                let (stop, stops) = watch::channel(false);
+                let (phase, phases) = watch::channel(Phase::Runs);
                 let id = listener.id;
-                let served = serve(listener, socket, adopted, Rc::clone(&shared), stops);
-                let earlier = running.insert(id, (stop, tokio::task::spawn_local(served)));
+                let served = serve(listener, socket, adopted, Rc::clone(&shared), phases);
+                let earlier = running.insert(id, (phase, tokio::task::spawn_local(served)));
                 debug_assert!(earlier.is_none(), "two listeners with one number");
             }
-            Command::End(which, ended) => {
+            Command::End(which, over, ended) => {
                 let is_meant = |id: &u32| which.is_none_or(|which| which == *id);
                 let ending: Vec<_> = running.extract_if(|id, _| is_meant(id)).collect();
-                for (_, (stop, _)) in &ending {
-                    stop.send_replace(true);
+                for (_, (phase, _)) in &ending {
+                    phase.send_replace(over);
                 }
                 for (_, (_, task)) in ending {
                     if task.await.is_err() {
@@ -159,7 +163,7 @@ async fn serve(
     socket: OwnedFd,
     adopted: Vec<Adopted>,
     shared: Rc<Shared>,
-    mut stops: watch::Receiver<bool>,
+    mut phase: watch::Receiver<Phase>,
 ) {
     const AFTER_ERROR: Duration = Duration::from_millis(100);
     let acceptor = match Acceptor::of(listener.kind, socket) {
@@ -172,17 +176,17 @@ async fn serve(
     let mut connections = Connections {
         listener: Arc::clone(&listener),
         shared,
-        stops: stops.clone(),
+        phase: phase.clone(),
         of_senders: Rc::default(),
         tasks: JoinSet::new(),
     };
     for Adopted { name, socket } in adopted {
         connections.adopt(name, socket);
     }
-    loop {
+    let over = loop {
         let accepted = tokio::select! {
             biased;
-            _ = stops.wait_for(|stops| *stops) => break,
+            over = Phase::over(&mut phase) => break over,
             Some(_) = connections.tasks.join_next() => continue,
             accepted = acceptor.accept() => accepted,
         };
@@ -196,9 +200,9 @@ async fn serve(
                 tokio::time::sleep(AFTER_ERROR).await;
             }
         }
-    }
-    // Who has connected and sent is heard. Where the socket is kept, the next process does it.
-    while !connections.shared.keeper.is_there()
+    };
+    // Who has connected and sent is heard, if not by the next process.
+    while over == Phase::Ends
         && let Ok(Ok((socket, sender))) = timeout(Duration::ZERO, acceptor.accept()).await
     {
         connections.admit(socket, sender);
@@ -218,7 +222,7 @@ async fn serve(
 struct Connections {
     listener: Arc<Listener>,
     shared: Rc<Shared>,
-    stops: watch::Receiver<bool>,
+    phase: watch::Receiver<Phase>,
     /// How many each sender has.
     of_senders: Rc<RefCell<HashMap<IpAddr, u64>>>,
     tasks: JoinSet<()>,
@@ -286,14 +290,14 @@ impl Connections {
         let place = Place::take(&self.listener, &self.of_senders, sender);
         let connection = self.connection(sender, None, false);
         let listener = Arc::clone(&self.listener);
-        let mut stops = self.stops.clone();
+        let mut phase = self.phase.clone();
         self.tasks.spawn_local(async move {
             let shaken = tokio::select! {
-                _ = stops.wait_for(|stops| *stops) => return,
+                _ = Phase::over(&mut phase) => return,
                 shaken = timeout(HANDSHAKE_WITHIN, tls.accept(socket)) => shaken,
             };
             match shaken.map_err(io::Error::from).flatten() {
-                Ok(stream) => connection.run(Stream::Tls(Box::new(stream)), stops).await,
+                Ok(stream) => connection.run(Stream::Tls(Box::new(stream)), phase).await,
                 Err(error) => {
                     listener.counts.tls_failed.add(1);
                     listener.said.tls.say(|more| {
@@ -317,9 +321,9 @@ impl Connections {
             (Stream::Unix(stream), true) => connection_name(listen, stream.as_fd()).ok(),
         };
         let connection = self.connection(sender, kept_as.or(name), is_kept);
-        let stops = self.stops.clone();
+        let phase = self.phase.clone();
         self.tasks.spawn_local(async move {
-            connection.run(stream, stops).await;
+            connection.run(stream, phase).await;
             drop(place);
         });
     }
