@@ -449,8 +449,7 @@ impl Follower {
     fn drain(&mut self) {
         let begin = time::now();
         // One that has ended is to be committed as it is.
-        let living = |file: &&mut Box<Tracked>| file.ends.is_none();
-        for file in self.files.values_mut().filter(living) {
+        for file in self.files.values_mut().filter(|file| file.ends.is_none()) {
             file.look_again(begin);
         }
         loop {
@@ -460,19 +459,9 @@ impl Follower {
             let more = self.files.values().any(|file| file.is_due(now));
             let full = self.tally.ledger.len() >= MAX_BATCH_ACCOUNTS;
             if !more || full || now.saturating_duration_since(begin) > MAX_DRAIN {
-                break;
+                return;
             }
         }
-        // What has been read to its end, and is over, goes.
-        for file in self
-            .files
-            .values_mut()
-            .filter(living)
-            .filter(|it| it.is_segment)
-        {
-            file.look_again(begin);
-        }
-        self.look_at_files(time::now());
     }
 
     fn track(&mut self, mut file: Tracked) {

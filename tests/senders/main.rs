@@ -17,7 +17,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustix::process::Signal;
 use serde_json::Value;
 use support::log::{lines, rows};
@@ -235,12 +235,17 @@ fn source(listen: &str, more: &str) -> String {
 fn certificates(sandbox: &Sandbox) {
     let mut params = CertificateParams::new(Vec::new()).expect("no names");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    // OpenSSL takes a certificate with its issuer's name for one that has signed itself.
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "authority");
     let key = KeyPair::generate().expect("a key");
     let issuer = CertifiedIssuer::self_signed(params, key).expect("a certificate");
     sandbox.write("tls/ca.pem", issuer.pem());
     for name in ["server", "client"] {
         let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let params = CertificateParams::new(names).expect("names");
+        let mut params = CertificateParams::new(names).expect("names");
+        params.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &issuer).expect("a certificate");
         sandbox.write(&format!("tls/{name}.pem"), certificate.pem());

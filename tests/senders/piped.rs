@@ -89,8 +89,8 @@ fn all_requests_arrive_through_logger(kind: Kind) {
     let command = receiver.here(&command(kind, 1));
     let server = Server::start_piped(&receiver.sandbox, kind, &command);
     ask(server.address, 500);
-    server.stop();
     wait_for_requests(&receiver.sandbox, 500);
+    server.stop();
     let balance = receiver.sandbox.stored_balance();
     assert_eq!((balance.counted, balance.lines), (500, 500));
 }

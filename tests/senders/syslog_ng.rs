@@ -19,7 +19,7 @@ fn start(receiver: &Receiver, config: &str) -> Program {
     let sandbox = &receiver.sandbox;
     let unpacked = unpacked();
     let config = receiver.here(config);
-    let config = format!("@version: 3.38\noptions {{ use-dns(no); }};\n{config}");
+    let config = format!("@version: 3.38\noptions {{ use-dns(no); time-reopen(1); }};\n{config}");
     let buffers = format!("disk-buffer(dir(\"{}\") ", text(&sandbox.path(".")));
     let config = sandbox.write("syslog-ng.conf", config.replace("disk-buffer(", &buffers));
     let program = unpacked.join("usr/sbin/syslog-ng");
