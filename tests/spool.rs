@@ -357,3 +357,48 @@ fn a_segment_of_nothing_but_a_torn_record_is_a_gap() {
     let gaps = sandbox.gaps();
     assert_eq!(gaps.len(), 1, "{gaps:?}");
 }
+
+#[test]
+fn thousands_of_segments_are_counted() {
+    const SEGMENTS: u64 = 6_000;
+    let sandbox = Sandbox::new();
+    let config = sandbox.config(&pipe("web"));
+    let folder = folder(&sandbox);
+    fs::create_dir_all(&folder).expect("a folder");
+    let other = folder.join("notes.seg");
+    fs::write(&other, "no segment\n").expect("a file");
+    let log = lines(0, SEGMENTS);
+    let mut writer = writer(&sandbox);
+    append(&mut writer, &log);
+    assert_eq!(writer.close(now()), []);
+    // Each record in a segment of its own.
+    let all = segments(&sandbox).remove(0);
+    let records = fs::read_to_string(&all).expect("a segment");
+    fs::remove_file(&all).expect("removed");
+    for (number, record) in records.lines().enumerate() {
+        let name = format!("{number:016x}-00000000.seg");
+        fs::write(folder.join(name), format!("{record}\n")).expect("a segment");
+    }
+    let daemon = sandbox.start(&["-c", text(&config)]);
+    wait_until_all_is_deleted(&sandbox);
+    daemon.stop();
+    assert_eq!(sandbox.rows(), rows([log.as_str()]));
+    assert_eq!(positions(&sandbox), 0);
+    assert!(other.exists(), "what has not the name of a segment is none");
+}
+
+#[test]
+fn what_others_write_into_a_spool_does_not_fill_the_store() {
+    let sandbox = Sandbox::new();
+    let config = sandbox.config(&pipe("web"));
+    let reason: &'static str = "no reason at all ".repeat(10_000).leak();
+    let mut writer = writer(&sandbox);
+    writer.lose(now() / 60, Some(3), reason);
+    assert_eq!(writer.close(now()), []);
+    let daemon = sandbox.start(&["-c", text(&config)]);
+    wait_until_all_is_deleted(&sandbox);
+    daemon.stop();
+    let gaps = sandbox.gaps();
+    assert_eq!(gaps.len(), 1);
+    assert!(format!("{gaps:?}").len() < 1_000);
+}

@@ -421,7 +421,9 @@ impl Follower {
         loop {
             if self.in_flight.is_none() {
                 let now = time::now();
-                if !drained || self.search {
+                // Segments by the thousand are left to the next start.
+                let has_time = deadline.saturating_duration_since(now) > LAST_FLUSH / 2;
+                if !drained || (self.search && has_time) {
                     self.search_files();
                 }
                 self.drain();
