@@ -27,7 +27,9 @@ pub const MAX_UNPARSED_IN_A_ROW: u64 = 1_000;
 /// Ranges that one outcome names; further lines are only counted.
 const MAX_RANGES: usize = 1_000;
 /// Losses that one outcome names: a disk that writes nonsense is no reason to fill the store.
-const MAX_LOSSES: usize = 1_000;
+const MAX_LOSSES: usize = 4_000;
+/// How much of a reason is kept: ours are short, and others may write into a spool too.
+const MAX_REASON_CHARS: usize = 100;
 /// Lines that did not parse, of which an outcome says why.
 const MAX_FAILURES: usize = 5;
 /// Raw names that are remembered with their number; beyond, all are forgotten.
@@ -281,6 +283,7 @@ fn said_lost(minute: i64, messages: Option<u64>, reason: &str) -> String {
     let at = minute.checked_mul(60);
     let at = at.and_then(|seconds| chrono::DateTime::from_timestamp(seconds, 0));
     let at = at.unwrap_or_default().format("%Y-%m-%d %H:%M");
+    let reason: String = reason.chars().take(MAX_REASON_CHARS).collect();
     match messages {
         Some(1) => format!("{at} UTC: 1 message lost: {reason}"),
         Some(messages) => format!("{at} UTC: {messages} messages lost: {reason}"),
@@ -327,8 +330,13 @@ impl Walk<'_> {
             }) => said_lost(minute, messages, reason),
             Err(broken) => broken.to_string(),
         };
-        if self.outcome.losses.len() < MAX_LOSSES {
-            self.outcome.losses.push(Lost { offset, what });
+        match self.outcome.losses.len() {
+            MAX_LOSSES => self.outcome.losses.push(Lost {
+                offset,
+                what: "more was lost than is named".to_owned(),
+            }),
+            named if named > MAX_LOSSES => {}
+            _ => self.outcome.losses.push(Lost { offset, what }),
         }
         false
     }
@@ -373,7 +381,9 @@ impl Walk<'_> {
         } else {
             MAX_UNPARSED_AT_START
         };
-        self.source.gives_up && self.progress.run >= most
+        // Among what is sent to a stream there may be whole logs of another kind.
+        let may_be_noise = self.source.spooled && self.progress.fits;
+        self.source.gives_up && !may_be_noise && self.progress.run >= most
     }
 
     /// A line parsed: the format is right, and what was held was the clients' doing.

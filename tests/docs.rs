@@ -43,7 +43,13 @@ fn the_formats_to_paste_are_exact_and_what_check_advises() {
 
 #[test]
 fn the_configs_are_accepted() {
-    for name in ["README.md", "docs/config.md"] {
+    for name in [
+        "README.md",
+        "docs/config.md",
+        "docs/pipes.md",
+        "docs/syslog.md",
+        "docs/service.md",
+    ] {
         let configs = blocks(&page(name), "toml");
         assert!(!configs.is_empty(), "{name} has no config");
         for config in configs {
@@ -80,8 +86,16 @@ fn links_lead_somewhere() {
         "docs/formats.md",
         "docs/config.md",
         "docs/guarantees.md",
+        "docs/pipes.md",
         "docs/service.md",
         "docs/status.md",
+        "docs/syslog.md",
+        "docs/syslog/nginx.md",
+        "docs/syslog/haproxy.md",
+        "docs/syslog/apache.md",
+        "docs/syslog/lighttpd.md",
+        "docs/syslog/rsyslog.md",
+        "docs/syslog/syslog-ng.md",
         "fixtures/README.md",
     ] {
         let path = repository().join(name);

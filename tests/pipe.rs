@@ -15,7 +15,9 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use support::server::{Kind, Server};
 use support::wire::{Connection, request};
-use support::{Random, Sandbox, send, text, wait_for, wait_for_moment, wait_until};
+use support::{
+    Balance, Random, Sandbox, repository, send, text, wait_for, wait_for_moment, wait_until,
+};
 use tollkeeper::source::spool::record::{Record, decode};
 use tollkeeper::source::spool::{Listed, is_over, segments};
 
@@ -453,13 +455,7 @@ struct Piped {
 
 impl Piped {
     fn start(sandbox: &Sandbox, kind: Kind) -> Self {
-        let program = env!("CARGO_BIN_EXE_tollkeeper");
-        // lighttpd has a shell run it.
-        let exec = if kind == Kind::Lighttpd { "exec " } else { "" };
-        let command = format!(
-            "{exec}{program} pipe web --state {}",
-            text(&sandbox.state())
-        );
+        let command = documented(sandbox, kind);
         prepare(sandbox, kind);
         Self {
             server: Server::start_piped(sandbox, kind, &command),
@@ -492,6 +488,32 @@ impl Piped {
             }
         });
         Spooled::of(&spool(sandbox)).assert_all(self.asked.len() as u64);
+    }
+}
+
+/// The command in the line that docs/pipes.md has operators paste, for this sandbox.
+fn documented(sandbox: &Sandbox, kind: Kind) -> String {
+    let page = fs::read_to_string(repository().join("docs/pipes.md")).expect("the page");
+    let start = match kind {
+        Kind::Lighttpd => "accesslog.filename = \"|",
+        _ => "CustomLog \"|",
+    };
+    let line = page
+        .lines()
+        .find_map(|line| line.trim().strip_prefix(start));
+    let (command, _) = line
+        .and_then(|line| line.split_once('"'))
+        .expect("a line to paste");
+    let state = text(&sandbox.state()).to_owned();
+    let log = sandbox.path("lighttpd-piped/tollkeeper.log");
+    let command = command
+        .replace("/usr/bin/tollkeeper", env!("CARGO_BIN_EXE_tollkeeper"))
+        .replace("/var/lib/tollkeeper", &state)
+        .replace("/var/log/lighttpd/tollkeeper.log", text(&log));
+    match kind {
+        Kind::Lighttpd => command,
+        // Root needs not be told.
+        _ => format!("{command} --state {state}"),
     }
 }
 
@@ -584,6 +606,25 @@ fn all_requests_arrive(kind: Kind) {
     wait_for("all loggers have ended", || loggers(&sandbox).is_empty());
     assert!(all_are_over(&spool(&sandbox)));
     Spooled::of(&spool(&sandbox)).assert_all(asked as u64);
+}
+
+#[test]
+fn what_apache_pipes_is_counted() {
+    let sandbox = Sandbox::new();
+    let format = Kind::Apache.recommended();
+    let sections = format!("[[source.pipe]]\nname = \"web\"\nformat = '''apache:{format}'''\n");
+    let config = sandbox.config(&sections);
+    let daemon = sandbox.start(&["-c", text(&config)]);
+    let mut piped = Piped::start(&sandbox, Kind::Apache);
+    piped.ask(0..200);
+    wait_for("all is counted", || sandbox.requests() == 200);
+    piped.server.stop();
+    wait_for("the spool is empty", || {
+        segments(&spool(&sandbox)).expect("a folder").is_empty()
+    });
+    daemon.stop();
+    assert_eq!(sandbox.stored_balance(), Balance::counted(200));
+    assert_eq!(sandbox.gaps(), []);
 }
 
 #[test]

@@ -425,8 +425,12 @@ fn succeeds(command: &str, arguments: &[&str]) -> String {
 fn the_unit_is_valid_and_exposes_little() {
     let sandbox = Sandbox::new();
     let unit = unit(&sandbox);
-    let said = succeeds("systemd-analyze", &["verify", "--man=no", text(&unit)]);
-    assert!(!said.contains("tollkeeper.service"), "{said}");
+    let name = "tollkeeper-syslog.socket";
+    let socket = fs::read_to_string(repository().join("systemd").join(name)).expect("the socket");
+    let socket = sandbox.write(name, socket);
+    let both = ["verify", "--man=no", text(&unit), text(&socket)];
+    let said = succeeds("systemd-analyze", &both);
+    assert!(!said.contains("tollkeeper"), "{said}");
     // In tenths: 1.5.
     let said = succeeds(
         "systemd-analyze",

@@ -304,3 +304,101 @@ fn the_format_of_a_stream_is_detected() {
         ("a.example", 4_000, 40)
     );
 }
+
+/// Lines of another kind, as many as a file that is followed is given up for.
+fn noise(writer: &mut Writer, count: usize) {
+    for number in 0..count {
+        writer.append(None, format!("[error] {number}: no such file").as_bytes());
+    }
+    writer.write(now());
+}
+
+#[test]
+fn noise_in_a_stream_costs_no_line_of_the_log() {
+    let sandbox = Sandbox::new();
+    let config = sandbox.config(&pipe("web"));
+    let (first, second) = (lines(0, 500), lines(1_000, 500));
+    // The noise comes first: alone in its segment it could be a format that does not fit.
+    let mut only_noise = writer(&sandbox);
+    noise(&mut only_noise, 150);
+    append(&mut only_noise, &first);
+    assert_eq!(only_noise.close(now()), []);
+    let daemon = sandbox.start(&["-c", text(&config)]);
+    wait_for("the daemon says so", || {
+        let status = sandbox.ran(["status", "--output", "json"]).json();
+        status["sources"][0]["attention"] == 1
+    });
+    let mut mixed = writer(&sandbox);
+    append(&mut mixed, &second);
+    noise(&mut mixed, 2_500);
+    append(&mut mixed, &second);
+    assert_eq!(mixed.close(now()), []);
+    wait_until_all_is_deleted(&sandbox);
+    daemon.stop();
+    assert_eq!(sandbox.rows(), rows([first.as_str(), &second, &second]));
+    assert_eq!(sandbox.gaps(), []);
+    let balance = sandbox.stored_balance();
+    assert_eq!((balance.counted, balance.unparsed), (1_500, 2_650));
+}
+
+#[test]
+fn a_segment_of_nothing_but_a_torn_record_is_a_gap() {
+    let sandbox = Sandbox::new();
+    let config = sandbox.config(&pipe("web"));
+    let mut writer = writer(&sandbox);
+    append(&mut writer, &lines(0, 1));
+    assert_eq!(writer.close(now()), []);
+    let segment = &segments(&sandbox)[0];
+    let whole = fs::read(segment).expect("a segment");
+    fs::write(segment, &whole[..whole.len() / 2]).expect("a torn one");
+    let daemon = sandbox.start(&["-c", text(&config)]);
+    wait_until_all_is_deleted(&sandbox);
+    daemon.stop();
+    let gaps = sandbox.gaps();
+    assert_eq!(gaps.len(), 1, "{gaps:?}");
+}
+
+#[test]
+fn thousands_of_segments_are_counted() {
+    const SEGMENTS: u64 = 6_000;
+    let sandbox = Sandbox::new();
+    let config = sandbox.config(&pipe("web"));
+    let folder = folder(&sandbox);
+    fs::create_dir_all(&folder).expect("a folder");
+    let other = folder.join("notes.seg");
+    fs::write(&other, "no segment\n").expect("a file");
+    let log = lines(0, SEGMENTS);
+    let mut writer = writer(&sandbox);
+    append(&mut writer, &log);
+    assert_eq!(writer.close(now()), []);
+    // Each record in a segment of its own.
+    let all = segments(&sandbox).remove(0);
+    let records = fs::read_to_string(&all).expect("a segment");
+    fs::remove_file(&all).expect("removed");
+    for (number, record) in records.lines().enumerate() {
+        let name = format!("{number:016x}-00000000.seg");
+        fs::write(folder.join(name), format!("{record}\n")).expect("a segment");
+    }
+    let daemon = sandbox.start(&["-c", text(&config)]);
+    wait_until_all_is_deleted(&sandbox);
+    daemon.stop();
+    assert_eq!(sandbox.rows(), rows([log.as_str()]));
+    assert_eq!(positions(&sandbox), 0);
+    assert!(other.exists(), "what has not the name of a segment is none");
+}
+
+#[test]
+fn what_others_write_into_a_spool_does_not_fill_the_store() {
+    let sandbox = Sandbox::new();
+    let config = sandbox.config(&pipe("web"));
+    let reason: &'static str = "no reason at all ".repeat(10_000).leak();
+    let mut writer = writer(&sandbox);
+    writer.lose(now() / 60, Some(3), reason);
+    assert_eq!(writer.close(now()), []);
+    let daemon = sandbox.start(&["-c", text(&config)]);
+    wait_until_all_is_deleted(&sandbox);
+    daemon.stop();
+    let gaps = sandbox.gaps();
+    assert_eq!(gaps.len(), 1);
+    assert!(format!("{gaps:?}").len() < 1_000);
+}

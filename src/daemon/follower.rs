@@ -421,7 +421,9 @@ impl Follower {
         loop {
             if self.in_flight.is_none() {
                 let now = time::now();
-                if !drained || self.search {
+                // Segments by the thousand are left to the next start.
+                let has_time = deadline.saturating_duration_since(now) > LAST_FLUSH / 2;
+                if !drained || (self.search && has_time) {
                     self.search_files();
                 }
                 self.drain();
@@ -449,8 +451,7 @@ impl Follower {
     fn drain(&mut self) {
         let begin = time::now();
         // One that has ended is to be committed as it is.
-        let living = |file: &&mut Box<Tracked>| file.ends.is_none();
-        for file in self.files.values_mut().filter(living) {
+        for file in self.files.values_mut().filter(|file| file.ends.is_none()) {
             file.look_again(begin);
         }
         loop {
@@ -460,19 +461,9 @@ impl Follower {
             let more = self.files.values().any(|file| file.is_due(now));
             let full = self.tally.ledger.len() >= MAX_BATCH_ACCOUNTS;
             if !more || full || now.saturating_duration_since(begin) > MAX_DRAIN {
-                break;
+                return;
             }
         }
-        // What has been read to its end, and is over, goes.
-        for file in self
-            .files
-            .values_mut()
-            .filter(living)
-            .filter(|it| it.is_segment)
-        {
-            file.look_again(begin);
-        }
-        self.look_at_files(time::now());
     }
 
     fn track(&mut self, mut file: Tracked) {

@@ -86,6 +86,8 @@ pub struct Tracked {
     pub by_link: bool,
     /// It is a segment of a spool: its lines are records, and it is deleted once all of it is committed.
     pub is_segment: bool,
+    /// What it holds is in no format that could be told.
+    pub is_unknown: bool,
     /// When to look at it next,
     pub next_look: Instant,
     /// and from when on, where others are looked at anyway: a daemon that wakes less often costs less.
@@ -162,6 +164,7 @@ impl Tracked {
             },
             by_link: false,
             is_segment: false,
+            is_unknown: false,
             next_look: now,
             next_look_with_others: now,
             read_bytes: READ_BYTES,

@@ -54,11 +54,14 @@ pub fn decide(seen: &Seen) -> Step {
     if seen.size < seen.offset || (seen.changed && !seen.tail_is_ours) {
         return Step::BeginAgain;
     }
+    // What is left of it is read in the same step, and is the last of it.
+    if seen.is_over {
+        return Step::Retire;
+    }
     if seen.changed && seen.size > seen.offset {
         return Step::Read;
     }
-    let is_left = seen.at_path == AtPath::Other && seen.quiet >= QUIET_BEFORE_RETIRING;
-    if is_left || seen.is_over {
+    if seen.at_path == AtPath::Other && seen.quiet >= QUIET_BEFORE_RETIRING {
         return Step::Retire;
     }
     Step::Wait
@@ -90,6 +93,16 @@ mod tests {
                     ..still
                 },
                 Step::Read,
+            ),
+            (
+                "nobody writes to it any more",
+                Seen {
+                    size: 101,
+                    changed: true,
+                    is_over: true,
+                    ..still
+                },
+                Step::Retire,
             ),
             (
                 "it was truncated",

@@ -228,7 +228,6 @@ fn share_the_thread(count: usize) {
 
 /// Takes a minute.
 #[test]
-#[ignore = "takes more than a minute"]
 fn who_takes_too_long_over_a_message_is_sent_away() {
     let running = Running::start(&[source("web", Listen::Tcp(local()))]);
     let to = running.address(0);

@@ -49,15 +49,23 @@ impl Follower {
                 Step::Wait => {}
                 Step::Read if is_stopped => {}
                 Step::Read => drop(self.read(id, now, false)),
+                // It waits for a config with a format that fits: nobody else has what is in it.
+                Step::Retire if self.is_kept(id) => {}
                 Step::Retire => {
                     let is_done = is_stopped || self.read(id, now, true);
-                    if is_done {
+                    if is_done && !self.is_kept(id) {
                         self.let_go(id);
                     }
                 }
                 Step::BeginAgain => self.begin_again(id),
             }
         }
+    }
+
+    /// Whether it is a segment with lines that cannot be read by any format that it has so far.
+    fn is_kept(&self, id: u64) -> bool {
+        let file = self.files.get(&id).filter(|file| file.is_segment);
+        file.is_some_and(|file| file.stopped.is_some() || file.is_unknown)
     }
 
     /// A renamed file has been quiet for long: its position is finished. What could not be read of it,
@@ -69,8 +77,7 @@ impl Follower {
         file.ends = Some(State::Finished);
         let size = file.file.metadata().map_or(0, |metadata| metadata.len());
         let read = file.hasher.offset();
-        let is_torn = file.is_segment && read < size && file.rules.is_some();
-        if is_torn && file.stopped.is_none() {
+        if file.is_segment && read < size {
             let what = format!(
                 "{} bytes of a record that was not written to its end",
                 size - read
@@ -165,15 +172,22 @@ impl Follower {
 
     /// Walks the lines of a chunk; `true`: there may be more to read at once.
     fn lines(&mut self, file: &mut Tracked, bytes: &[u8], is_last: bool) -> bool {
-        let Some(rules) = self.rules_of(file, bytes) else {
+        let rules = self.rules_of(file, bytes);
+        file.is_unknown = rules.is_none();
+        let Some(rules) = rules else {
             return false;
         };
+        // What stands before the first line of the source's format in this segment is noise.
+        file.progress.fits |= self.sources[file.source].has_fit;
         let base = file.hasher.offset();
         let mut progress = file.progress;
         let outcome = self
             .tally
             .read(&self.rules, &rules, &mut progress, bytes, base, clock());
         file.progress = progress;
+        if outcome.any_parsed && file.is_segment {
+            self.read_on(file.source);
+        }
         for failure in outcome.failures.iter().take(1) {
             let wanted = rules
                 .plans
@@ -191,6 +205,21 @@ impl Follower {
             self.say(&file.path.clone(), format!("{why}; {remedy}"));
         }
         more
+    }
+
+    /// The format of a stream is the right one: what does not parse in its other segments is noise.
+    fn read_on(&mut self, source: usize) {
+        if std::mem::replace(&mut self.sources[source].has_fit, true) {
+            return;
+        }
+        let now = crate::daemon::time::now();
+        let files = self.files.values_mut();
+        for file in files.filter(|file| file.source == source && file.is_segment) {
+            if file.stopped.take().is_some() {
+                file.progress.run = 0;
+                file.look_again(now);
+            }
+        }
     }
 
     fn book(&mut self, file: &Tracked, outcome: &Outcome) {

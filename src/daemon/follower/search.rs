@@ -21,10 +21,15 @@ use crate::source::identity::{before_packing, before_rotation};
 use crate::source::open;
 use crate::source::packed::{self, Packing};
 use crate::source::position::{Place, State};
+use crate::source::spool;
 use crate::store::{Gap, Moves, StoreError};
 
 /// Files whose taking up is told in the journal; of further ones only their number.
 const MAX_ANNOUNCED: u64 = 20;
+
+/// Segments that are taken up at a time. When those are counted and deleted, others are: a spool may hold
+/// tens of thousands of them, as when the store was away for long.
+const MAX_NEW_SEGMENTS: usize = 2_000;
 
 /// What all logs are called that cannot be taken up while the store is away.
 const NEW_LOGS: &str = "new logs";
@@ -81,6 +86,8 @@ impl Follower {
             .map(|(path, place)| (path.clone(), place))
             .collect();
         for source in 0..self.sources.len() {
+            let is_spool = self.sources[source].spool.is_some();
+            let mut new_segments = 0;
             let mut paths = BTreeSet::new();
             for finder in &self.sources[source].finders {
                 finder.find(&mut paths, &mut folders);
@@ -96,9 +103,17 @@ impl Follower {
                 }
                 // The first source that finds a path has it.
                 let is_first = taken.insert(path.clone());
-                if is_first && !is_as_it_was {
-                    self.look_at_path(source, &path);
+                let name = path.file_name().and_then(|name| name.to_str());
+                let is_none_of_ours = is_spool && !name.is_some_and(spool::is_segment);
+                if !is_first || is_as_it_was || is_none_of_ours {
+                    continue;
                 }
+                new_segments += usize::from(is_spool);
+                if new_segments > MAX_NEW_SEGMENTS {
+                    self.no_room = true;
+                    continue;
+                }
+                self.look_at_path(source, &path);
             }
         }
         for folder in self.olddirs() {

@@ -31,6 +31,8 @@ pub(super) struct Source {
     pub(super) spool: Option<u64>,
     /// What of the envelopes names the site of lines that do not.
     pub(super) envelope_vhost: EnvelopeVhost,
+    /// A line of its spool has parsed.
+    pub(super) has_fit: bool,
     /// Its formats, compiled; once for each outcome of detecting those that were left to us.
     pub(super) plans: Vec<Compiled>,
 }
@@ -86,6 +88,7 @@ impl Source {
             olddir: source.olddir.clone(),
             spool: None,
             envelope_vhost: EnvelopeVhost::None,
+            has_fit: false,
             plans: Vec::new(),
         }
     }
@@ -104,6 +107,7 @@ impl Source {
             olddir: None,
             spool: Some(max_bytes),
             envelope_vhost: EnvelopeVhost::None,
+            has_fit: false,
             plans: Vec::new(),
         }
     }

@@ -263,7 +263,14 @@ impl Writer {
         }
         let name = super::segment_name(self.id, self.sequence);
         let now = self.now;
-        let segment = Segment::begin(self.folder()?, name, now)?;
+        let segment = match Segment::begin(self.folder()?, name.clone(), now) {
+            // The folder that we had was deleted: there may be another, or can be.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.folder = None;
+                Segment::begin(self.folder()?, name, now)?
+            }
+            begun => begun?,
+        };
         self.sequence += 1;
         Ok(self.segment.insert(segment))
     }

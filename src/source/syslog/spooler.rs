@@ -82,6 +82,7 @@ pub(super) fn start(queue: Arc<Queue>, clock: Clock) -> std::io::Result<JoinHand
         order: Vec::new(),
         spools: Vec::new(),
         latest: None,
+        given: HashMap::new(),
         seen: HashMap::new(),
     };
     std::thread::Builder::new()
@@ -98,6 +99,8 @@ struct Spooler {
     spools: Vec<Spool>,
     /// Who sent last: mostly the one who sends next.
     latest: Option<(u32, IpAddr, Arc<SenderCounts>)>,
+    /// Messages and bytes of each listener that are not all written yet.
+    given: HashMap<u32, (u64, u64)>,
     /// What each UDP listener had seen when its drops were looked at.
     seen: HashMap<u32, u64>,
 }
@@ -123,6 +126,7 @@ impl Spooler {
                 self.write(WRITE_BYTES);
             }
             self.write(1);
+            self.publish();
             for command in work.commands {
                 match command {
                     Command::Install(routes) => self.install(routes),
@@ -171,8 +175,9 @@ impl Spooler {
             true => frames::datagram(arrived.bytes).for_each(&mut give),
             false => give(arrived.bytes),
         }
-        counts.messages.add(messages);
-        counts.bytes.add(bytes);
+        let given = self.given.entry(arrived.listener).or_default();
+        given.0 += messages;
+        given.1 += bytes;
         if let Some(sender) = arrived.origin {
             let now = (self.clock)();
             let latest = self.latest.take().filter(|(listener, address, _)| {
@@ -186,6 +191,16 @@ impl Spooler {
             latest
                 .heard
                 .store(now.max(0).cast_unsigned(), Ordering::Relaxed);
+        }
+    }
+
+    /// What is written can be told: a kill does not take it any more.
+    fn publish(&mut self) {
+        for (listener, (messages, bytes)) in self.given.drain() {
+            if let Some(here) = self.listeners.get(&listener) {
+                here.listener.counts.messages.add(messages);
+                here.listener.counts.bytes.add(bytes);
+            }
         }
     }
 

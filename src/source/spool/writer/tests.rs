@@ -314,7 +314,15 @@ fn a_folder_that_is_deleted_is_made_again() {
         content.losses,
         [(MINUTE, None, "segment deleted while written".to_owned())]
     );
-    assert_eq!(writer.close(NOW + 3), []);
+    // Between two segments nothing is lost by it.
+    writer.tick(NOW + 3);
+    writer.tick(NOW + 100);
+    assert!(!writer.needs_tick());
+    fs::remove_dir_all(spool.state.path().join("spool")).expect("our own");
+    append(&mut writer, 0..4);
+    assert_eq!(writer.close(NOW + 101), []);
+    let content = spool.content();
+    assert_eq!((content.messages.len(), content.losses), (4, Vec::new()));
 }
 
 #[test]
