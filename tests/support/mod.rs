@@ -468,6 +468,8 @@ pub(crate) fn source(paths: &[&Path], format: &str, more: &str) -> String {
 pub(crate) struct Daemon {
     child: Child,
     stderr: PathBuf,
+    /// What those before it in the same sandbox have said, in bytes.
+    said_before: u64,
 }
 
 impl Daemon {
@@ -483,12 +485,17 @@ impl Daemon {
             .create(true)
             .open(&stderr)
             .expect("a new file");
+        let said_before = log.metadata().expect("our own file").len();
         let child = command
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
             .expect("the program runs");
-        Self { child, stderr }
+        Self {
+            child,
+            stderr,
+            said_before,
+        }
     }
 
     /// What it has said, and those before it in the same sandbox.
@@ -517,6 +524,11 @@ impl Daemon {
     /// Ends it as an operator does; it must end well.
     #[track_caller]
     pub(crate) fn stop(mut self) {
+        // Before its first words it may not yet listen to signals, and ends as any program would.
+        wait_for("it has begun", || {
+            let said = self.stderr.metadata().map_or(0, |said| said.len());
+            said > self.said_before || matches!(self.child.try_wait(), Ok(Some(_)))
+        });
         self.assert_running();
         self.signal(Signal::TERM);
         let status = self.wait();
