@@ -14,6 +14,8 @@ use crate::source::syslog::{Counters, Inherited, Reception, ReceptionError, Snap
 pub(super) struct Receiving {
     state_dir: PathBuf,
     state: Mutex<State>,
+    /// Apart from the rest: who asks how it is does not wait for a reload or a stop.
+    counters: Mutex<Option<Arc<Counters>>>,
 }
 
 #[derive(Default)]
@@ -21,7 +23,6 @@ struct State {
     /// Sockets from systemd, until they are first needed.
     inherited: Inherited,
     reception: Option<Reception>,
-    counters: Option<Arc<Counters>>,
     is_over: bool,
 }
 
@@ -34,6 +35,7 @@ impl Receiving {
         Self {
             state_dir,
             state: Mutex::new(state),
+            counters: Mutex::default(),
         }
     }
 
@@ -51,7 +53,7 @@ impl Receiving {
         }
         let inherited = std::mem::take(&mut state.inherited);
         let reception = Reception::start(sources, &self.state_dir, inherited, Arc::new(clock))?;
-        state.counters = Some(reception.counters());
+        *self.counters() = Some(reception.counters());
         state.reception = Some(reception);
         Ok(())
     }
@@ -67,8 +69,12 @@ impl Receiving {
 
     /// How it is; `None`: nothing has ever been received.
     pub(super) fn snapshot(&self) -> Option<Snapshot> {
-        let counters = self.state().counters.clone();
+        let counters = self.counters().clone();
         counters.map(|counters| counters.snapshot())
+    }
+
+    fn counters(&self) -> MutexGuard<'_, Option<Arc<Counters>>> {
+        self.counters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
