@@ -10,8 +10,8 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Slot;
 use tollkeeper_parsers::error::{Expected, LineError};
 use tollkeeper_parsers::framing::{Framed, Lines, MAX_LINE_BYTES, Rest};
+use tollkeeper_parsers::plan::Carried;
 use tollkeeper_parsers::record::{Line, Logged, Record};
-use tollkeeper_parsers::time::Clf;
 
 use crate::account::balance::Balance;
 use crate::account::day::{DayNumber, Days};
@@ -163,7 +163,7 @@ pub struct Tally {
     /// What has been summed.
     pub ledger: Ledger,
     days: Days,
-    clf: Clf,
+    carried: Carried,
     vhosts: Cache,
     users: Cache,
     none: NameId,
@@ -178,7 +178,7 @@ impl Tally {
         Self {
             ledger,
             days: Days::new(rules.zone),
-            clf: Clf::default(),
+            carried: Carried::default(),
             vhosts: Cache::default(),
             users: Cache::default(),
             none,
@@ -345,7 +345,7 @@ impl Walk<'_> {
     fn line(&mut self, line: &[u8], offset: u64, bytes: u64) -> bool {
         let mut furthest: Option<(usize, LineError)> = None;
         for (index, plan) in self.source.plans.iter().enumerate() {
-            match plan.read_for_account(line, &mut self.tally.clf) {
+            match plan.read_for_account(line, &mut self.tally.carried) {
                 Ok(Line::Record(record)) => {
                     self.parsed();
                     let site = if plan.has_vhost() {

@@ -7,6 +7,7 @@
 //! of bytes that each directive can hold, and refuses formats for which there is no proof. A line
 //! that does not fit to its last byte is an error, never a guess.
 
+mod carried;
 mod compile;
 mod enveloped;
 mod explain;
@@ -15,13 +16,13 @@ mod walk;
 
 use std::fmt;
 
+pub use carried::Carried;
 pub use explain::Explained;
 
 use crate::error::{Expected, FormatError, LineError};
 use crate::format::{Format, Server, TimeForm};
 use crate::record::Line;
 use crate::syslog::Envelope;
-use crate::time::Clf;
 
 /// How exact a format can be. In rising order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -111,11 +112,7 @@ pub enum EnvelopeVhost {
 #[derive(Debug, Clone)]
 pub struct Plan {
     format: Format,
-    /// What every line starts with.
-    first: Box<[u8]>,
-    steps: Vec<Step>,
-    /// Whether the time is put together from several fields.
-    composes_time: bool,
+    body: Body,
     /// lighttpd formats that show HTTP/2's connection lines.
     tells_http2: bool,
     /// What is read where the format says nothing.
@@ -123,6 +120,23 @@ pub struct Plan {
     notes: Vec<Note>,
     /// What names the site where the format does not.
     envelope_vhost: EnvelopeVhost,
+}
+
+/// How what the format says is found in a line.
+#[derive(Debug, Clone)]
+enum Body {
+    /// Field after field, in the order of the format.
+    Fields(Fields),
+}
+
+/// What a line is made of.
+#[derive(Debug, Clone)]
+struct Fields {
+    /// What every line starts with.
+    first: Box<[u8]>,
+    steps: Vec<Step>,
+    /// Whether the time is put together from several fields.
+    composes_time: bool,
 }
 
 /// Which meanings a plan reads.
@@ -264,13 +278,20 @@ impl Plan {
     #[inline]
     pub fn read<'l>(&self, line: &'l [u8]) -> Result<Line<'l>, LineError> {
         match self.format.envelope {
-            None => walk::read(self, line),
-            Some(envelope) => enveloped::read(self, envelope, line, |text| walk::read(self, text)),
+            None => self.read_text(line),
+            Some(envelope) => enveloped::read(self, envelope, line, |text| self.read_text(text)),
+        }
+    }
+
+    #[inline]
+    fn read_text<'l>(&self, text: &'l [u8]) -> Result<Line<'l>, LineError> {
+        match &self.body {
+            Body::Fields(fields) => walk::read(self, fields, text),
         }
     }
 
     /// As [`Plan::read`], for one line after another: method and path are left out where they stand
-    /// in a request line, and `clf` remembers the date of the line before.
+    /// in a request line, and `carried` is what the lines before left.
     ///
     /// # Errors
     /// With the first byte that does not fit the format.
@@ -278,13 +299,24 @@ impl Plan {
     pub fn read_for_account<'l>(
         &self,
         line: &'l [u8],
-        clf: &mut Clf,
+        carried: &mut Carried,
     ) -> Result<Line<'l>, LineError> {
         match self.format.envelope {
-            None => walk::read_for_account(self, line, clf),
+            None => self.read_text_for_account(line, carried),
             Some(envelope) => enveloped::read(self, envelope, line, |text| {
-                walk::read_for_account(self, text, clf)
+                self.read_text_for_account(text, carried)
             }),
+        }
+    }
+
+    #[inline]
+    fn read_text_for_account<'l>(
+        &self,
+        text: &'l [u8],
+        carried: &mut Carried,
+    ) -> Result<Line<'l>, LineError> {
+        match &self.body {
+            Body::Fields(fields) => walk::read_for_account(self, fields, text, carried),
         }
     }
 
@@ -366,8 +398,15 @@ impl Plan {
     #[must_use]
     pub fn users_default(&self) -> Users {
         match self.format.server {
-            Server::Apache | Server::Lighttpd => Users::Verified,
-            Server::Nginx | Server::Either => Users::Claimed,
+            Server::Apache | Server::Lighttpd | Server::Caddy | Server::W3c => Users::Verified,
+            Server::Nginx
+            | Server::Either
+            | Server::Haproxy
+            | Server::Traefik
+            | Server::Squid
+            | Server::Varnish
+            | Server::Cloudfront
+            | Server::Any => Users::Claimed,
         }
     }
 
@@ -392,12 +431,12 @@ impl Plan {
     /// An error in words, with the text that the format wants: `byte 57: expected "\" " after %r`.
     #[must_use]
     pub fn describe(&self, error: &LineError) -> String {
-        let Expected::Literal(after) = error.expected else {
+        let (Expected::Literal(after), Body::Fields(fields)) = (error.expected, &self.body) else {
             return error.to_string();
         };
         let literal = match after.checked_sub(1) {
-            None => &self.first,
-            Some(directive) => match self.literal_after(directive) {
+            None => &fields.first,
+            Some(directive) => match fields.literal_after(directive) {
                 Some(literal) => literal,
                 None => return error.to_string(),
             },
@@ -424,6 +463,14 @@ impl Plan {
         }
     }
 
+    /// The format that was compiled.
+    #[must_use]
+    pub fn format(&self) -> &Format {
+        &self.format
+    }
+}
+
+impl Fields {
     fn literal_after(&self, directive: u16) -> Option<&[u8]> {
         self.steps.iter().find_map(|step| {
             if let End::Region(region) = &step.end {
@@ -443,12 +490,6 @@ impl Plan {
             }
             (step.directive == directive).then_some(&*step.literal)
         })
-    }
-
-    /// The format that was compiled.
-    #[must_use]
-    pub fn format(&self) -> &Format {
-        &self.format
     }
 }
 

@@ -46,6 +46,22 @@ pub enum Server {
     Lighttpd,
     /// Could be nginx or Apache.
     Either,
+    /// HAProxy.
+    Haproxy,
+    /// Caddy.
+    Caddy,
+    /// Traefik.
+    Traefik,
+    /// Squid.
+    Squid,
+    /// Varnish, by varnishncsa.
+    Varnish,
+    /// The W3C's extended format, as IIS writes it.
+    W3c,
+    /// CloudFront.
+    Cloudfront,
+    /// Whoever writes JSON with the keys that the operator names.
+    Any,
 }
 
 /// A format string, understood: literals and directives in their order.
@@ -53,8 +69,8 @@ pub enum Server {
 pub struct Format {
     /// Whose format it is.
     pub server: Server,
-    /// Literals and directives; two literals never stand together.
-    pub pieces: Vec<Piece>,
+    /// How a line is made up.
+    pub layout: Layout,
     /// The preset's name, if it is one.
     pub preset: Option<&'static str>,
     /// Whether the server writes what clients send as it is, newlines included.
@@ -65,6 +81,13 @@ pub struct Format {
     pub text: String,
     /// Where the format stands in the text.
     pub span: Range<usize>,
+}
+
+/// How the lines of a format are made up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Layout {
+    /// Literals and directives in their order; two literals never stand together.
+    Pieces(Vec<Piece>),
 }
 
 /// A piece of a format.
@@ -336,7 +359,7 @@ impl Format {
         }
         Self {
             server,
-            pieces: joined,
+            layout: Layout::Pieces(joined),
             preset: None,
             forgeable: false,
             envelope: None,
@@ -347,7 +370,8 @@ impl Format {
 
     /// The directives, in their order.
     pub fn directives(&self) -> impl Iterator<Item = &Directive> {
-        self.pieces.iter().filter_map(|piece| match piece {
+        let Layout::Pieces(pieces) = &self.layout;
+        pieces.iter().filter_map(|piece| match piece {
             Piece::Literal(_) => None,
             Piece::Directive(directive) => Some(directive),
         })

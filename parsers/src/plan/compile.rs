@@ -14,10 +14,11 @@
 use std::collections::VecDeque;
 
 use super::{
-    Anchor, Behind, End, EnvelopeVhost, Note, Plan, Reads, Region, Start, Step, Take, Used,
+    Anchor, Behind, Body, End, EnvelopeVhost, Fields, Note, Plan, Reads, Region, Start, Step, Take,
+    Used,
 };
 use crate::error::FormatError;
-use crate::format::{ByteSet, Directive, Format, Meaning, Piece, Server, TimeForm};
+use crate::format::{ByteSet, Directive, Format, Layout, Meaning, Piece, Server, TimeForm};
 
 mod choose;
 
@@ -72,13 +73,15 @@ pub(super) fn compile(format: &Format) -> Result<Plan, FormatError> {
         notes.push(Note::Http2CountedTwice);
     }
     Ok(Plan {
-        first: first.into_boxed_slice(),
-        composes_time: chosen.composes_time,
+        body: Body::Fields(Fields {
+            first: first.into_boxed_slice(),
+            steps,
+            composes_time: chosen.composes_time,
+        }),
         tells_http2,
         reads,
         notes,
         envelope_vhost: EnvelopeVhost::None,
-        steps,
         format: format.clone(),
     })
 }
@@ -107,7 +110,8 @@ fn fields(format: &Format, takes: Vec<Take>) -> (Vec<u8>, Vec<Field>) {
     let mut first = Vec::new();
     let mut fields: Vec<Field> = Vec::new();
     let mut takes = takes.into_iter();
-    for piece in &format.pieces {
+    let Layout::Pieces(pieces) = &format.layout;
+    for piece in pieces {
         match piece {
             Piece::Literal(bytes) => match fields.last_mut() {
                 Some(field) => field.literal.extend_from_slice(bytes),

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{End, Grade, Plan, Take, Used};
+use super::{Body, End, Grade, Plan, Take, Used};
 use crate::format::{Count, Directive, Meaning, Server};
 
 /// What one directive means to the account.
@@ -42,7 +42,8 @@ pub(super) fn explain(plan: &Plan) -> Vec<Explained> {
 
 /// What is done with a directive.
 fn take_of(plan: &Plan, index: u16) -> Option<&Take> {
-    plan.steps.iter().find_map(|step| {
+    let Body::Fields(fields) = &plan.body;
+    fields.steps.iter().find_map(|step| {
         if step.directive == index {
             return Some(&step.take);
         }
@@ -180,6 +181,14 @@ pub(super) fn recommended(server: Server) -> String {
         Server::Apache => APACHE.to_owned(),
         Server::Lighttpd => LIGHTTPD.to_owned(),
         Server::Either => format!("nginx:  {NGINX}\nApache: {APACHE}"),
+        Server::Haproxy
+        | Server::Caddy
+        | Server::Traefik
+        | Server::Squid
+        | Server::Varnish
+        | Server::W3c
+        | Server::Cloudfront
+        | Server::Any => String::new(),
     }
 }
 

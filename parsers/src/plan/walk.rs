@@ -6,12 +6,12 @@
 
 use memchr::{memchr, memrchr};
 
-use super::{Anchor, Behind, End, Plan, Region, Start, Step, Take, Used, scan};
+use super::{Anchor, Behind, Carried, End, Fields, Plan, Region, Start, Step, Take, Used, scan};
 use crate::error::{Expected, LineError};
 use crate::format::{Count, TimeForm};
 use crate::record::{Ignored, Line, Logged, Record};
 use crate::text::Escape;
-use crate::time::{self, Clf, Parts};
+use crate::time::{self, Parts};
 
 /// What has been read of a line.
 struct Reading<'l, 'm> {
@@ -20,7 +20,7 @@ struct Reading<'l, 'm> {
     request: Option<Logged<'l>>,
     /// Of a time that is put together from several fields.
     composed: Option<Composed>,
-    clf: &'m mut Clf,
+    carried: &'m mut Carried,
     /// What did not fit.
     misfit: Option<LineError>,
 }
@@ -39,8 +39,12 @@ struct Composed {
 }
 
 /// Reads a line whole.
-pub(super) fn read<'l>(plan: &Plan, line: &'l [u8]) -> Result<Line<'l>, LineError> {
-    read_line(plan, line, &mut Clf::default(), |reading| {
+pub(super) fn read<'l>(
+    plan: &Plan,
+    fields: &Fields,
+    line: &'l [u8],
+) -> Result<Line<'l>, LineError> {
+    read_line(plan, fields, line, &mut Carried::default(), |reading| {
         if let Some(Logged { bytes, escape }) = reading.request {
             let (method, path) = split_request(bytes);
             reading.record.method = method.and_then(|bytes| logged(bytes, escape));
@@ -52,24 +56,26 @@ pub(super) fn read<'l>(plan: &Plan, line: &'l [u8]) -> Result<Line<'l>, LineErro
 /// Reads what the account needs of a line: a request line is not split.
 pub(super) fn read_for_account<'l>(
     plan: &Plan,
+    fields: &Fields,
     line: &'l [u8],
-    clf: &mut Clf,
+    carried: &mut Carried,
 ) -> Result<Line<'l>, LineError> {
-    read_line(plan, line, clf, |_| {})
+    read_line(plan, fields, line, carried, |_| {})
 }
 
 #[inline]
 fn read_line<'l>(
     plan: &Plan,
+    fields: &Fields,
     line: &'l [u8],
-    clf: &mut Clf,
+    carried: &mut Carried,
     finish: impl FnOnce(&mut Reading<'l, '_>),
 ) -> Result<Line<'l>, LineError> {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     if line.iter().all(u8::is_ascii_whitespace) {
         return Ok(Line::Ignored(Ignored::Blank));
     }
-    match walk(plan, line, clf, finish) {
+    match walk(plan, fields, line, carried, finish) {
         Err(_) if line.first() == Some(&b'#') => Ok(Line::Ignored(Ignored::Comment)),
         read => read,
     }
@@ -78,8 +84,9 @@ fn read_line<'l>(
 #[inline]
 fn walk<'l>(
     plan: &Plan,
+    fields: &Fields,
     line: &'l [u8],
-    clf: &mut Clf,
+    carried: &mut Carried,
     finish: impl FnOnce(&mut Reading<'l, '_>),
 ) -> Result<Line<'l>, LineError> {
     let mut reading = Reading {
@@ -98,10 +105,10 @@ fn walk<'l>(
         both: None,
         request: None,
         composed: None,
-        clf,
+        carried,
         misfit: None,
     };
-    if let Err(Misfit) = reading.walk(plan, line) {
+    if let Err(Misfit) = reading.walk(plan, fields, line) {
         let nothing = LineError {
             at: 0,
             expected: Expected::End,
@@ -288,15 +295,15 @@ impl Behind {
 
 impl<'l> Reading<'l, '_> {
     #[inline]
-    fn walk(&mut self, plan: &Plan, line: &'l [u8]) -> Result<(), Misfit> {
-        let mut at = self.literal(line, 0, &plan.first, 0)?;
-        for step in &plan.steps {
+    fn walk(&mut self, plan: &Plan, fields: &Fields, line: &'l [u8]) -> Result<(), Misfit> {
+        let mut at = self.literal(line, 0, &fields.first, 0)?;
+        for step in &fields.steps {
             at = step.walk(line, at, self)?;
         }
         if at != line.len() {
             return self.fail(at, Expected::End);
         }
-        if plan.composes_time {
+        if fields.composes_time {
             self.compose_time()?;
         }
         if plan.reads.both {
@@ -453,7 +460,7 @@ impl<'l> Reading<'l, '_> {
                     (true, _) => None,
                     (false, text) => text,
                 };
-                text.and_then(|text| self.clf.read(text))
+                text.and_then(|text| self.carried.clf.read(text))
                     .map(|time| (time, length))
             }
             TimeForm::Iso8601 => rest

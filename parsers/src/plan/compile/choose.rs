@@ -254,6 +254,14 @@ fn choose_time(format: &Format, directives: &[&Directive]) -> Result<ChosenTime,
             Server::Nginx => "add $msec or $time_iso8601",
             Server::Apache | Server::Either => "add %t",
             Server::Lighttpd => "add %t",
+            Server::Haproxy
+            | Server::Caddy
+            | Server::Traefik
+            | Server::Squid
+            | Server::Varnish
+            | Server::W3c
+            | Server::Cloudfront
+            | Server::Any => "add one",
         };
         whole(
             format,

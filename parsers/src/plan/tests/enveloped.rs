@@ -7,7 +7,7 @@ const NUMBERS: &str = "nginx:$msec $status $request_length $bytes_sent \"$remote
 fn check_within(plan: &Plan, cases: &[(&str, &str)]) {
     for &(line, expected) in cases {
         assert_eq!(show(plan.read(line.as_bytes())), expected, "{line}");
-        let for_account = plan.read_for_account(line.as_bytes(), &mut Clf::default());
+        let for_account = plan.read_for_account(line.as_bytes(), &mut Carried::default());
         assert_eq!(show(for_account), expected, "{line}");
     }
 }
