@@ -5,6 +5,7 @@ benches/formats and the count to benches/instructions.
 """
 
 import collections
+import datetime
 import json
 
 # `format`: what `--format` takes. `vhost`: for `--vhost`, where the format names none. `line` writes a
@@ -15,6 +16,10 @@ Day = collections.namedtuple("Day", "apache iso midnight")
 
 # What tollkeeper reads today.
 MEASURED = ("bench", "tk", "combined", "nginx-json")
+
+
+# The day of the lines, unless one is given.
+DAY = datetime.date(2026, 1, 15)
 
 
 def day_of(date):
