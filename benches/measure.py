@@ -104,8 +104,10 @@ def table(columns, rows):
         print("| " + " | ".join(row) + " |")
 
 
-def machine():
-    return f"{os.cpu_count()} cores, {cpu_model()}"
+def setting(options, lines=None):
+    """What the figures of a table are of."""
+    rounds = "one round" if options.rounds == 1 else f"medians of {options.rounds} rounds"
+    return f"{lines or options.lines:,} lines, {rounds}; {os.cpu_count()} cores, {cpu_model()}."
 
 
 def cpu_model():
