@@ -127,6 +127,14 @@ def haproxy(request, day):
             f'"{r.method} {r.path} {r.version}"')
 
 
+def squid(request, day):
+    """Squid's own format, `squid`."""
+    r = request
+    ends, took = milliseconds(r)
+    return (f'{day.midnight + r.at}.{ends:03d} {took:6d} {r.client} TCP_MISS/{r.status} {r.sent} {r.method} '
+            f'https://{r.vhost}{r.path} {r.user} HIER_DIRECT/192.0.2.1 text/html')
+
+
 SHAPES = {
     "bench": Shape(r'apache:LogFormat "%v %h %l %u %t \"%r\" %>s %b \"%{Referer}i\" \"%{User-Agent}i\" '
                    r'%I %O" bench', bench),
@@ -141,6 +149,7 @@ SHAPES = {
     "caddy": Shape("caddy", caddy),
     "w3c": Shape("w3c", w3c, head=W3C_HEAD),
     "haproxy": Shape("haproxy", haproxy),
+    "squid": Shape("squid", squid, vhost="site.example"),
 }
 
 
