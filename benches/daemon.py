@@ -1,5 +1,6 @@
 """A daemon to measure: `run` with one log or a folder of logs, and what it has counted so far."""
 
+import atexit
 import json
 import os
 import signal
@@ -26,6 +27,7 @@ class Daemon:
             command = [program, "run", "-c", self.config, "--state", state]
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=said)
         self.pid = self.process.pid
+        atexit.register(self.process.kill)  # does nothing to one that is gone
 
     def counted(self):
         """Lines that it has summed since it began, in the rows or on their way there."""
