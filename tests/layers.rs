@@ -561,6 +561,42 @@ fn a_source_that_becomes_a_layer_is_one_from_then_on() {
 }
 
 #[test]
+fn logs_that_are_alike_line_by_line_are_two_logs_while_both_are_written() {
+    let sandbox = Sandbox::new();
+    let write = |log: &str, first: u64| sandbox.write(log, lines(first, 300));
+    let (edge, inner) = (write("nginx/access.log", 0), write("apache2/access.log", 0));
+    let source_of = |log: &Path, more: &str| source(&[log], FORMAT, more);
+    let path = sandbox.config(&source_of(&edge, ""));
+    let store = Store {
+        sandbox: &sandbox,
+        database: None,
+    };
+    let daemon = sandbox.start(&["-c", text(&path)]);
+    sandbox.wait_for_rows(&rows([lines(0, 300).as_str()]));
+    // The inner one is met when all that it holds has been counted at the edge.
+    sandbox.config(&(source_of(&edge, "") + &source_of(&inner, "layer = \"backend\"")));
+    daemon.signal(Signal::HUP);
+    let counted = |what: &str, log: &str| {
+        let expected = (by_vhost(log), by_vhost(log));
+        wait_until(what, || {
+            let found = (store.sums(&[]), store.sums(&["--layer", "backend"]));
+            if found == expected {
+                Ok(())
+            } else {
+                Err(found)
+            }
+        });
+    };
+    counted("both are counted", &lines(0, 300));
+    daemon.stop();
+    append(&inner, lines(300, 50));
+    append(&edge, lines(300, 50));
+    let daemon = sandbox.start(&["-c", text(&path)]);
+    counted("both are read on", &lines(0, 350));
+    daemon.stop();
+}
+
+#[test]
 fn streams_have_layers_too() {
     let sandbox = Sandbox::new();
     let socket = sandbox.path("log.sock");
