@@ -220,8 +220,12 @@ impl Tally {
         now: i64,
     ) -> Outcome {
         let site = source.vhost.as_deref().map(|site| self.ledger.name(site));
+        let layer = source.layer.inner().map(|layer| self.ledger.name(layer));
         let mut walk = Walk {
             site: site.unwrap_or(self.none),
+            layer,
+            credits: source.credit_users && layer.is_none(),
+            has_parts: layer.is_some() || !rules.classes.is_empty(),
             tally: self,
             rules,
             source,
@@ -312,6 +316,12 @@ struct Walk<'w> {
     source: &'w SourceRules,
     progress: &'w mut Progress,
     site: NameId,
+    /// Where its requests go, if not to the edge's rows.
+    layer: Option<NameId>,
+    /// Whether users are credited.
+    credits: bool,
+    /// Whether a request may be counted elsewhere than for its vhost and user.
+    has_parts: bool,
     now: i64,
     lines: u64,
     outcome: Outcome,
@@ -440,20 +450,35 @@ impl Walk<'_> {
             None => site,
         };
         let user = match &record.user {
-            Some(logged) if self.source.credit_users && credits_user(record.status) => {
-                self.user(logged)
-            }
+            Some(logged) if self.credits && credits_user(record.status) => self.user(logged),
             _ => NO_USER,
         };
-        self.tally.ledger.add(day, vhost, user, amount);
-        if !self.rules.classes.is_empty()
-            && let Some(class) = record
-                .client
-                .and_then(|client| self.rules.classes.of(client))
-        {
-            self.tally.ledger.add_class(day, vhost, class, amount);
+        if self.has_parts {
+            self.charge_parts(record.client, day, (vhost, user), amount);
+        } else {
+            self.tally.ledger.add(day, vhost, user, amount);
         }
         self.outcome.book(Some(day)).counted.line(bytes);
+    }
+
+    /// A request to a layer behind the edge is no part of what the edge has; one to the edge may be
+    /// part of what a class of clients has.
+    fn charge_parts(
+        &mut self,
+        client: Option<&[u8]>,
+        day: DayNumber,
+        (vhost, user): (NameId, NameId),
+        amount: Amount,
+    ) {
+        let ledger = &mut self.tally.ledger;
+        if let Some(layer) = self.layer {
+            ledger.add_layer(day, vhost, layer, amount);
+            return;
+        }
+        ledger.add(day, vhost, user, amount);
+        if let Some(class) = client.and_then(|client| self.rules.classes.of(client)) {
+            ledger.add_class(day, vhost, class, amount);
+        }
     }
 
     fn vhost(&mut self, logged: &Logged<'_>) -> NameId {

@@ -5,6 +5,7 @@
 //! an import that was killed goes on where it stopped; an archive or a stream is committed whole,
 //! once its end has shown that it is sound.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{self, Receiver, SyncSender};
@@ -16,7 +17,7 @@ use tollkeeper_parsers::format::Spec;
 use crate::account::balance::Balance;
 use crate::account::delta::{Amount, Delta};
 use crate::account::{Rules, SourceRules};
-use crate::config::Users;
+use crate::config::{Layer, Users};
 use crate::ledger::{Ledger, Sums};
 use crate::source::content::Fingerprint;
 use crate::store::{Store, StoreError};
@@ -42,6 +43,8 @@ pub struct Input {
     pub vhost: Option<String>,
     /// Whether it was given on the command line: it is then wrong for a format that names the site.
     pub vhost_given: bool,
+    /// Which layer of servers wrote it.
+    pub layer: Layer,
     /// The log of a source that it is, or was before it was rotated.
     pub log: Option<PathBuf>,
 }
@@ -92,14 +95,28 @@ pub struct FileReport {
 pub struct Summary {
     /// Every line read.
     pub balance: Balance,
-    /// What was counted.
+    /// What was counted, at the edge.
     pub total: Amount,
+    /// What was counted apart, by the layer behind the edge that logged it.
+    pub layers: BTreeMap<String, Amount>,
     /// In the order of the inputs.
     pub files: Vec<FileReport>,
     /// The sums by vhost and day, where nothing was stored.
     pub rows: Vec<Delta>,
+    /// The same of the layers behind the edge.
+    pub layer_rows: Vec<Delta>,
     /// Keys that the database refused.
     pub refused: Vec<String>,
+}
+
+impl Summary {
+    /// Adds what was counted apart.
+    fn add_layers(&mut self, rows: &[Delta]) {
+        for row in rows {
+            let layer = self.layers.entry(row.part.clone()).or_default();
+            layer.add(row.amount);
+        }
+    }
 }
 
 /// Why an import stopped as a whole.
