@@ -424,6 +424,7 @@ impl Walk<'_> {
         }
     }
 
+    #[inline(always)]
     fn charge(&mut self, record: &Record<'_>, site: NameId, offset: u64, bytes: u64) {
         let (day, bytes_in, bytes_out) = match measure(record, &mut self.tally.days, self.now) {
             Ok(measured) => measured,

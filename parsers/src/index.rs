@@ -239,25 +239,28 @@ impl<'c> Text<'c> {
         !self.places.is_empty()
     }
 
-    /// The places of the line, if there are exactly so many: the newline before it, its own, and its
-    /// newline.
+    /// How many places the line has, the newline before it and its own included.
     #[inline(always)]
-    pub(crate) fn places(&self, count: usize) -> Option<Places<'c>> {
-        let found = self.places;
-        if found.len() != count {
-            return None;
-        }
+    pub(crate) fn count(&self) -> usize {
+        self.places.len()
+    }
+
+    /// The places of the line, if there are no more than [`MAX_PLACES`].
+    #[inline(always)]
+    pub(crate) fn places(&self) -> Places<'c> {
         let mut of_line = [0; MAX_PLACES];
-        let begin = found.first()?.wrapping_add(1);
-        let room = of_line.get_mut(..count)?;
-        for (place, found) in room.iter_mut().zip(found) {
+        let begin = match self.places.first() {
+            Some(before) => before.wrapping_add(1),
+            None => 0,
+        };
+        for (place, found) in of_line.iter_mut().zip(self.places) {
             *place = found.wrapping_sub(begin);
         }
-        Some(Places {
+        Places {
             of_line,
             chunk: self.chunk,
             begin: begin as usize,
-        })
+        }
     }
 }
 

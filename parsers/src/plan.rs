@@ -302,7 +302,7 @@ impl Plan {
     ///
     /// # Errors
     /// With the first byte that does not fit the format.
-    #[inline]
+    #[inline(always)]
     pub fn read_for_account<'l>(
         &self,
         line: impl Into<Text<'l>>,
@@ -317,7 +317,7 @@ impl Plan {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn read_text_for_account<'l>(
         &self,
         text: Text<'l>,

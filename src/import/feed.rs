@@ -344,7 +344,7 @@ impl<'f> Feed<'f> {
                 alike.sort_by_key(|stored| stored.print.offset);
             }
         }
-        let hasher = Hasher::new(self.seed());
+        let hasher = self.hasher();
         let start = Start {
             moves: Moves::New { epoch },
             scope,
@@ -392,7 +392,7 @@ impl<'f> Feed<'f> {
             progress: Progress::default(),
             whole: packing != Packing::Plain || self.options.again,
         };
-        let mut hasher = Hasher::new(self.seed());
+        let mut hasher = self.hasher();
         let mut notes = Vec::new();
         if self.options.again {
             start.moves = Moves::New {
@@ -584,6 +584,14 @@ impl<'f> Feed<'f> {
             SMALL_BLOCK_BYTES
         } else {
             LARGE_BLOCK_BYTES
+        }
+    }
+
+    /// At the start of a file. Of what is not stored nothing is looked up later.
+    fn hasher(&self) -> Hasher {
+        match self.lookups {
+            Some(_) => Hasher::new(self.seed()),
+            None => Hasher::counting(),
         }
     }
 

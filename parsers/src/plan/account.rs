@@ -23,7 +23,9 @@ pub(super) struct Account {
     bytes_out: Option<Number>,
     request: Option<(Span, Escape)>,
     method: Option<(Span, Escape)>,
-    /// Fields of no use, which a line that fits has right all the same.
+    /// Counts of no use.
+    counts: Box<[Span]>,
+    /// Other fields of no use, which a line that fits has right all the same.
     checked: Box<[(Span, Take)]>,
 }
 
@@ -47,7 +49,7 @@ impl Account {
     /// that is seldom seen.
     pub(super) fn of(fields: &[(&Take, Span)]) -> Option<Self> {
         let mut account = Self::default();
-        let mut checked = Vec::new();
+        let (mut counts, mut checked) = (Vec::new(), Vec::new());
         for &(take, span) in fields {
             match take {
                 Take::Vhost(escape) => account.vhost = Some((span, *escape)),
@@ -88,11 +90,13 @@ impl Account {
                     used: Used::Whole | Used::Part,
                     ..
                 } => return None,
-                Take::Skip | Take::Duration { .. } | Take::Time { used: Used::No, .. } => {
+                Take::Skip => counts.push(span),
+                Take::Duration { .. } | Take::Time { used: Used::No, .. } => {
                     checked.push((span, take.clone()));
                 }
             }
         }
+        account.counts = counts.into();
         account.checked = checked.into();
         Some(account)
     }
@@ -106,21 +110,6 @@ impl Account {
         places: &Places<'_>,
         carried: &mut Carried,
     ) -> Option<Line<'l>> {
-        let text = |field: &Option<(Span, Escape)>| match field {
-            Some((span, escape)) => {
-                let (start, end) = span.of(line, places)?;
-                Some(logged(&line[start..end], *escape))
-            }
-            None => Some(None),
-        };
-        let number = |field: Number| {
-            let (start, end) = field.span.of(line, places)?;
-            let word = line.get(..end).and_then(<[u8]>::last_chunk);
-            match word.and_then(|word| scan::trailing_number(*word, end - start)) {
-                Some(number) => Some(Some(number)),
-                None => seldom(line, start, end, field.dash_is_zero),
-            }
-        };
         let time = match &self.time {
             Some((span, form)) => {
                 let (start, end) = span.of(line, places)?;
@@ -153,12 +142,19 @@ impl Account {
             }
             None => None,
         };
+        for span in &self.counts {
+            let (start, end) = span.of(line, places)?;
+            let word = line.get(..end).and_then(<[u8]>::last_chunk);
+            if word.is_none_or(|word| scan::trailing_number(*word, end - start).is_none()) {
+                is_count(&line[start..end]).then_some(())?;
+            }
+        }
         if !self.checked.is_empty() {
             self.check(plan, line, places, carried)?;
         }
         if plan.tells_http2 && status == Some(100) {
             let is = |field: &Option<(Span, Escape)>, bytes: &[u8]| {
-                let field: Option<Logged<'_>> = text(field)?;
+                let field: Option<Logged<'_>> = text(field, line, places)?;
                 Some(field?.bytes == bytes)
             };
             let is_preface = match self.request {
@@ -170,16 +166,16 @@ impl Account {
             }
         }
         let bytes_in = match self.bytes_in {
-            Some(field) => number(field)?,
+            Some(field) => field.read(line, places)?,
             None => Some(0),
         };
         let bytes_out = match self.bytes_out {
-            Some(field) => number(field)?,
+            Some(field) => field.read(line, places)?,
             None => None,
         };
         Some(Line::Record(Record {
-            vhost: text(&self.vhost)?,
-            user: text(&self.user)?,
+            vhost: text(&self.vhost, line, places)?,
+            user: text(&self.user, line, places)?,
             client,
             time,
             bytes_in,
@@ -201,20 +197,45 @@ impl Account {
     ) -> Option<()> {
         for (span, take) in &self.checked {
             let (start, end) = span.of(line, places)?;
-            let word = line.get(..end).and_then(<[u8]>::last_chunk);
-            if matches!(take, Take::Skip) {
-                if word.is_some_and(|word| scan::trailing_number(*word, end - start).is_some()) {
-                    continue;
-                }
-                let is_count = |byte: &u8| byte.is_ascii_digit() || *byte == b'-';
-                line[start..end].iter().all(is_count).then_some(())?;
-            } else {
-                let mut reading = Reading::new(plan, carried);
-                reading.take(take, line, start, end).ok()?;
-            }
+            let mut reading = Reading::new(plan, carried);
+            reading.take(take, line, start, end).ok()?;
         }
         Some(())
     }
+}
+
+/// A text that the line has; `None` if it does not fit.
+#[inline(always)]
+fn text<'l>(
+    field: &Option<(Span, Escape)>,
+    line: &'l [u8],
+    places: &Places<'_>,
+) -> Option<Option<Logged<'l>>> {
+    let Some((span, escape)) = field else {
+        return Some(None);
+    };
+    let (start, end) = span.of(line, places)?;
+    Some(logged(&line[start..end], *escape))
+}
+
+impl Number {
+    /// The number that the line has; `None` if it does not fit.
+    #[inline(always)]
+    fn read(self, line: &[u8], places: &Places<'_>) -> Option<Option<u64>> {
+        let (start, end) = self.span.of(line, places)?;
+        let word = line.get(..end).and_then(<[u8]>::last_chunk);
+        match word.and_then(|word| scan::trailing_number(*word, end - start)) {
+            Some(number) => Some(Some(number)),
+            None => seldom(line, start, end, self.dash_is_zero),
+        }
+    }
+}
+
+/// Digits and dashes.
+#[inline(never)]
+pub(super) fn is_count(field: &[u8]) -> bool {
+    let is_count = |byte: &u8| byte.is_ascii_digit() || *byte == b'-';
+    field.iter().all(is_count)
 }
 
 /// A number that is none, or a long one; `None` if the walk is to say what is wrong with it.

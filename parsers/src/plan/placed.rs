@@ -13,7 +13,7 @@
 //! backslash may be one that the walk passes over: such a line is left to it, like any other line
 //! that does not come out.
 
-use super::account::Account;
+use super::account::{Account, is_count};
 use super::walk::Reading;
 use super::{Carried, End, Fields, Plan, Start, Step, Take};
 use crate::format::TimeForm;
@@ -131,7 +131,10 @@ impl Placed {
         text: Text<'l>,
         carried: &mut Carried,
     ) -> Option<Line<'l>> {
-        let places = &text.places(self.count)?;
+        if text.count() != self.count {
+            return None;
+        }
+        let places = &text.places();
         let line = text.bytes();
         // It may be blank, or end in a CR that is no part of it.
         if line.first().is_none_or(u8::is_ascii_whitespace) || line.ends_with(b"\r") {
@@ -172,10 +175,7 @@ impl Placed {
             let (start, end) = field.span.of(line, places)?;
             match &field.what {
                 What::Take(take) => reading.take(take, line, start, end).ok()?,
-                What::Count => {
-                    let is_count = |byte: &u8| byte.is_ascii_digit() || *byte == b'-';
-                    line[start..end].iter().all(is_count).then_some(())?;
-                }
+                What::Count => is_count(&line[start..end]).then_some(())?,
                 What::Steps { steps, literal } => {
                     let mut at = start;
                     for step in &fields.steps[steps.clone()] {
