@@ -11,6 +11,7 @@ mod carried;
 mod compile;
 mod enveloped;
 mod explain;
+mod json;
 mod scan;
 mod walk;
 
@@ -20,7 +21,7 @@ pub use carried::Carried;
 pub use explain::Explained;
 
 use crate::error::{Expected, FormatError, LineError};
-use crate::format::{Format, Server, TimeForm};
+use crate::format::{Format, Layout, Server, TimeForm};
 use crate::record::Line;
 use crate::syslog::Envelope;
 
@@ -127,6 +128,8 @@ pub struct Plan {
 enum Body {
     /// Field after field, in the order of the format.
     Fields(Fields),
+    /// By their keys, in one JSON object.
+    Json(json::Keys),
 }
 
 /// What a line is made of.
@@ -268,7 +271,10 @@ impl Plan {
     /// When the account cannot do without something that the format lacks, or when clients could
     /// choose bytes that make a line mean something else. The span is in the format's text.
     pub fn compile(format: &Format) -> Result<Self, FormatError> {
-        compile::compile(format)
+        match &format.layout {
+            Layout::Pieces(_) => compile::compile(format),
+            Layout::Json(fields) => json::compile(format, fields),
+        }
     }
 
     /// Reads one line (without its newline; a final CR is not part of the line).
@@ -287,6 +293,7 @@ impl Plan {
     fn read_text<'l>(&self, text: &'l [u8]) -> Result<Line<'l>, LineError> {
         match &self.body {
             Body::Fields(fields) => walk::read(self, fields, text),
+            Body::Json(keys) => json::read(keys, text, &mut Carried::default()),
         }
     }
 
@@ -317,6 +324,7 @@ impl Plan {
     ) -> Result<Line<'l>, LineError> {
         match &self.body {
             Body::Fields(fields) => walk::read_for_account(self, fields, text, carried),
+            Body::Json(keys) => json::read(keys, text, carried),
         }
     }
 
@@ -432,7 +440,10 @@ impl Plan {
     #[must_use]
     pub fn describe(&self, error: &LineError) -> String {
         let (Expected::Literal(after), Body::Fields(fields)) = (error.expected, &self.body) else {
-            return error.to_string();
+            return match json::remedy(self.format.server, error) {
+                Some(remedy) => format!("{error}; {remedy}"),
+                None => error.to_string(),
+            };
         };
         let literal = match after.checked_sub(1) {
             None => &fields.first,
