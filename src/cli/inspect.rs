@@ -303,10 +303,7 @@ fn written(format: &Format) -> String {
     let mut text = String::new();
     let pieces = match &format.layout {
         Layout::Pieces(pieces) => pieces,
-        Layout::Json(_) => {
-            let written = format.text.get(format.span.clone());
-            return written.unwrap_or_default().to_owned();
-        }
+        Layout::Json(_) => return format.text.clone(),
     };
     for piece in pieces {
         match piece {

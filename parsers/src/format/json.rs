@@ -103,15 +103,18 @@ pub enum Requests {
     AnyKey,
 }
 
+/// Stands before the keys.
+const PREFIX: &str = "json:";
+
 /// Caddy, by its `json` encoder. Its times without a zone are in UTC.
-const CADDY: &str = "time:utc=ts, body=size, body_in=bytes_read, vhost=request.host, user=user_id, status=status, client=request.client_ip|request.remote_ip, duration=duration, method=request.method, path=request.uri";
+const CADDY: &str = "json:time:utc=ts, body=size, body_in=bytes_read, vhost=request.host, user=user_id, status=status, client=request.client_ip|request.remote_ip, duration=duration, method=request.method, path=request.uri";
 
 /// Traefik, by `format: json`.
-const TRAEFIK: &str = "time=StartUTC|StartLocal|time, body=DownstreamContentSize, body_in=RequestContentSize, vhost=RequestHost|RequestAddr, user=ClientUsername, status=DownstreamStatus, client=ClientHost, duration:ns=Duration, method=RequestMethod, path=RequestPath";
+const TRAEFIK: &str = "json:time=StartUTC|StartLocal|time, body=DownstreamContentSize, body_in=RequestContentSize, vhost=RequestHost|RequestAddr, user=ClientUsername, status=DownstreamStatus, client=ClientHost, duration:ns=Duration, method=RequestMethod, path=RequestPath";
 
 /// Names that servers and their operators use. Which of them count heads cannot be told, so the
 /// lower grade is claimed.
-const USUAL: &str = "time=time|timestamp|@timestamp|ts|time_iso8601|time_local|msec, body=bytes_sent|http.response.bytes|bytes_out|out|sent|body_bytes_sent|http.response.body.bytes|response_size|size|bytes, body_in=request_length|http.request.bytes|bytes_received|bytes_in|in|received|http.request.body.bytes|request_size|bytes_read, vhost=vhost|url.domain|http_host|server_name|request.host|host, user=remote_user|user_id|user.name|user|username, status=status|http.response.status_code|status_code|response_code, client=remote_addr|client.ip|client_ip|source.ip|request.client_ip|request.remote_ip|remote_ip|client, method=method|request_method|http.request.method|request.method, path=request_uri|uri|url.original|url.path|path|request.uri";
+const USUAL: &str = "json:time=time|timestamp|@timestamp|ts|time_iso8601|time_local|msec, body=bytes_sent|http.response.bytes|bytes_out|out|sent|body_bytes_sent|http.response.body.bytes|response_size|size|bytes, body_in=request_length|http.request.bytes|bytes_received|bytes_in|in|received|http.request.body.bytes|request_size|bytes_read, vhost=vhost|url.domain|http_host|server_name|request.host|host, user=remote_user|user_id|user.name|user|username, status=status|http.response.status_code|status_code|response_code, client=remote_addr|client.ip|client_ip|source.ip|request.client_ip|request.remote_ip|remote_ip|client, method=method|request_method|http.request.method|request.method, path=request_uri|uri|url.original|url.path|path|request.uri";
 
 /// A preset by its name.
 pub(super) fn preset(name: &str) -> Option<Format> {
@@ -121,7 +124,9 @@ pub(super) fn preset(name: &str) -> Option<Format> {
         "json" => (USUAL, Server::Any, Requests::All),
         _ => return None,
     };
-    let mut format = parse(text.as_bytes(), 0).ok()?;
+    let keys = text.strip_prefix(PREFIX)?;
+    let mut format = parse(keys.as_bytes(), PREFIX.len()).ok()?;
+    format.text = text.to_owned();
     format.server = server;
     if let Layout::Json(json) = &mut format.layout {
         json.requests = requests;
@@ -166,7 +171,7 @@ pub(super) fn parse(text: &[u8], start: usize) -> Result<Format, FormatError> {
         preset: None,
         forgeable: false,
         envelope: None,
-        text: String::from_utf8_lossy(text).into_owned(),
+        text: String::new(),
         span: start..start + text.len(),
     })
 }

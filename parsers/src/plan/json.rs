@@ -293,14 +293,14 @@ pub(super) fn read<'l>(
 
 /// What to do about lines that are no JSON.
 pub(super) fn remedy(server: Server, error: &LineError) -> Option<&'static str> {
-    if error.expected != Expected::Json(Syntax::Object) {
-        return None;
-    }
-    Some(match server {
-        Server::Caddy => {
+    Some(match (server, error.expected) {
+        (Server::Caddy, Expected::Time) => {
+            "a time_format of your own is read so: json:time:\"%F %T %Z\"=ts,body=size,vhost=request.host,…"
+        }
+        (Server::Caddy, Expected::Json(Syntax::Object)) => {
             "of Caddy's encoders json is read, by itself or in filter: write \"format json\" into the Caddyfile's log block, for the console encoder quotes nothing that clients send"
         }
-        Server::Traefik => {
+        (Server::Traefik, Expected::Json(Syntax::Object)) => {
             "of Traefik's formats json is read: set accessLog.format to json, for common quotes nothing that clients send"
         }
         _ => return None,
