@@ -121,8 +121,11 @@ fn check(record: &Record<'_>, top: &[(String, &str)]) {
 fuzz_target!(|line: &[u8]| {
     let lossy = String::from_utf8_lossy(line);
     let top = entries(&lossy);
+    // serde_json cannot make a key of a single surrogate, and there may be one in an inner object.
+    let has_surrogate = lossy.contains("\\ud") || lossy.contains("\\uD");
     match PLAN.read(line) {
         Ok(Line::Record(record)) => match &top {
+            Some(_) if has_surrogate => {}
             Some(top) => check(&record, top),
             None => {
                 let has = |escape: &str| lossy.contains(escape);
@@ -132,7 +135,7 @@ fuzz_target!(|line: &[u8]| {
         Ok(Line::Ignored(_)) => assert!(top.is_none()),
         Err(error) => {
             assert!(error.at <= line.len());
-            let Some(top) = top else { return };
+            let Some(top) = top.filter(|_| !has_surrogate) else { return };
             let wanted = |keys: &[&str]| -> Vec<&str> {
                 keys.iter().flat_map(|key| under(&top, key)).collect()
             };

@@ -39,13 +39,13 @@ pub enum Detected {
 /// So of presets that fit equally, the one that asks for more is taken.
 /// `json` is not tried: its keys are guesses.
 const SPECIFIC_FIRST: &[&str] = &[
+    "caddy",
+    "traefik",
     "combinedio",
     "vhost_combined",
     "combined",
     "common",
     "lighttpd",
-    "caddy",
-    "traefik",
 ];
 
 /// Tries the presets on a sample of whole lines. Where most of them stand in an envelope that a syslog

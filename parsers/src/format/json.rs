@@ -140,8 +140,9 @@ pub(super) fn parse(text: &[u8], start: usize) -> Result<Format, FormatError> {
     let mut fields: Vec<Field> = Vec::new();
     loop {
         let field = cursor.field()?;
-        let is_same =
-            |other: &&Field| std::mem::discriminant(&other.means) == std::mem::discriminant(&field.means);
+        let is_same = |other: &&Field| {
+            std::mem::discriminant(&other.means) == std::mem::discriminant(&field.means)
+        };
         if let Some(other) = fields.iter().find(is_same) {
             return Err(error(
                 field.span,
@@ -206,7 +207,11 @@ impl Cursor<'_> {
 
     fn error_here(&self, message: &str, help: &str) -> FormatError {
         let at = self.start + self.at;
-        error(at..at + usize::from(self.at < self.text.len()), message, help)
+        error(
+            at..at + usize::from(self.at < self.text.len()),
+            message,
+            help,
+        )
     }
 
     /// Bytes that need no quotes: of a meaning, a form or a key.

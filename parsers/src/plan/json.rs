@@ -1,7 +1,7 @@
 //! JSON lines: one pass over the bytes, whatever the order of the keys.
 //!
-//! The keys that are read are a tree; what is under other keys is passed over. Nothing is built and
-//! nothing is allocated. A line that is not one whole JSON object, to its last byte, is an error,
+//! The keys that are read are a tree; what is under other keys is passed over. Nothing is built,
+//! and nothing is allocated but where a key or a number has escapes in it. A line that is not one whole JSON object, to its last byte, is an error,
 //! and so is one in which a key that is read stands twice: which of the two its writer meant cannot
 //! be told. What JSON asks of a line is asked here too, but for two things that cannot make a line
 //! mean something else: strings need not be UTF-8, and may hold the escapes `\a`, `\v`, `\e` and

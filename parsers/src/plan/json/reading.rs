@@ -239,6 +239,7 @@ impl<'l> Reading<'l, '_> {
         }
         let (found, end) = match self.line.get(at) {
             Some(b'"') => {
+                self.has_escape = false;
                 let end = self.string(at + 1)?;
                 (Value::Text(&self.line[at + 1..end]), end + 1)
             }
@@ -344,12 +345,32 @@ impl<'l> Reading<'l, '_> {
             escape: Escape::Json,
         };
         let record = &mut self.record;
+        match (&leaf.take, found) {
+            (Take::Vhost, _) => record.vhost = Some(text),
+            (Take::User, _) => record.user = Some(text),
+            (Take::Client, _) => record.client = Some(text.bytes),
+            (Take::Method, _) => record.method = Some(text),
+            (Take::Path, _) => record.path = Some(text),
+            (_, Value::Text(_)) if self.has_escape => {
+                return self.take_escaped(leaf, text, at);
+            }
+            _ => return self.take_number(leaf, found, at),
+        }
+        self.rank(leaf);
+        Ok(())
+    }
+
+    /// A number or a time with escapes in it: PHP writes `22\/Nov\/2026:…`.
+    #[cold]
+    fn take_escaped(&mut self, leaf: &Leaf, text: Logged<'l>, at: usize) -> Result<(), Misfit> {
+        self.take_number(leaf, Value::Text(&text.decode()), at)
+    }
+
+    /// Takes a value that is read at once.
+    #[inline]
+    fn take_number(&mut self, leaf: &Leaf, found: Value<'_>, at: usize) -> Result<(), Misfit> {
+        let record = &mut self.record;
         match &leaf.take {
-            Take::Vhost => record.vhost = Some(text),
-            Take::User => record.user = Some(text),
-            Take::Client => record.client = Some(text.bytes),
-            Take::Method => record.method = Some(text),
-            Take::Path => record.path = Some(text),
             Take::Time(clock) => match found.time(clock, &mut self.carried.clf) {
                 Some(time) => record.time = Some(time),
                 None => return self.fail(at, Expected::Time),
@@ -378,10 +399,17 @@ impl<'l> Reading<'l, '_> {
                 self.is_access = Some(access.is_some_and(|rest| matches!(rest, [] | [b'.', ..])));
             }
             Take::Message => self.is_handled = Some(found.text() == b"handled request"),
+            Take::Vhost | Take::User | Take::Client | Take::Method | Take::Path => {}
         }
-        if let Some(slot) = slot {
+        self.rank(leaf);
+        Ok(())
+    }
+
+    /// Notes that a meaning has this value.
+    #[inline]
+    fn rank(&mut self, leaf: &Leaf) {
+        if let Some(slot) = leaf.take.slot() {
             self.ranks[slot] = leaf.rank;
         }
-        Ok(())
     }
 }

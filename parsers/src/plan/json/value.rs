@@ -88,7 +88,8 @@ impl<'l> Value<'l> {
             (Clock::Told { .. }, Some(number)) => {
                 // The last second of one unit is early in 1978 in the next finer one: of two
                 // readings of a number only one lies between that day and the year 9999.
-                let count = scaled(number, 0)?;
+                // The largest stands for all that are larger.
+                let count = scaled(number, 0).filter(|count| *count < u64::MAX)?;
                 let seconds = [1, 1_000, 1_000_000, 1_000_000_000]
                     .map(|per_second| count / per_second)
                     .into_iter()
@@ -175,8 +176,13 @@ fn scaled(number: &[u8], power: i64) -> Option<u64> {
             let digit = byte.wrapping_sub(b'0');
             if digit > 9 {
                 // Of a fraction and no exponent the whole part is all that counts.
-                let is_fraction = byte == b'.' && !number.iter().any(|byte| matches!(byte, b'e' | b'E'));
-                return if is_fraction { Some(value) } else { scaled_slowly(number, power) };
+                let is_fraction =
+                    byte == b'.' && !number.iter().any(|byte| matches!(byte, b'e' | b'E'));
+                return if is_fraction {
+                    Some(value)
+                } else {
+                    scaled_slowly(number, power)
+                };
             }
             value = value * 10 + u64::from(digit);
         }
