@@ -36,8 +36,11 @@ const LINES: &[(&str, &str)] = &[
 
 fn main() {
     let mut output = std::io::stdout();
-    // Those whose formats begin with what is named: `speed caddy`.
-    let wanted = std::env::args().nth(1).unwrap_or_default();
+    // Those whose formats begin with what is named, and how often: `speed caddy 1000`.
+    let mut arguments = std::env::args().skip(1);
+    let wanted = arguments.next().unwrap_or_default();
+    let rounds = arguments.next().and_then(|rounds| rounds.parse().ok());
+    let rounds: u32 = rounds.unwrap_or(2_000_000);
     for (format, line) in LINES {
         if !format.starts_with(&wanted) {
             continue;
@@ -48,13 +51,12 @@ fn main() {
         let Ok(plan) = Plan::compile(&parsed) else {
             continue;
         };
-        let rounds = 2_000_000_u32;
         let mut carried = Carried::default();
         let start = Instant::now();
         for _ in 0..rounds {
             let _ = black_box(plan.read_for_account(black_box(line.as_bytes()), &mut carried));
         }
-        let nanoseconds = start.elapsed().as_nanos() / u128::from(rounds);
+        let nanoseconds = start.elapsed().as_nanos() / u128::from(rounds.max(1));
         let _ = writeln!(
             output,
             "{nanoseconds} ns a line of {} bytes, {:.2} GB/s: {format:.40}",

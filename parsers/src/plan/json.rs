@@ -39,6 +39,8 @@ pub(super) struct Keys {
 #[derive(Debug, Clone, Default)]
 struct Node {
     children: Vec<Child>,
+    /// A mark for each child; most of the other keys have another.
+    marks: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -262,8 +264,10 @@ impl Node {
             .iter()
             .position(|child| *child.key == *key.as_bytes());
         let index = found.unwrap_or_else(|| {
+            let word = scan::key_word(key.as_bytes(), 0, key.len());
+            self.marks |= scan::mark(word);
             self.children.push(Child {
-                word: scan::key_word(key.as_bytes(), 0, key.len()),
+                word,
                 key: key.as_bytes().into(),
                 leaf: None,
                 below: None,

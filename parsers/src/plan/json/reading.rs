@@ -79,6 +79,9 @@ impl Node {
     fn find(&self, line: &[u8], start: usize, end: usize) -> Option<&Child> {
         let length = end - start;
         let word = scan::key_word(line, start, length);
+        if self.marks & scan::mark(word) == 0 {
+            return None;
+        }
         let is_it = |child: &&Child| {
             child.word == word
                 && child.key.len() == length

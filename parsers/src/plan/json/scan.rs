@@ -37,7 +37,14 @@ pub(super) fn key_word(line: &[u8], start: usize, length: usize) -> u64 {
     }
 }
 
-/// The same at the very end of the line.
+/// One bit of 64 for what a key begins with.
+#[inline(always)]
+pub(super) fn mark(word: u64) -> u64 {
+    // The golden ratio's bits, as Fibonacci hashing has them; the highest six are a bit's number.
+    1 << (word.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58)
+}
+
+/// [`key_word`] at the very end of the line.
 #[inline(never)]
 fn short_key_word(line: &[u8], start: usize, used: usize) -> u64 {
     let mut word = [0; WIDTH];
