@@ -77,6 +77,8 @@ pub enum Syntax {
     OtherKey,
     /// A value that is nested less deeply.
     Shallower,
+    /// The keys that the server writes into every line.
+    KnownKeys,
 }
 
 impl fmt::Display for LineError {
@@ -107,6 +109,7 @@ impl fmt::Display for Expected {
                 Syntax::Text => "the rest of a JSON string (no control character, a known escape, a quote at its end)",
                 Syntax::Number => "a JSON number",
                 Syntax::OtherKey => "another key (this one stands in the line twice)",
+                Syntax::KnownKeys => "the keys that this server's lines have",
                 Syntax::Shallower => "a value that is nested less deeply",
             },
             Self::ShorterLine => "a shorter line",

@@ -207,6 +207,9 @@ fn nearest(plans: &[(&'static str, Plan)], line: &[u8]) -> String {
     if memchr::memmem::find(line, b"\thandled request\t{").is_some() {
         return "these lines are of Caddy's console encoder, which quotes nothing that clients send: write \"format json\" into the Caddyfile's log block".into();
     }
+    if line.first() == Some(&b'{') {
+        return "no preset fits; the lines are JSON, with neither Caddy's keys nor Traefik's: name the keys, as in json:time=KEY,out=KEY,vhost=KEY,user=KEY,status=KEY".into();
+    }
     let furthest = plans
         .iter()
         .filter_map(|(name, plan)| Some((plan.read(line).err()?, name, plan)));
@@ -290,6 +293,34 @@ mod tests {
         let local = &*[&b"<190>Nov 21 23:59:01 nginx: "[..], COMBINED].concat();
         let sample: &[&[u8]] = &[wire, local, COMBINED];
         assert_eq!(within(Envelope::Wire, sample), "Wire combined");
+    }
+
+    #[test]
+    fn json_is_told_apart() {
+        const CADDY: &[u8] = br#"{"ts":1,"logger":"http.log.access","msg":"handled request","request":{"host":"a"},"size":6,"status":200}"#;
+        const STARTED: &[u8] =
+            br#"{"level":"info","ts":1,"logger":"http.log","msg":"server running"}"#;
+        const TRAEFIK: &[u8] = br#"{"DownstreamContentSize":5,"StartUTC":"2026-11-22T08:23:11Z","level":"info","msg":""}"#;
+        let cases: &[(&[&[u8]], &str)] = &[
+            (&[CADDY], "caddy"),
+            (&[STARTED, CADDY, CADDY], "caddy"),
+            (&[TRAEFIK], "traefik"),
+            (
+                &[STARTED, STARTED, CADDY],
+                "caddy comes nearest, and fits only 1 of 3 lines",
+            ),
+            (
+                &[br#"{"time":1,"bytes":5,"host":"a"}"#],
+                "no preset fits; the lines are JSON, with neither Caddy's keys nor Traefik's: name the keys, as in json:time=KEY,out=KEY,vhost=KEY,user=KEY,status=KEY",
+            ),
+            (
+                &[b"2026/11/26 14:20:42.570\tINFO\thttp.log.access\thandled request\t{\"request\": {}}"],
+                "these lines are of Caddy's console encoder, which quotes nothing that clients send: write \"format json\" into the Caddyfile's log block",
+            ),
+        ];
+        for (sample, expected) in cases {
+            assert_eq!(name(sample), *expected);
+        }
     }
 
     #[test]

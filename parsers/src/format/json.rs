@@ -97,9 +97,9 @@ pub enum Requests {
     /// All.
     All,
     /// Those that Caddy's `logger` calls `http.log.access`; without that key those with the `msg`
-    /// "handled request"; without either those with a `request`.
+    /// "handled request"; without either those with a `request`. Caddy writes no others.
     CaddyAccess,
-    /// Those with any of the keys but the time's.
+    /// Those with any of the keys but the time's. Traefik's others have a `level`.
     AnyKey,
 }
 

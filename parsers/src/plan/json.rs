@@ -84,6 +84,8 @@ enum Take {
     Logger,
     /// Caddy's message.
     Message,
+    /// How grave it is, which Traefik says of all that it writes.
+    Level,
 }
 
 /// How many meanings there are.
@@ -103,7 +105,7 @@ impl Take {
             Self::Out => 7,
             Self::Status => 8,
             Self::Duration { .. } => 9,
-            Self::Logger | Self::Message => return None,
+            Self::Logger | Self::Message | Self::Level => return None,
         })
     }
 }
@@ -154,6 +156,9 @@ pub(super) fn compile(format: &Format, json: &Json) -> Result<Plan, FormatError>
     if json.requests == Requests::CaddyAccess {
         tree.add_path(&["logger".to_owned()], Take::Logger, 0);
         tree.add_path(&["msg".to_owned()], Take::Message, 0);
+    }
+    if json.requests == Requests::AnyKey {
+        tree.add_path(&["level".to_owned()], Take::Level, 0);
     }
     Ok(Plan {
         body: Body::Json(Keys {

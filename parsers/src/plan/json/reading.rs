@@ -22,6 +22,8 @@ struct Reading<'l, 'm> {
     is_access: Option<bool>,
     /// Whether Caddy's message is that of an access log.
     is_handled: Option<bool>,
+    /// Whether the line says how grave it is.
+    has_level: bool,
     carried: &'m mut Carried,
     /// What did not fit.
     misfit: Option<LineError>,
@@ -57,6 +59,7 @@ pub(super) fn read<'l>(
         has_escape: false,
         is_access: None,
         is_handled: None,
+        has_level: false,
         carried,
         misfit: None,
     };
@@ -67,10 +70,14 @@ pub(super) fn read<'l>(
         };
         return Err(reading.misfit.unwrap_or(nothing));
     }
-    if !reading.is_request(keys) {
-        return Ok(Line::Ignored(Ignored::NotARequest));
+    match reading.is_request(keys) {
+        Some(true) => Ok(Line::Record(reading.record)),
+        Some(false) => Ok(Line::Ignored(Ignored::NotARequest)),
+        None => Err(LineError {
+            at: line.len(),
+            expected: Expected::Json(Syntax::KnownKeys),
+        }),
     }
-    Ok(Line::Record(reading.record))
 }
 
 impl Node {
@@ -113,13 +120,13 @@ impl<'l> Reading<'l, '_> {
         Ok(())
     }
 
-    /// Whether the line is about a request.
-    fn is_request(&self, keys: &Keys) -> bool {
-        let has_sign = self.seen & keys.signs != 0;
+    /// Whether the line is about a request; `None`: the server does not write such lines.
+    fn is_request(&self, keys: &Keys) -> Option<bool> {
+        let has_sign = (self.seen & keys.signs != 0).then_some(true);
         match keys.requests {
-            Requests::All => true,
-            Requests::AnyKey => has_sign,
-            Requests::CaddyAccess => self.is_access.or(self.is_handled).unwrap_or(has_sign),
+            Requests::All => Some(true),
+            Requests::AnyKey => has_sign.or(self.has_level.then_some(false)),
+            Requests::CaddyAccess => self.is_access.or(self.is_handled).or(has_sign),
         }
     }
 
@@ -401,6 +408,7 @@ impl<'l> Reading<'l, '_> {
                 let access = found.text().strip_prefix(b"http.log.access");
                 self.is_access = Some(access.is_some_and(|rest| matches!(rest, [] | [b'.', ..])));
             }
+            Take::Level => self.has_level = true,
             Take::Message => self.is_handled = Some(found.text() == b"handled request"),
             Take::Vhost | Take::User | Take::Client | Take::Method | Take::Path => {}
         }

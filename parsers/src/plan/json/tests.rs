@@ -160,7 +160,10 @@ fn caddys_lines() {
             r#"{"level":"info","ts":1795702590.48,"logger":"http.log","msg":"server running","name":"srv0","protocols":["h1","h2","h3"]}"#.to_owned(),
             "NotARequest",
         ),
-        (r#"{"status":200,"size":5,"ts":1}"#.to_owned(), "NotARequest"),
+        (
+            r#"{"status":200,"size":5,"ts":1}"#.to_owned(),
+            "byte 30: expected the keys that this server's lines have",
+        ),
         (
             "2026/11/26 14:20:42.570\tINFO\thttp.log.access\thandled request\t{}".to_owned(),
             "byte 0: expected a JSON object, {…}; of Caddy's encoders json is read, by itself or in filter: write \"format json\" into the Caddyfile's log block, for the console encoder quotes nothing that clients send",
@@ -497,6 +500,35 @@ fn the_usual_keys() {
             (
                 r#"{"time_local":"22/Nov/2026:08:23:11 +0000","remote_addr":"192.0.2.1","remote_user":"","request":"GET / HTTP/1.1","status":"200","bytes_sent":"253","body_bytes_sent":"21","request_length":"87","host":"a.example"}"#,
                 "@1795335791 in=87 out=253 status=200 vhost=a.example client=192.0.2.1",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn traefiks_lines() {
+    check(
+        "traefik",
+        &[
+            (
+                r#"{"ClientAddr":"192.0.2.1:63261","ClientHost":"192.0.2.1","ClientUsername":"-","DownstreamContentSize":287,"DownstreamStatus":207,"Duration":8184335,"OriginContentSize":99,"OriginStatus":500,"RequestAddr":"a.example:8080","RequestContentSize":366,"RequestHost":"a.example","RequestMethod":"REPORT","RequestPath":"/dav/","RetryAttempts":1,"StartLocal":"2026-11-22T09:23:11.503803974+01:00","StartUTC":"2026-11-22T08:23:11.503803974Z","level":"info","msg":"","time":"2026-11-22T09:23:12+01:00"}"#,
+                "@1795335791 in=366 out=287 status=207 us=8184 vhost=a.example method=REPORT path=/dav/ client=192.0.2.1",
+            ),
+            (
+                r#"{"DownstreamContentSize":5,"RequestAddr":"a.example:8080","time":"2026-11-22T09:23:12+01:00"}"#,
+                "@1795335792 in=0 out=5 vhost=a.example:8080",
+            ),
+            (
+                r#"{"level":"info","msg":"Configuration loaded","time":"2026-11-22T09:23:12+01:00"}"#,
+                "NotARequest",
+            ),
+            (
+                r#"{"time":"2026-11-22T09:23:12+01:00","size":5}"#,
+                "byte 45: expected the keys that this server's lines have",
+            ),
+            (
+                r#"192.0.2.1 - - [22/Nov/2026:08:23:11 +0000] "GET / HTTP/1.1" 200 5 "-" "-" 1 "web@docker" "http://172.29.0.2" 3ms"#,
+                "byte 0: expected a JSON object, {…}; of Traefik's formats json is read: set accessLog.format to json, for common quotes nothing that clients send",
             ),
         ],
     );
