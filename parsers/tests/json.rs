@@ -67,7 +67,7 @@ impl Writer<'_> {
 
     fn units(&mut self, character: char) {
         for unit in character.encode_utf16(&mut [0; 2]) {
-            let written = if self.choice() % 2 == 0 {
+            let written = if self.choice().is_multiple_of(2) {
                 format!("\\u{unit:04x}")
             } else {
                 format!("\\u{unit:04X}")
@@ -182,7 +182,7 @@ fn number(value: u64, way: u8) -> Json {
         0 => Json::Text(value.to_string()),
         1 => Json::Bare(format!("{value}.0")),
         2 => Json::Bare(format!("{value}000e-3")),
-        3 if value % 10 == 0 && value > 0 => Json::Bare(format!("{}E1", value / 10)),
+        3 if value.is_multiple_of(10) && value > 0 => Json::Bare(format!("{}E1", value / 10)),
         _ => Json::Bare(value.to_string()),
     }
 }
