@@ -207,6 +207,12 @@ fn nearest(plans: &[(&'static str, Plan)], line: &[u8]) -> String {
     if memchr::memmem::find(line, b"\thandled request\t{").is_some() {
         return "these lines are of Caddy's console encoder, which quotes nothing that clients send: write \"format json\" into the Caddyfile's log block".into();
     }
+    let is_read = |plan: &Plan| matches!(plan.read(line), Ok(Line::Record(_)));
+    if let Some((name, _)) = plans.iter().find(|(_, plan)| is_read(plan)) {
+        return format!(
+            "the lines are {name}'s, but have no usable time or no number of bytes sent: let the server log both"
+        );
+    }
     if line.first() == Some(&b'{') {
         return "no preset fits; the lines are JSON, with neither Caddy's keys nor Traefik's: name the keys, as in json:time=KEY,out=KEY,vhost=KEY,user=KEY,status=KEY".into();
     }
@@ -308,6 +314,10 @@ mod tests {
             (
                 &[STARTED, STARTED, CADDY],
                 "caddy comes nearest, and fits only 1 of 3 lines",
+            ),
+            (
+                &[br#"{"ts":1,"logger":"http.log.access","request":{"host":"a"},"status":200}"#],
+                "the lines are caddy's, but have no usable time or no number of bytes sent: let the server log both",
             ),
             (
                 &[br#"{"time":1,"bytes":5,"host":"a"}"#],

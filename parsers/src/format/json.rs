@@ -99,7 +99,8 @@ pub enum Requests {
     /// Those that Caddy's `logger` calls `http.log.access`; without that key those with the `msg`
     /// "handled request"; without either those with a `request`. Caddy writes no others.
     CaddyAccess,
-    /// Those with any of the keys but the time's. Traefik's others have a `level`.
+    /// Those with any of the keys but the time's. Traefik's others have a `level` and a
+    /// time.
     AnyKey,
 }
 

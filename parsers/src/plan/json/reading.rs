@@ -125,7 +125,11 @@ impl<'l> Reading<'l, '_> {
         let has_sign = (self.seen & keys.signs != 0).then_some(true);
         match keys.requests {
             Requests::All => Some(true),
-            Requests::AnyKey => has_sign.or(self.has_level.then_some(false)),
+            Requests::AnyKey => {
+                // Caddy's lines have a level too, but another key for the time.
+                let is_own = self.has_level && self.record.time.is_some();
+                has_sign.or(is_own.then_some(false))
+            }
             Requests::CaddyAccess => self.is_access.or(self.is_handled).or(has_sign),
         }
     }

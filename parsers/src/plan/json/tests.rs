@@ -527,6 +527,10 @@ fn traefiks_lines() {
                 "byte 45: expected the keys that this server's lines have",
             ),
             (
+                r#"{"level":"info","ts":1,"logger":"http.log.access","msg":"handled request"}"#,
+                "byte 74: expected the keys that this server's lines have",
+            ),
+            (
                 r#"192.0.2.1 - - [22/Nov/2026:08:23:11 +0000] "GET / HTTP/1.1" 200 5 "-" "-" 1 "web@docker" "http://172.29.0.2" 3ms"#,
                 "byte 0: expected a JSON object, {…}; of Traefik's formats json is read: set accessLog.format to json, for common quotes nothing that clients send",
             ),
