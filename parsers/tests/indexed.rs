@@ -227,7 +227,8 @@ fn changed_lines_are_read_alike() {
 
 #[test]
 fn a_quote_behind_a_backslash_may_be_hidden() {
-    let line = br#"203.0.113.7 - - [22/Nov/2026:08:23:11 +0000] "GET / HTTP/1.1" 200 21 "abc\\" "def"
+    let line =
+        br#"203.0.113.7 - - [22/Nov/2026:08:23:11 +0000] "GET / HTTP/1.1" 200 21 "abc\\" "def"
 203.0.113.7 - - [22/Nov/2026:08:23:11 +0000] "GET / HTTP/1.1" 200 21 "abc\" "def"
 203.0.113.7 - - [22/Nov/2026:08:23:11 +0000] "GET / HTTP/1.1\" 200 21 "abc" "def"
 "#;
