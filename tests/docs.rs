@@ -121,3 +121,19 @@ fn links_lead_somewhere() {
         }
     }
 }
+
+#[test]
+fn the_formats_of_json_are_accepted() {
+    let page = page("docs/formats.md");
+    // In backticks or a line of their own; those with an ellipsis are no whole formats.
+    let pieces = page.split(['`', '\n']);
+    let formats: Vec<&str> = pieces
+        .filter(|piece| piece.starts_with("json:") && piece.contains('=') && !piece.contains('…'))
+        .filter(|piece| piece.contains("time") && piece.contains(','))
+        .collect();
+    assert_eq!(formats.len(), 2, "{formats:?}");
+    let sandbox = Sandbox::new();
+    for format in formats {
+        sandbox.ran(["check", "--format", format]).exited(0);
+    }
+}

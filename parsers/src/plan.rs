@@ -12,6 +12,7 @@ mod carried;
 mod compile;
 mod enveloped;
 mod explain;
+mod json;
 mod placed;
 mod scan;
 mod walk;
@@ -24,7 +25,7 @@ pub use carried::Carried;
 pub use explain::Explained;
 
 use crate::error::{Expected, FormatError, LineError};
-use crate::format::{Format, Server, TimeForm};
+use crate::format::{Format, Layout, Server, TimeForm};
 use crate::index::Text;
 use crate::record::Line;
 use crate::syslog::Envelope;
@@ -129,9 +130,13 @@ pub struct Plan {
 
 /// How what the format says is found in a line.
 #[derive(Debug, Clone)]
+// There are few plans, and each line asks: what it needs is not put behind a pointer.
+#[expect(clippy::large_enum_variant)]
 enum Body {
     /// Field after field, in the order of the format.
     Fields(Fields),
+    /// By their keys, in one JSON object.
+    Json(json::Keys),
 }
 
 /// What a line is made of.
@@ -275,7 +280,10 @@ impl Plan {
     /// When the account cannot do without something that the format lacks, or when clients could
     /// choose bytes that make a line mean something else. The span is in the format's text.
     pub fn compile(format: &Format) -> Result<Self, FormatError> {
-        compile::compile(format)
+        match &format.layout {
+            Layout::Pieces(_) => compile::compile(format),
+            Layout::Json(fields) => json::compile(format, fields),
+        }
     }
 
     /// Reads one line (without its newline; a final CR is not part of the line).
@@ -294,6 +302,7 @@ impl Plan {
     fn read_text<'l>(&self, text: &'l [u8]) -> Result<Line<'l>, LineError> {
         match &self.body {
             Body::Fields(fields) => walk::read(self, fields, text),
+            Body::Json(keys) => json::read(keys, text, &mut Carried::default()),
         }
     }
 
@@ -332,14 +341,17 @@ impl Plan {
                 }
                 walk::read_for_account(self, fields, text.bytes(), carried)
             }
+            Body::Json(keys) => json::read(keys, text.bytes(), carried),
         }
     }
 
     /// Whether [`Plan::read_for_account`] is faster where the chunk of a line has an index.
     #[must_use]
     pub fn wants_index(&self) -> bool {
-        let Body::Fields(fields) = &self.body;
-        self.format.envelope.is_none() && fields.placed.is_some()
+        match &self.body {
+            Body::Fields(fields) => self.format.envelope.is_none() && fields.placed.is_some(),
+            Body::Json(_) => false,
+        }
     }
 
     /// The plan for lines that stand in an envelope. It is taken off each; offsets of errors count
@@ -454,7 +466,10 @@ impl Plan {
     #[must_use]
     pub fn describe(&self, error: &LineError) -> String {
         let (Expected::Literal(after), Body::Fields(fields)) = (error.expected, &self.body) else {
-            return error.to_string();
+            return match json::remedy(self.format.server, error) {
+                Some(remedy) => format!("{error}; {remedy}"),
+                None => error.to_string(),
+            };
         };
         let literal = match after.checked_sub(1) {
             None => &fields.first,

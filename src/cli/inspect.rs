@@ -309,7 +309,10 @@ fn describe(report: &mut CheckReport, specs: &[Spec]) {
 /// The format string, put together again.
 fn written(format: &Format) -> String {
     let mut text = String::new();
-    let Layout::Pieces(pieces) = &format.layout;
+    let pieces = match &format.layout {
+        Layout::Pieces(pieces) => pieces,
+        Layout::Json(_) => return format.text.clone(),
+    };
     for piece in pieces {
         match piece {
             Piece::Literal(bytes) => text.push_str(&String::from_utf8_lossy(bytes)),
@@ -332,7 +335,7 @@ fn server(server: Server) -> &'static str {
         Server::Varnish => "varnish",
         Server::W3c => "iis",
         Server::Cloudfront => "cloudfront",
-        Server::Any => "any",
+        Server::Any => "json",
     }
 }
 

@@ -8,6 +8,7 @@
 mod apache;
 mod bytes;
 mod detect;
+mod json;
 mod lighttpd;
 mod nginx;
 mod preset;
@@ -17,6 +18,8 @@ use std::ops::Range;
 
 pub use bytes::ByteSet;
 pub use detect::{Detected, detect, detect_within};
+pub(crate) use json::time_of;
+pub use json::{Clock, Field, Json, Means, Requests, Unit};
 pub use preset::PRESETS;
 
 use crate::error::FormatError;
@@ -88,6 +91,8 @@ pub struct Format {
 pub enum Layout {
     /// Literals and directives in their order; two literals never stand together.
     Pieces(Vec<Piece>),
+    /// One JSON object, its keys in any order.
+    Json(Json),
 }
 
 /// A piece of a format.
@@ -226,7 +231,8 @@ pub enum TimeForm {
 
 impl Spec {
     /// `auto`, a preset's name, `nginx:…`, `apache:…`, `lighttpd:…`. Behind the colon stands the
-    /// format string, bare or in quotes, or the whole directive as it stands in the config. With
+    /// format string, bare or in quotes, or the whole directive as it stands in the config. Behind
+    /// `json:` stand the keys that are read. With
     /// `syslog:` before any of these each line stands in what a syslog daemon wrote.
     ///
     /// # Errors
@@ -290,10 +296,11 @@ impl Spec {
         if let Some(format) = preset::preset(name) {
             return Ok(Self::Format(format));
         }
-        let servers: [(&str, ServerParser); 3] = [
+        let servers: [(&str, ServerParser); 4] = [
             ("nginx:", nginx::parse),
             ("apache:", apache::parse),
             ("lighttpd:", lighttpd::parse),
+            ("json:", json::parse),
         ];
         for (prefix, parse) in servers {
             if let Some(written) = name.strip_prefix(prefix) {
@@ -340,7 +347,7 @@ fn unknown(name: &str, start: usize) -> FormatError {
         start..start + name.len(),
         message,
         format!(
-            "write auto, a preset ({}), or nginx:…, apache:… or lighttpd:… with the format as it stands in the server's config",
+            "write auto, a preset ({}), or nginx:…, apache:… or lighttpd:… with the format as it stands in the server's config, or json:… with the keys",
             PRESETS.join(", ")
         ),
     )
@@ -370,7 +377,10 @@ impl Format {
 
     /// The directives, in their order.
     pub fn directives(&self) -> impl Iterator<Item = &Directive> {
-        let Layout::Pieces(pieces) = &self.layout;
+        let pieces: &[Piece] = match &self.layout {
+            Layout::Pieces(pieces) => pieces,
+            Layout::Json(_) => &[],
+        };
         pieces.iter().filter_map(|piece| match piece {
             Piece::Literal(_) => None,
             Piece::Directive(directive) => Some(directive),

@@ -1,15 +1,18 @@
 //! Formats that go by a name.
 
 use super::quoting::Text;
-use super::{Format, Server, apache, lighttpd};
+use super::{Format, Server, apache, json, lighttpd};
 
 /// The presets' names.
-pub const PRESETS: [&str; 5] = [
+pub const PRESETS: [&str; 8] = [
     "common",
     "combined",
     "vhost_combined",
     "combinedio",
     "lighttpd",
+    "caddy",
+    "traefik",
+    "json",
 ];
 
 /// A preset by its name.
@@ -39,6 +42,12 @@ pub(super) fn preset(name: &str) -> Option<Format> {
             Server::Lighttpd,
             r#"%h %V %u %t "%r" %>s %b "%{Referer}i" "%{User-Agent}i""#,
         ),
+        "caddy" | "traefik" | "json" => {
+            let name = PRESETS.into_iter().find(|preset| *preset == name)?;
+            let mut parsed = json::preset(name)?;
+            parsed.preset = Some(name);
+            return Some(parsed);
+        }
         _ => return None,
     };
     let mut parsed = if server == Server::Lighttpd {

@@ -112,7 +112,9 @@ fn fields(format: &Format, takes: Vec<Take>) -> (Vec<u8>, Vec<Field>) {
     let mut first = Vec::new();
     let mut fields: Vec<Field> = Vec::new();
     let mut takes = takes.into_iter();
-    let Layout::Pieces(pieces) = &format.layout;
+    let Layout::Pieces(pieces) = &format.layout else {
+        return (first, fields);
+    };
     for piece in pieces {
         match piece {
             Piece::Literal(bytes) => match fields.last_mut() {

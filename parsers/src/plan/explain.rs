@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::{Body, End, Grade, Plan, Take, Used};
-use crate::format::{Count, Directive, Meaning, Server};
+use super::{Body, End, Grade, Plan, Take, Used, json};
+use crate::format::{Count, Directive, Layout, Meaning, Server};
 
 /// What one directive means to the account.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,9 @@ pub struct Explained {
 }
 
 pub(super) fn explain(plan: &Plan) -> Vec<Explained> {
+    if let Layout::Json(json) = &plan.format.layout {
+        return json::explain(plan.format.server, json);
+    }
     let directives = plan.format.directives().enumerate();
     directives
         .map(|(index, directive)| {
@@ -42,7 +45,9 @@ pub(super) fn explain(plan: &Plan) -> Vec<Explained> {
 
 /// What is done with a directive.
 fn take_of(plan: &Plan, index: u16) -> Option<&Take> {
-    let Body::Fields(fields) = &plan.body;
+    let Body::Fields(fields) = &plan.body else {
+        return None;
+    };
     fields.steps.iter().find_map(|step| {
         if step.directive == index {
             return Some(&step.take);
@@ -171,7 +176,8 @@ fn footnote(server: Server, directive: &Directive) -> Option<&'static str> {
 
 pub(super) fn better(plan: &Plan) -> Option<String> {
     let is_best = plan.grade() == Grade::Exact && plan.can_tell_http2();
-    (!is_best).then(|| recommended(plan.format.server))
+    let better = (!is_best).then(|| recommended(plan.format.server));
+    better.filter(|better| !better.is_empty())
 }
 
 /// A format with all that the account wants: the numbers first, before all that clients choose.

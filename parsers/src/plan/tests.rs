@@ -462,7 +462,9 @@ fn usual_lines_are_read_by_their_places() {
             None => format.to_owned(),
         };
         let plan = plan(&format);
-        let super::Body::Fields(fields) = &plan.body;
+        let super::Body::Fields(fields) = &plan.body else {
+            panic!("{format}");
+        };
         let placed = fields.placed.as_ref().expect("places");
         let chunk = [line.as_bytes(), b"\nbehind it"].concat();
         let mut index = crate::index::Index::default();
