@@ -137,6 +137,32 @@ fn the_sample_is_detected_and_equals_what_another_reader_found() {
 }
 
 #[test]
+fn check_says_how_sure_a_detected_format_is() {
+    let sandbox = Sandbox::new();
+    let log = sample().log;
+    let ran = sandbox
+        .ran(["check", "--output", "json", text(&log)])
+        .exited(0);
+    let report: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+    assert_eq!(
+        report["detected"],
+        serde_json::json!([{
+            "format": "vhost_combined", "certainty": "certain", "lines": 200, "fit": 200,
+            "runner_up": "combined", "runner_up_fit": 200,
+        }])
+    );
+    let words = "format vhost_combined: 200 of 200 lines fit vhost_combined, its byte counts may be bodies alone; certain, next is combined, which fits 200";
+    let ran = sandbox.ran(["check", text(&log)]).exited(0);
+    assert!(ran.stdout.contains(words), "{}", ran.stdout);
+    let ran = sandbox.import(&[text(&log)]);
+    assert!(
+        ran.stdout.contains(words) || ran.stderr.contains(words),
+        "{}",
+        ran.stdout
+    );
+}
+
+#[test]
 fn the_sample_is_the_same_whether_it_is_packed_or_not() {
     let sample = sample();
     let sandbox = Sandbox::new();

@@ -16,7 +16,7 @@ mod quoting;
 use std::ops::Range;
 
 pub use bytes::ByteSet;
-pub use detect::{Detected, detect, detect_within};
+pub use detect::{Certainty, Choice, Detected, RunnerUp, detect, detect_within};
 pub use preset::PRESETS;
 
 use crate::error::FormatError;
