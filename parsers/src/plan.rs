@@ -12,6 +12,7 @@ mod compile;
 mod enveloped;
 mod explain;
 mod scan;
+mod url;
 mod walk;
 
 use std::fmt;
@@ -149,6 +150,8 @@ struct Reads {
     wire_out: bool,
     /// Received and sent together: one of them is what the other leaves of it.
     both: bool,
+    /// The vhost is the host of the URL in the request line, which the walk takes for the vhost.
+    vhost_in_request: bool,
 }
 
 /// One field, and what follows it.
@@ -286,7 +289,7 @@ impl Plan {
     #[inline]
     fn read_text<'l>(&self, text: &'l [u8]) -> Result<Line<'l>, LineError> {
         match &self.body {
-            Body::Fields(fields) => walk::read(self, fields, text),
+            Body::Fields(fields) => self.with_host(text, walk::read(self, fields, text)),
         }
     }
 
@@ -316,7 +319,24 @@ impl Plan {
         carried: &mut Carried,
     ) -> Result<Line<'l>, LineError> {
         match &self.body {
-            Body::Fields(fields) => walk::read_for_account(self, fields, text, carried),
+            Body::Fields(fields) => {
+                self.with_host(text, walk::read_for_account(self, fields, text, carried))
+            }
+        }
+    }
+
+    /// Leaves the host of a request line that was taken for the vhost.
+    #[inline(always)]
+    fn with_host<'l>(
+        &self,
+        text: &[u8],
+        read: Result<Line<'l>, LineError>,
+    ) -> Result<Line<'l>, LineError> {
+        match read {
+            Ok(Line::Record(record)) if self.reads.vhost_in_request => {
+                url::with_host(text, record).map(Line::Record)
+            }
+            read => read,
         }
     }
 

@@ -12,6 +12,8 @@ mod lighttpd;
 mod nginx;
 mod preset;
 mod quoting;
+mod squid;
+mod varnish;
 
 use std::ops::Range;
 
@@ -165,6 +167,8 @@ pub enum Meaning {
     },
     /// The request line.
     Request,
+    /// A request line with a whole URL, which names the host where nothing else does.
+    UrlRequest,
     /// The method.
     Method,
     /// The path; with rank 0 with its query.
@@ -174,6 +178,8 @@ pub enum Meaning {
     },
     /// The query, or a part of it, which may follow a path at once.
     Query,
+    /// Spaces that bring the next field to a width. That field is never empty, and holds no space.
+    Padding,
 }
 
 /// Which bytes a number counts.
@@ -225,7 +231,7 @@ pub enum TimeForm {
 }
 
 impl Spec {
-    /// `auto`, a preset's name, `nginx:…`, `apache:…`, `lighttpd:…`. Behind the colon stands the
+    /// `auto`, a preset's name, `nginx:…`, `apache:…`, `lighttpd:…`, `squid:…`, `varnishncsa:…`. Behind the colon stands the
     /// format string, bare or in quotes, or the whole directive as it stands in the config. With
     /// `syslog:` before any of these each line stands in what a syslog daemon wrote.
     ///
@@ -290,16 +296,21 @@ impl Spec {
         if let Some(format) = preset::preset(name) {
             return Ok(Self::Format(format));
         }
-        let servers: [(&str, ServerParser); 3] = [
+        let servers: [(&str, ServerParser); 5] = [
             ("nginx:", nginx::parse),
             ("apache:", apache::parse),
             ("lighttpd:", lighttpd::parse),
+            ("squid:", squid::parse),
+            ("varnishncsa:", varnish::parse),
         ];
         for (prefix, parse) in servers {
             if let Some(written) = name.strip_prefix(prefix) {
                 let parsed = parse(written.as_bytes(), start + prefix.len());
                 let mut format = parsed.map_err(|error| on_characters(error, text))?;
-                format.text = text.to_owned();
+                // A built-in format, asked for by its name, has a text of its own.
+                if format.text.is_empty() {
+                    format.text = text.to_owned();
+                }
                 return Ok(Self::Format(format));
             }
         }
@@ -340,7 +351,7 @@ fn unknown(name: &str, start: usize) -> FormatError {
         start..start + name.len(),
         message,
         format!(
-            "write auto, a preset ({}), or nginx:…, apache:… or lighttpd:… with the format as it stands in the server's config",
+            "write auto, a preset ({}), or nginx:…, apache:…, lighttpd:…, squid:… or varnishncsa:… with the format as it stands in the server's config",
             PRESETS.join(", ")
         ),
     )

@@ -1,15 +1,17 @@
 //! Formats that go by a name.
 
 use super::quoting::Text;
-use super::{Format, Server, apache, lighttpd};
+use super::{Format, Server, apache, lighttpd, squid, varnish};
 
 /// The presets' names.
-pub const PRESETS: [&str; 5] = [
+pub const PRESETS: [&str; 7] = [
     "common",
     "combined",
     "vhost_combined",
     "combinedio",
     "lighttpd",
+    "squid",
+    "varnishncsa",
 ];
 
 /// A preset by its name.
@@ -18,6 +20,8 @@ pub const PRESETS: [&str; 5] = [
 /// `%O` where upstream's writes `%b`; the lines look alike, so the presets claim the lesser.
 pub(super) fn preset(name: &str) -> Option<Format> {
     let (name, server, format) = match name {
+        "squid" => return squid::native(),
+        "varnishncsa" => return varnish::default(),
         "common" => ("common", Server::Either, r#"%h %l %u %t "%r" %>s %b"#),
         "combined" => (
             "combined",
