@@ -289,7 +289,7 @@ impl Plan {
     #[inline]
     fn read_text<'l>(&self, text: &'l [u8]) -> Result<Line<'l>, LineError> {
         match &self.body {
-            Body::Fields(fields) => self.with_host(text, walk::read(self, fields, text)),
+            Body::Fields(fields) => self.finish(text, walk::read(self, fields, text)),
         }
     }
 
@@ -320,19 +320,28 @@ impl Plan {
     ) -> Result<Line<'l>, LineError> {
         match &self.body {
             Body::Fields(fields) => {
-                self.with_host(text, walk::read_for_account(self, fields, text, carried))
+                self.finish(text, walk::read_for_account(self, fields, text, carried))
             }
         }
     }
 
-    /// Leaves the host of a request line that was taken for the vhost.
+    /// Leaves the host of a request line that was taken for the vhost, and nothing of a line that
+    /// Squid cut.
     #[inline(always)]
-    fn with_host<'l>(
+    fn finish<'l>(
         &self,
         text: &[u8],
         read: Result<Line<'l>, LineError>,
     ) -> Result<Line<'l>, LineError> {
         match read {
+            // Squid's built-in formats cut a line at 8 KiB (a long URL does it), and put a NUL where
+            // the newline was: the next line stands behind it. No other value can hold a NUL.
+            Ok(_) if self.format.server == Server::Squid && memchr::memchr(0, text).is_some() => {
+                Err(LineError {
+                    at: memchr::memchr(0, text).unwrap_or(text.len()),
+                    expected: Expected::End,
+                })
+            }
             Ok(Line::Record(record)) if self.reads.vhost_in_request => {
                 url::with_host(text, record).map(Line::Record)
             }

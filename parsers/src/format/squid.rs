@@ -30,10 +30,29 @@ pub(super) fn native() -> Option<Format> {
 }
 
 fn built_in(text: &str) -> Result<Format, FormatError> {
-    let pieces = pieces(&Text::verbatim(text.as_bytes(), 0))?;
+    let mut pieces = pieces(&Text::verbatim(text.as_bytes(), 0))?;
+    protocol_is_a_word(&mut pieces);
     let mut format = Format::from_pieces(Server::Squid, pieces, 0..text.len());
     text.clone_into(&mut format.text);
     Ok(format)
+}
+
+/// The built-in formats write `NONE/0.0` for `HTTP/%rv` where there was no request.
+fn protocol_is_a_word(pieces: &mut Vec<Piece>) {
+    const PROTOCOL: &[u8] = b"HTTP/";
+    let literal =
+        |piece: &Piece, byte: u8| matches!(piece, Piece::Literal(bytes) if *bytes == [byte]);
+    let found = pieces.windows(PROTOCOL.len()).position(|window| {
+        let mut both = window.iter().zip(PROTOCOL);
+        both.all(|(piece, &byte)| literal(piece, byte))
+    });
+    let Some(found) = found else { return };
+    pieces.drain(found..found + PROTOCOL.len());
+    if let Some(Piece::Directive(version)) = pieces.get_mut(found) {
+        version.bytes = ByteSet::WORD.without(b'"');
+        version.span.start -= PROTOCOL.len();
+        version.written.insert_str(0, "HTTP/");
+    }
 }
 
 /// Parses a bare format string, a whole `logformat` directive, or the name of a built-in format.
