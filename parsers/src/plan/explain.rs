@@ -143,20 +143,9 @@ fn footnote(server: Server, directive: &Directive) -> Option<&'static str> {
                 count: Count::Out, ..
             },
         ) => "equals the wire; an aborted download counts what the kernel had taken to send",
-        (
-            Server::Squid,
-            Meaning::Bytes {
-                count: Count::In | Count::Out | Count::Both,
-                ..
-            },
-        ) => squid_bytes(directive),
-        (
-            Server::Varnish,
-            Meaning::Bytes {
-                count: Count::In | Count::Out,
-                ..
-            },
-        ) => varnish_bytes(directive),
+        (Server::Squid | Server::Varnish, Meaning::Bytes { count, .. }) => {
+            of_a_proxy(server, *count)?
+        }
         (
             _,
             Meaning::Bytes {
@@ -199,12 +188,27 @@ fn footnote(server: Server, directive: &Directive) -> Option<&'static str> {
     })
 }
 
-fn squid_bytes(_: &Directive) -> &'static str {
-    "TODO"
-}
-
-fn varnish_bytes(_: &Directive) -> &'static str {
-    "TODO"
+/// Of Squid 5.7 and Varnish 7.1.
+fn of_a_proxy(server: Server, count: Count) -> Option<&'static str> {
+    Some(match (server, count) {
+        (Server::Squid, Count::In) => {
+            "equals the wire, but for the marks of chunked uploads; CONNECT counts what goes through the tunnel"
+        }
+        (Server::Squid, Count::Out) => {
+            "equals the wire, tunnels of CONNECT too; 0 for a CONNECT that found no server; leaves out a 100 Continue"
+        }
+        (Server::Squid, Count::Both) => "%>st and %<st together",
+        (Server::Varnish, Count::In) => {
+            "equals the wire, but for the marks of chunked uploads and for bodies that nobody read; of a piped request the head is missing; with HTTP/2, without frames"
+        }
+        (Server::Varnish, Count::Out) => {
+            "equals the wire; an aborted download counts what the kernel had taken to send; with HTTP/2, without frames"
+        }
+        (Server::Varnish, Count::Body) => {
+            "leaves out the heads; - for piped requests, which are charged to nobody"
+        }
+        _ => return None,
+    })
 }
 
 pub(super) fn better(plan: &Plan) -> Option<String> {

@@ -30,6 +30,13 @@ pub(super) enum Told {
 /// Looks at the values that the best candidates read.
 pub(super) fn tell(best: &[&Candidate]) -> Told {
     let named = |name: &str| best.iter().find(|one| one.name == name);
+    // Its lines have the shape of `combined`, and it fits none without a whole URL.
+    if named("varnishncsa").is_some() {
+        return Told::One {
+            name: "varnishncsa",
+            because: "and their requests have whole URLs, which others write for forward proxies alone",
+        };
+    }
     if let (Some(_), Some(lighttpd)) = (named("combined"), named("lighttpd")) {
         return combined_or_lighttpd(lighttpd);
     }
@@ -84,6 +91,8 @@ pub(super) fn writers(name: &str) -> &'static str {
         "common" | "combined" => "nginx or Apache",
         "vhost_combined" | "combinedio" => "Apache",
         "lighttpd" => "lighttpd",
+        "squid" => "Squid",
+        "varnishncsa" => "Varnish",
         _ => "what its name says",
     }
 }

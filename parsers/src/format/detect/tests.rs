@@ -14,6 +14,10 @@ const IDENT: &[u8] =
     br#"127.0.0.1 root - [22/Nov/2026:08:23:11 +0000] "GET / HTTP/1.1" 200 21 "-" "curl""#;
 const H2: &[u8] = br#"127.0.0.1 - - [22/Nov/2026:08:23:11 +0000] "PRI * HTTP/2.0" 100 518 "-" "-""#;
 
+const VARNISH: &[u8] = br#"127.0.0.1 - - [22/Nov/2026:08:23:11 +0000] "GET http://a.example/ HTTP/1.1" 200 21 "-" "curl""#;
+const SQUID: &[u8] =
+    b"1795704268.315     12 127.0.0.1 TCP_MISS/200 349 GET http://a.example/ alice FIRSTUP_PARENT/::1 text/html";
+
 fn name(sample: &[&[u8]]) -> String {
     shown(detect(sample))
 }
@@ -82,6 +86,10 @@ fn presets_are_told_apart() {
         (&[LIGHTTPD, H2, LIGHTTPD], "lighttpd"),
         (&[IDENT], "combined?lighttpd"),
         (&[COMBINED, LIGHTTPD], "combined?lighttpd"),
+        (&[VARNISH], "varnishncsa"),
+        // Somebody asks nginx for another site.
+        (&[VARNISH, COMBINED], "combined"),
+        (&[SQUID], "squid"),
         (&[b"", b"# x", COMBINED, COMBINED, b"garbage"], "combined"),
         (
             &[COMBINED, b"x", b"y"],
@@ -145,6 +153,8 @@ fn how_sure_it_is() {
         ),
         // The same rows so far.
         (&[(COMBINED, 20)], Certain, 20, 20, Some(("lighttpd", 20))),
+        // Or of a forward proxy.
+        (&[(VARNISH, 20)], Likely, 20, 20, Some(("combined", 20))),
         // By the look of the second word.
         (&[(LIGHTTPD, 20)], Likely, 20, 20, Some(("combined", 20))),
         // All its lines fit combined too.
