@@ -157,7 +157,7 @@ impl Style {
     fn escape(self, value: &[u8], is_escaped_by_itself: bool) -> Vec<u8> {
         let mut written = Vec::new();
         for &byte in value {
-            let is_control = byte < 0x20 || byte >= 0x7f;
+            let is_control = !(0x20..0x7f).contains(&byte);
             let is_unsafe = is_control || b" <>\"#{}|\\^~[]`'".contains(&byte);
             let escaped = match self {
                 Self::Own if is_escaped_by_itself && is_unsafe => format!("%{byte:02X}"),

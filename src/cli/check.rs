@@ -397,6 +397,7 @@ mod tests {
             unparsed: 2,
             ignored: 7,
             unattributed: 1,
+            detected: Vec::new(),
             formats: vec![FormatReport {
                 name: "main".into(),
                 text: "$host $bytes_sent".into(),

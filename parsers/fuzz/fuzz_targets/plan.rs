@@ -21,6 +21,11 @@ static PLANS: LazyLock<Vec<Plan>> = LazyLock::new(|| {
         r#"apache:[%{%A %d/%B/%Y:%H:%M:%S}t.%{msec_frac}t %{%z %Z}t] %S %I %{ms}T %!200u %v:%p "%{Host}i" %U"#,
         "apache:%u %t %b",
         "lighttpd:%{begin:usec}t %{nsec_frac}t%b %V %u",
+        "squid",
+        "squid:combined",
+        r#"squid:%ts.%03tu %6.2tr %9<st %{Host}>h %#un "%ru" [%{Referer}>h] %tl"#,
+        "varnishncsa",
+        r#"varnishncsa:-j -F '{"t":%{msec}t,"o":%O,"u":"%u","r":"%r"}'"#,
     ]
     .iter()
     .map(|format| match Spec::parse(format) {

@@ -199,6 +199,7 @@ fn directive(text: &Text, at: usize, json: bool) -> Result<(Vec<Piece>, usize), 
             let moved = default.into_iter().map(|piece| match piece {
                 Piece::Directive(directive) => Piece::Directive(Directive {
                     span: text.span(span.clone()),
+                    written: text.written(span.clone()),
                     ..directive
                 }),
                 literal @ Piece::Literal(_) => literal,
