@@ -75,8 +75,8 @@ pub fn choose(spec: &Spec, start: &[u8]) -> Result<Chosen, String> {
         )),
         Detected::Nothing { why } => Err(format!(
             "its format is none of the presets: {why}\n\
-             paste it from the server's config: --format 'nginx:log_format …', 'apache:LogFormat …' or \
-             'lighttpd:accesslog.format = …'{}",
+             paste it from the server's config: --format 'nginx:log_format …', 'apache:LogFormat …', \
+             'lighttpd:accesslog.format = …', 'squid:logformat …' or 'varnishncsa:…'{}",
             match spec {
                 Spec::AutoWithin(Envelope::Wire) => "",
                 _ => "; with syslog: before it, if a syslog daemon wrote the log",

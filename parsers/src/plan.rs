@@ -289,7 +289,10 @@ impl Plan {
     #[inline]
     fn read_text<'l>(&self, text: &'l [u8]) -> Result<Line<'l>, LineError> {
         match &self.body {
-            Body::Fields(fields) => self.finish(text, walk::read(self, fields, text)),
+            Body::Fields(fields) if self.needs_finish() => {
+                self.finish(text, walk::read(self, fields, text))
+            }
+            Body::Fields(fields) => walk::read(self, fields, text),
         }
     }
 
@@ -319,34 +322,44 @@ impl Plan {
         carried: &mut Carried,
     ) -> Result<Line<'l>, LineError> {
         match &self.body {
-            Body::Fields(fields) => {
+            Body::Fields(fields) if self.needs_finish() => {
                 self.finish(text, walk::read_for_account(self, fields, text, carried))
             }
+            Body::Fields(fields) => walk::read_for_account(self, fields, text, carried),
         }
+    }
+
+    /// Whether something is left to do when the walk is done.
+    #[inline(always)]
+    fn needs_finish(&self) -> bool {
+        self.reads.vhost_in_request || self.format.server == Server::Squid
     }
 
     /// Leaves the host of a request line that was taken for the vhost, and nothing of a line that
     /// Squid cut.
-    #[inline(always)]
+    #[inline(never)]
     fn finish<'l>(
         &self,
         text: &[u8],
         read: Result<Line<'l>, LineError>,
     ) -> Result<Line<'l>, LineError> {
-        match read {
-            // Squid's built-in formats cut a line at 8 KiB (a long URL does it), and put a NUL where
-            // the newline was: the next line stands behind it. No other value can hold a NUL.
-            Ok(_) if self.format.server == Server::Squid && memchr::memchr(0, text).is_some() => {
-                Err(LineError {
-                    at: memchr::memchr(0, text).unwrap_or(text.len()),
-                    expected: Expected::End,
-                })
-            }
-            Ok(Line::Record(record)) if self.reads.vhost_in_request => {
-                url::with_host(text, record).map(Line::Record)
-            }
-            read => read,
+        let Ok(Line::Record(record)) = read else {
+            return read;
+        };
+        // Squid's built-in formats cut a line at 8 KiB (a long URL does it), and put a NUL where the
+        // newline was: the next line stands behind it. No value of Squid's can hold a NUL.
+        if self.format.server == Server::Squid
+            && let Some(at) = memchr::memchr(0, text)
+        {
+            return Err(LineError {
+                at,
+                expected: Expected::End,
+            });
         }
+        if self.reads.vhost_in_request {
+            return url::with_host(text, record).map(Line::Record);
+        }
+        Ok(Line::Record(record))
     }
 
     /// The plan for lines that stand in an envelope. It is taken off each; offsets of errors count

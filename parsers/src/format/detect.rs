@@ -16,7 +16,7 @@ use std::fmt;
 
 use super::{PRESETS, Spec};
 use crate::host::{Host, fold};
-use crate::plan::{Carried, Grade, Plan};
+use crate::plan::{Carried, Plan};
 use crate::record::{Ignored, Line, Record};
 use crate::syslog::{self, Envelope};
 use crate::time::Time;
@@ -186,10 +186,6 @@ impl Candidate {
         self.read == other.read
     }
 
-    fn grade(&self) -> Grade {
-        self.plan.grade()
-    }
-
     /// The requests that it read.
     fn charged(&self) -> impl Iterator<Item = &Charged> {
         self.read
@@ -228,9 +224,8 @@ impl Charged {
 
 fn judge(sample: &[&[u8]], envelope: Option<Envelope>) -> Detected {
     let Some(first) = sample.iter().find(|line| is_looked_at(line)) else {
-        return Detected::Nothing {
-            why: "there are no lines to judge by".into(),
-        };
+        let why = "there are no lines to judge by".into();
+        return Detected::Nothing { why };
     };
     let candidates: Vec<Candidate> = PRESETS
         .iter()
@@ -238,87 +233,110 @@ fn judge(sample: &[&[u8]], envelope: Option<Envelope>) -> Detected {
         .collect();
     let lines = candidates.first().map_or(0, |first| first.read.len());
     let most = candidates.iter().map(|one| one.fit).max().unwrap_or(0);
+    if most == 0 {
+        let why = nearest(&candidates, first);
+        return Detected::Nothing { why };
+    }
     let behind = match envelope {
         Some(Envelope::Written) => ", behind what a syslog daemon wrote before each,",
         Some(Envelope::Wire) | None => "",
     };
     let share = format!("{most} of {lines} lines{behind}");
-    if most == 0 {
-        return Detected::Nothing {
-            why: nearest(&candidates, first),
-        };
-    }
-    let mut best: Vec<&Candidate> = candidates.iter().filter(|one| one.fit == most).collect();
+    let best: Vec<&Candidate> = candidates.iter().filter(|one| one.fit == most).collect();
     if most * 2 <= lines {
-        let name = best[0].name;
-        let why = format!("{name} comes nearest, and fits only {share}");
+        let why = format!("{} comes nearest, and fits only {share}", best[0].name);
         return Detected::Nothing { why };
     }
-    let all = best.clone();
-    best.retain(|one| {
-        let asks_less = |more: &&Candidate| rules::asks_more(more.name, one.name);
-        !all.iter().any(asks_less)
-    });
-    let told = match rules::tell(&best) {
+    match choose(best) {
+        Chosen::One { chosen, told } => {
+            Detected::Preset(choice(chosen, told, &candidates, envelope, &share))
+        }
+        Chosen::None { among, because } => ambiguous(&among, envelope, &share, because),
+    }
+}
+
+/// What comes of those that fit equally many lines.
+enum Chosen<'c> {
+    One {
+        chosen: &'c Candidate,
+        /// What told it from others.
+        told: Option<&'static str>,
+    },
+    None {
+        among: Vec<&'c Candidate>,
+        because: &'static str,
+    },
+}
+
+/// Chooses among those that fit equally many lines; there is at least one.
+fn choose(best: Vec<&Candidate>) -> Chosen<'_> {
+    let gives_way = |less: &Candidate| {
+        let mut others = best.iter();
+        others.any(|more| rules::asks_more(more.name, less.name))
+    };
+    let mut among: Vec<&Candidate> = best.iter().copied().filter(|one| !gives_way(one)).collect();
+    let told = match rules::tell(&among) {
         rules::Told::One { name, because } => {
-            best.retain(|one| one.name == name);
+            among.retain(|one| one.name == name);
             Some(because)
         }
         rules::Told::Nothing => None,
-        rules::Told::Doubt { because } => {
-            return ambiguous(&best, envelope, &share, because);
+        rules::Told::Doubt { because } => return Chosen::None { among, because },
+    };
+    match among.iter().min_by_key(|one| one.plan.grade()) {
+        Some(chosen) if among.iter().all(|one| one.gives_the_rows_of(chosen)) => {
+            Chosen::One { chosen, told }
         }
-    };
-    let chosen = best.iter().min_by_key(|one| one.grade());
-    let Some(chosen) = chosen else {
-        return Detected::Nothing {
-            why: "no preset fits".into(),
-        };
-    };
-    if !best.iter().all(|one| one.gives_the_rows_of(chosen)) {
-        return ambiguous(&best, envelope, &share, "the rows would differ");
+        _ => Chosen::None {
+            among,
+            because: "the rows would differ",
+        },
     }
+}
+
+/// What is said of the chosen one.
+fn choice(
+    chosen: &Candidate,
+    told: Option<&'static str>,
+    candidates: &[Candidate],
+    envelope: Option<Envelope>,
+    share: &str,
+) -> Choice {
     let others = || candidates.iter().filter(|one| one.name != chosen.name);
-    let runner_up = others().reduce(|best, next| if next.fit > best.fit { next } else { best });
-    let runner_up = runner_up.filter(|one| one.fit > 0).map(|one| RunnerUp {
-        name: one.name,
-        fit: one.fit,
-    });
-    let rival = others()
-        .filter(|one| !rules::asks_more(chosen.name, one.name) && !one.gives_the_rows_of(chosen))
-        .map(|one| one.fit)
-        .max()
-        .unwrap_or(0);
-    let certainty = certainty(chosen.fit, lines, rival, told.is_some());
-    let mut why = format!("{share} fit {}", chosen.name);
-    for reason in [told, rules::remark(chosen.name)].into_iter().flatten() {
-        why.push_str(", ");
-        why.push_str(reason);
-    }
-    why.push_str("; ");
-    why.push_str(&certainty.to_string());
-    match runner_up {
-        None => why.push_str(", no other preset fits any"),
+    let next = others().reduce(|best, next| if next.fit > best.fit { next } else { best });
+    let next = next.filter(|one| one.fit > 0);
+    let rivals = others()
+        .filter(|one| !rules::asks_more(chosen.name, one.name) && !one.gives_the_rows_of(chosen));
+    let rival = rivals.map(|one| one.fit).max().unwrap_or(0);
+    let certainty = certainty(chosen.fit, chosen.read.len(), rival, told.is_some());
+    let reasons = [told, rules::remark(chosen.name)].into_iter().flatten();
+    let reasons: String = reasons.flat_map(|reason| [", ", reason]).collect();
+    let next_in_words = match next {
+        None => "no other preset fits any".to_owned(),
         Some(next) => {
-            let same = candidates
-                .iter()
-                .any(|one| one.name == next.name && one.gives_the_rows_of(chosen));
-            let same = if same { ", with the same rows" } else { "" };
-            why.push_str(&format!(
-                ", next is {}, which fits {}{same}",
-                next.name, next.fit
-            ));
+            let same = if next.gives_the_rows_of(chosen) {
+                ", with the same rows"
+            } else {
+                ""
+            };
+            format!("next is {}, which fits {}{same}", next.name, next.fit)
         }
-    }
-    Detected::Preset(Choice {
+    };
+    Choice {
         name: chosen.name,
         envelope,
         certainty,
-        lines,
+        lines: chosen.read.len(),
         fit: chosen.fit,
-        runner_up,
-        why,
-    })
+        runner_up: next.map(|next| RunnerUp {
+            name: next.name,
+            fit: next.fit,
+        }),
+        why: format!(
+            "{share} fit {}{reasons}; {certainty}, {next_in_words}",
+            chosen.name
+        ),
+    }
 }
 
 /// By the rule that [`Certainty`] states.
