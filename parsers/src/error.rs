@@ -48,6 +48,8 @@ pub enum Expected {
     Status,
     /// A request line with a whole URL.
     Url,
+    /// A name whose brackets are escaped.
+    NoBracket,
     /// The end of the line.
     End,
     /// What a syslog daemon writes before each line.
@@ -72,6 +74,7 @@ impl fmt::Display for Expected {
             Self::Time => "a time",
             Self::Status => "a status",
             Self::Url => "a request line with a whole URL, http://…",
+            Self::NoBracket => "no bracket, which would be %5b or %5d here",
             Self::End => "the end of the line",
             Self::Envelope => {
                 "what a syslog daemon writes before a line (a time, a host, and a program with a colon)"

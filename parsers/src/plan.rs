@@ -22,8 +22,9 @@ pub use explain::Explained;
 
 use crate::error::{Expected, FormatError, LineError};
 use crate::format::{Format, Server, TimeForm};
-use crate::record::Line;
+use crate::record::{Line, Logged};
 use crate::syslog::Envelope;
+use crate::text::Escape;
 
 /// How exact a format can be. In rising order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -173,9 +174,9 @@ struct Step {
 #[repr(u8)]
 enum Take {
     Skip,
-    Vhost(crate::text::Escape),
+    Vhost(Escape),
     User {
-        escape: crate::text::Escape,
+        escape: Escape,
         empty_is_quotes: bool,
     },
     Client,
@@ -193,9 +194,9 @@ enum Take {
     Duration {
         per_second: u64,
     },
-    Request(crate::text::Escape),
-    Method(crate::text::Escape),
-    Path(crate::text::Escape),
+    Request(Escape),
+    Method(Escape),
+    Path(Escape),
 }
 
 /// What a time is used for.
@@ -354,6 +355,18 @@ impl Plan {
             return Err(LineError {
                 at,
                 expected: Expected::End,
+            });
+        }
+        // With log_mime_hdrs on, headers stand in brackets at the end of the line, and would be taken
+        // for the end of the user's name, which has its own brackets as %5b and %5d.
+        if self.format.server == Server::Squid
+            && let Some(Logged { bytes, escape }) = record.user
+            && escape == Escape::Percent
+            && let Some(index) = memchr::memchr2(b'[', b']', bytes)
+        {
+            return Err(LineError {
+                at: url::offset(text, bytes) + index,
+                expected: Expected::NoBracket,
             });
         }
         if self.reads.vhost_in_request {

@@ -18,10 +18,8 @@ pub(super) fn with_host<'l>(text: &[u8], record: Record<'l>) -> Result<Record<'l
     };
     let logged = |bytes: &'l [u8]| Logged { bytes, escape };
     let Some((method, target)) = split(bytes) else {
-        // The request line is a part of the text.
-        let at = bytes.as_ptr().addr().wrapping_sub(text.as_ptr().addr());
         return Err(LineError {
-            at: at.min(text.len()),
+            at: offset(text, bytes),
             expected: Expected::Url,
         });
     };
@@ -51,4 +49,10 @@ fn split(request: &[u8]) -> Option<(&[u8], &[u8])> {
     let space = memchr::memchr(b' ', request)?;
     let url = &request[space + 1..];
     Some((&request[..space], url.strip_prefix(b"http://")?))
+}
+
+/// Where a part of the text stands in it.
+pub(super) fn offset(text: &[u8], part: &[u8]) -> usize {
+    let offset = part.as_ptr().addr().wrapping_sub(text.as_ptr().addr());
+    offset.min(text.len())
 }

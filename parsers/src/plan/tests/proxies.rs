@@ -86,6 +86,25 @@ fn a_line_that_squid_cut_is_none() {
     );
 }
 
+/// With `log_mime_hdrs on` the headers follow, and the user's name would not end before them.
+#[test]
+fn headers_behind_squid_s_native_format_are_no_part_of_the_user() {
+    check(
+        "squid",
+        &[(
+            "1795704262.001      0 127.0.0.1 TCP_MISS/200 599 GET http://a.example/ alice HIER_DIRECT/::1 text/html [Host: a.example\\r\\nAccept: */*\\r\\n] [HTTP/1.1 200 OK\\r\\nServer: x/1 y\\r\\n]",
+            "byte 103: expected no bracket, which would be %5b or %5d here",
+        )],
+    );
+    check(
+        "squid:%ts.%03tu %6tr %>a %Ss/%03>Hs %<st %rm %ru %[un %Sh/%<a %mt [%>h] [%<h]",
+        &[(
+            "1795704262.001      0 127.0.0.1 TCP_MISS/200 599 GET http://a.example/ al ice HIER_DIRECT/::1 text/html [Host: %5ba%5d\\r\\nAccept: */*\\r\\n] []",
+            "·|al ice|127.0.0.1|1795704262|0|599|200|0|GET|http://a.example/",
+        )],
+    );
+}
+
 #[test]
 fn varnishncsa_recorded() {
     check(
