@@ -62,6 +62,7 @@ fn the_configs_are_accepted() {
     for name in [
         "README.md",
         "docs/config.md",
+        "docs/layers.md",
         "docs/pipes.md",
         "docs/syslog.md",
         "docs/service.md",

@@ -7,21 +7,26 @@
 //! of bytes that each directive can hold, and refuses formats for which there is no proof. A line
 //! that does not fit to its last byte is an error, never a guess.
 
+mod account;
 mod carried;
 mod compile;
 mod enveloped;
 mod explain;
+mod placed;
 mod scan;
 mod url;
 mod walk;
 
 use std::fmt;
 
+use placed::Placed;
+
 pub use carried::Carried;
 pub use explain::Explained;
 
 use crate::error::{Expected, FormatError, LineError};
 use crate::format::{Format, Server, TimeForm};
+use crate::index::Text;
 use crate::record::{Line, Logged};
 use crate::syslog::Envelope;
 use crate::text::Escape;
@@ -139,6 +144,8 @@ struct Fields {
     steps: Vec<Step>,
     /// Whether the time is put together from several fields.
     composes_time: bool,
+    /// The short way, for lines of which an index knows the places.
+    placed: Option<Placed>,
 }
 
 /// Which meanings a plan reads.
@@ -305,13 +312,14 @@ impl Plan {
     #[inline]
     pub fn read_for_account<'l>(
         &self,
-        line: &'l [u8],
+        line: impl Into<Text<'l>>,
         carried: &mut Carried,
     ) -> Result<Line<'l>, LineError> {
+        let line = line.into();
         match self.format.envelope {
             None => self.read_text_for_account(line, carried),
-            Some(envelope) => enveloped::read(self, envelope, line, |text| {
-                self.read_text_for_account(text, carried)
+            Some(envelope) => enveloped::read(self, envelope, line.bytes(), |text| {
+                self.read_text_for_account(text.into(), carried)
             }),
         }
     }
@@ -319,15 +327,38 @@ impl Plan {
     #[inline]
     fn read_text_for_account<'l>(
         &self,
-        text: &'l [u8],
+        text: Text<'l>,
         carried: &mut Carried,
     ) -> Result<Line<'l>, LineError> {
         match &self.body {
             Body::Fields(fields) if self.needs_finish() => {
-                self.finish(text, walk::read_for_account(self, fields, text, carried))
+                let read = self.read_fields_for_account(fields, text, carried);
+                self.finish(text.bytes(), read)
             }
-            Body::Fields(fields) => walk::read_for_account(self, fields, text, carried),
+            Body::Fields(fields) => self.read_fields_for_account(fields, text, carried),
         }
+    }
+
+    #[inline(always)]
+    fn read_fields_for_account<'l>(
+        &self,
+        fields: &Fields,
+        text: Text<'l>,
+        carried: &mut Carried,
+    ) -> Result<Line<'l>, LineError> {
+        if let Some(placed) = &fields.placed
+            && let Some(line) = placed.read(self, fields, text, carried)
+        {
+            return Ok(line);
+        }
+        walk::read_for_account(self, fields, text.bytes(), carried)
+    }
+
+    /// Whether [`Plan::read_for_account`] is faster where the chunk of a line has an index.
+    #[must_use]
+    pub fn wants_index(&self) -> bool {
+        let Body::Fields(fields) = &self.body;
+        self.format.envelope.is_none() && fields.placed.is_some()
     }
 
     /// Whether something is left to do when the walk is done.

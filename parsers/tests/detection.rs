@@ -62,7 +62,7 @@ fn rows(format: &str, window: &[&[u8]]) -> Vec<String> {
     let (mut carried, mut buffer) = (Carried::default(), Vec::new());
     let mut rows = Vec::new();
     for line in window {
-        rows.push(match plan.read_for_account(line, &mut carried) {
+        rows.push(match plan.read_for_account(*line, &mut carried) {
             Ok(Line::Record(record)) => {
                 let vhost = record.vhost.map(|vhost| vhost.decode()).unwrap_or_default();
                 let vhost = match fold(&vhost, &mut buffer) {

@@ -29,6 +29,8 @@ use crate::source::find::{Finder, Folders, rotation_folder, source_of};
 use crate::source::{open as files, packed};
 use crate::tally::{Progress, Tally};
 
+/// What becomes of the lines of a layer behind the edge.
+pub(super) const COUNTED_APART: &str = "counted apart from the edge's rows, and not billed";
 /// Lines shown as understood.
 const SAMPLES: usize = 5;
 /// Lines shown that do not parse.
@@ -100,6 +102,11 @@ fn check_formats(
         report.notes.extend(sources.iter().filter_map(olddir_note));
         let streams = &settings.config.syslog_sources;
         report.notes.extend(streams.iter().flat_map(listener_notes));
+        let layers = settings.config.layers();
+        report.notes.extend(layers.filter_map(|(source, layer)| {
+            let layer = layer.inner()?;
+            Some(format!("{source}: layer {layer}: {COUNTED_APART}"))
+        }));
     }
     Ok(())
 }
@@ -176,6 +183,7 @@ fn check_log(
     };
     let sources = &settings.config.file_sources;
     let source = source_of(sources, log).map(|owner| owner.source);
+    report.layer = source.map(|source| source.layer.clone());
     let mut specs = match source {
         _ if !args.lines.formats.is_empty() => args.lines.specs(),
         Some(source) => source.formats.clone(),

@@ -470,7 +470,7 @@ impl<'f> Feed<'f> {
                 }
             }
         }
-        let source = SourceRules::new(
+        let mut source = SourceRules::new(
             &formats,
             input.users,
             input.vhost.as_deref(),
@@ -486,6 +486,7 @@ impl<'f> Feed<'f> {
         if source.vhost.is_none() && !names_site && !source.plans.is_empty() {
             notes.push(NO_VHOST.to_owned());
         }
+        source.layer = input.layer.clone();
         let source = Arc::new(source);
         let stop = Arc::new(AtomicBool::new(false));
         self.current = Some(Current {

@@ -13,7 +13,7 @@ use super::feed::shown;
 use super::{FileReport, ImportError, Input, Options, Summary};
 use crate::account::balance::{Balance, Count};
 use crate::account::day::{self, DayNumber};
-use crate::account::delta::Amount;
+use crate::account::delta::{Amount, Delta};
 use crate::account::{Rules, SourceRules};
 use crate::detect::detect;
 use crate::recognise;
@@ -44,6 +44,7 @@ pub fn run(
             Ok(Done::Again {
                 balance,
                 total,
+                layers,
                 lines,
             }) => {
                 report
@@ -52,6 +53,7 @@ pub fn run(
                 report.balance = balance;
                 summary.balance.add(&balance);
                 summary.total.add(total);
+                summary.add_layers(&layers);
             }
             Err(NotRead::Error(error)) => report.error = Some(error),
             Err(NotRead::Import(error)) => return Err(error),
@@ -67,6 +69,7 @@ enum Done {
     Again {
         balance: Balance,
         total: Amount,
+        layers: Vec<Delta>,
         lines: u64,
     },
 }
@@ -115,13 +118,16 @@ fn again(
     }
     // A log that was counted again has more than one.
     let (mut balance, mut total, mut lines) = (Balance::default(), Amount::default(), 0);
+    let mut layers = Vec::new();
     for stored in positions {
         let ranges = account.store.unparsed(stored.id).map_err(Wrapped)?;
         if ranges.is_empty() {
             continue;
         }
         lines += ranges.iter().map(|range| range.range.lines).sum::<u64>();
-        let (read, amount) = reread(stored, ranges, &content, input, rules, options, account)?;
+        let (read, amount, apart) =
+            reread(stored, ranges, &content, input, rules, options, account)?;
+        layers.extend(apart);
         balance.add(&read);
         total.add(amount);
     }
@@ -133,6 +139,7 @@ fn again(
     Ok(Done::Again {
         balance,
         total,
+        layers,
         lines,
     })
 }
@@ -146,7 +153,7 @@ fn reread(
     rules: &Rules,
     options: Options,
     account: &mut Account<'_>,
-) -> Result<(Balance, Amount), NotRead> {
+) -> Result<(Balance, Amount, Vec<Delta>), NotRead> {
     let chunks = read_ranges(&mut *content()?, &ranges)?;
     let source = source_rules(input, rules, &chunks)?;
 
@@ -202,7 +209,7 @@ fn reread(
         .store
         .flush(&mut account.writer, &account.node, &batch, options.now)
     {
-        Ok(_) => Ok((balance, total)),
+        Ok(_) => Ok((balance, total, batch.deltas.layers)),
         Err(FlushError::Overtaken(what)) => Err(NotRead::Error(format!(
             "{what} was moved by another process meanwhile; nothing was counted, try again"
         ))),
@@ -266,6 +273,7 @@ fn source_rules(input: &Input, rules: &Rules, chunks: &[Vec<u8>]) -> Result<Sour
     )
     .map_err(|(_, error)| NotRead::Error(format!("its format cannot be used: {error}")))?;
     source.gives_up = false;
+    source.layer = input.layer.clone();
     Ok(source)
 }
 

@@ -164,7 +164,7 @@ impl Candidate {
         let mut carried = Carried::default();
         let mut read = Vec::new();
         for line in sample {
-            let row = match plan.read_for_account(line, &mut carried) {
+            let row = match plan.read_for_account(*line, &mut carried) {
                 Ok(Line::Record(record)) => Some(Row(Some(Charged::new(&record)))),
                 Ok(Line::Ignored(Ignored::Http2Connection)) => Some(Row(None)),
                 Ok(Line::Ignored(Ignored::Blank | Ignored::Comment)) | Err(_) => None,

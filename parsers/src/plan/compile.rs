@@ -14,8 +14,8 @@
 use std::collections::VecDeque;
 
 use super::{
-    Anchor, Behind, Body, End, EnvelopeVhost, Fields, Note, Plan, Reads, Region, Start, Step, Take,
-    Used,
+    Anchor, Behind, Body, End, EnvelopeVhost, Fields, Note, Placed, Plan, Reads, Region, Start,
+    Step, Take, Used,
 };
 use crate::error::FormatError;
 use crate::format::{ByteSet, Directive, Format, Layout, Meaning, Piece, Server, TimeForm};
@@ -72,11 +72,13 @@ pub(super) fn compile(format: &Format) -> Result<Plan, FormatError> {
     if format.server == Server::Lighttpd && !tells_http2 {
         notes.push(Note::Http2CountedTwice);
     }
+    let placed = Placed::compile(&first, &steps);
     Ok(Plan {
         body: Body::Fields(Fields {
             first: first.into_boxed_slice(),
             steps,
             composes_time: chosen.composes_time,
+            placed,
         }),
         tells_http2,
         reads,
