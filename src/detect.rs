@@ -1,7 +1,7 @@
 //! Which preset a log is written in, by its first lines.
 
 use memchr::memchr_iter;
-use tollkeeper_parsers::format::{self, Detected, Spec};
+use tollkeeper_parsers::format::{self, Choice, Detected, Spec};
 use tollkeeper_parsers::syslog::Envelope;
 
 /// Lines of a file that detection looks at.
@@ -11,11 +11,37 @@ const SAMPLE_LINES: usize = 200;
 pub const NO_VHOST: &str = "its format names no site, so all of it goes to the row _none; name the site with --vhost \
      NAME (vhost = \"NAME\" in the config), or log it in the format";
 
-/// Chooses a preset from the first lines of a log, for a format that is left to us.
+/// A preset that was chosen, and how.
+pub struct Chosen {
+    /// The preset, with what its lines stand in.
+    pub spec: Spec,
+    /// Its name, as `--format` takes it.
+    pub name: String,
+    /// How sure it is, and by what.
+    pub choice: Choice,
+}
+
+impl Chosen {
+    /// What was chosen, why, and how sure that is.
+    #[must_use]
+    pub fn note(&self) -> String {
+        format!("format {}: {}", self.name, self.choice.why)
+    }
+}
+
+/// As [`choose`]: the preset, and what to say of the choice.
 ///
 /// # Errors
 /// Why none can be chosen, and what to do.
 pub fn detect(spec: &Spec, start: &[u8]) -> Result<(Spec, String), String> {
+    choose(spec, start).map(|chosen| (chosen.spec.clone(), chosen.note()))
+}
+
+/// Chooses a preset from the first lines of a log, for a format that is left to us.
+///
+/// # Errors
+/// Why none can be chosen, and what to do.
+pub fn choose(spec: &Spec, start: &[u8]) -> Result<Chosen, String> {
     let mut lines: Vec<&[u8]> = Vec::new();
     let mut begin = 0;
     for end in memchr_iter(b'\n', start).take(SAMPLE_LINES) {
@@ -30,21 +56,18 @@ pub fn detect(spec: &Spec, start: &[u8]) -> Result<(Spec, String), String> {
         Spec::Auto | Spec::Format(_) => format::detect(&lines),
     };
     match detected {
-        Detected::Preset {
-            name,
-            envelope,
-            why,
-        } => {
-            let spec = Spec::parse(name).map_err(|error| error.to_string())?;
-            let prefix = match envelope {
+        Detected::Preset(choice) => {
+            let spec = Spec::parse(choice.name).map_err(|error| error.to_string())?;
+            let prefix = match choice.envelope {
                 Some(Envelope::Written) => "syslog:",
                 Some(Envelope::Wire) | None => "",
             };
-            let spec = match envelope {
+            let spec = match choice.envelope {
                 Some(envelope) => spec.within(envelope),
                 None => spec,
             };
-            Ok((spec, format!("format {prefix}{name}: {why}")))
+            let name = format!("{prefix}{}", choice.name);
+            Ok(Chosen { spec, name, choice })
         }
         Detected::Ambiguous { names, why } => Err(format!(
             "its format could be {}: {why}\nname one with --format, or paste the format from the server's config",
@@ -52,8 +75,8 @@ pub fn detect(spec: &Spec, start: &[u8]) -> Result<(Spec, String), String> {
         )),
         Detected::Nothing { why } => Err(format!(
             "its format is none of the presets: {why}\n\
-             paste it from the server's config: --format 'nginx:log_format …', 'apache:LogFormat …' or \
-             'lighttpd:accesslog.format = …'{}",
+             paste it from the server's config: --format 'nginx:log_format …', 'apache:LogFormat …', \
+             'lighttpd:accesslog.format = …', 'squid:logformat …' or 'varnishncsa:…'{}",
             match spec {
                 Spec::AutoWithin(Envelope::Wire) => "",
                 _ => "; with syslog: before it, if a syslog daemon wrote the log",

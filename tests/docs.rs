@@ -42,6 +42,22 @@ fn the_formats_to_paste_are_exact_and_what_check_advises() {
 }
 
 #[test]
+fn what_proxies_should_log_is_in_the_documentation() {
+    let sandbox = Sandbox::new();
+    let formats = page("docs/formats.md");
+    for (preset, lines) in [("squid", 2), ("varnishncsa", 1)] {
+        let ran = sandbox.ran(["check", "--output", "json", "--format", preset]);
+        let better = ran.exited(0).json()["formats"][0]["better"].clone();
+        let better = better.as_str().expect("a better format");
+        assert_eq!(better.lines().count(), lines);
+        // Of Squid's two, the first is for a reverse proxy.
+        let first = better.lines().next().expect("a line");
+        let first = first.trim_start_matches("reverse proxy: ");
+        assert!(formats.contains(&format!("{first}\n")), "{first}");
+    }
+}
+
+#[test]
 fn the_configs_are_accepted() {
     for name in [
         "README.md",

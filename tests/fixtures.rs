@@ -146,6 +146,16 @@ fn caddy_and_traefik_are_detected() {
 }
 
 #[test]
+fn squid_logs_equal_what_another_reader_found() {
+    check_server("squid");
+}
+
+#[test]
+fn varnishncsa_logs_equal_what_another_reader_found() {
+    check_server("varnishncsa");
+}
+
+#[test]
 fn the_sample_is_detected_and_equals_what_another_reader_found() {
     let sample = sample();
     let packed = sample.log.with_extension("log.gz");
@@ -154,6 +164,32 @@ fn the_sample_is_detected_and_equals_what_another_reader_found() {
             assert_eq!(differences(&sample, format, log), None);
         }
     }
+}
+
+#[test]
+fn check_says_how_sure_a_detected_format_is() {
+    let sandbox = Sandbox::new();
+    let log = sample().log;
+    let ran = sandbox
+        .ran(["check", "--output", "json", text(&log)])
+        .exited(0);
+    let report: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+    assert_eq!(
+        report["detected"],
+        serde_json::json!([{
+            "format": "vhost_combined", "certainty": "certain", "lines": 200, "fit": 200,
+            "runner_up": "combined", "runner_up_fit": 200,
+        }])
+    );
+    let words = "format vhost_combined: 200 of 200 lines fit vhost_combined, its byte counts may be bodies alone; certain, next is combined, which fits 200";
+    let ran = sandbox.ran(["check", text(&log)]).exited(0);
+    assert!(ran.stdout.contains(words), "{}", ran.stdout);
+    let ran = sandbox.import(&[text(&log)]);
+    assert!(
+        ran.stdout.contains(words) || ran.stderr.contains(words),
+        "{}",
+        ran.stdout
+    );
 }
 
 #[test]
@@ -179,7 +215,15 @@ fn what_the_daemon_follows_equals_it_too() {
 
 #[test]
 fn check_agrees_with_import() {
-    for server in ["nginx", "apache", "lighttpd", "caddy", "traefik"] {
+    for server in [
+        "nginx",
+        "apache",
+        "lighttpd",
+        "caddy",
+        "traefik",
+        "squid",
+        "varnishncsa",
+    ] {
         for fixture in fixtures(server) {
             let sandbox = Sandbox::new();
             let format = fixture.formats[0].as_str();

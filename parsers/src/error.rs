@@ -46,6 +46,10 @@ pub enum Expected {
     Time,
     /// A three-digit status.
     Status,
+    /// A request line with a whole URL.
+    Url,
+    /// A name whose brackets are escaped.
+    NoBracket,
     /// The end of the line.
     End,
     /// What a syslog daemon writes before each line.
@@ -96,6 +100,8 @@ impl fmt::Display for Expected {
             Self::Number => "a number",
             Self::Time => "a time",
             Self::Status => "a status",
+            Self::Url => "a request line with a whole URL, http://…",
+            Self::NoBracket => "no bracket, which would be %5b or %5d here",
             Self::End => "the end of the line",
             Self::Envelope => {
                 "what a syslog daemon writes before a line (a time, a host, and a program with a colon)"

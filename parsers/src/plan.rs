@@ -15,6 +15,7 @@ mod explain;
 mod json;
 mod placed;
 mod scan;
+mod url;
 mod walk;
 
 use std::fmt;
@@ -27,8 +28,9 @@ pub use explain::Explained;
 use crate::error::{Expected, FormatError, LineError};
 use crate::format::{Format, Layout, Server, TimeForm};
 use crate::index::Text;
-use crate::record::Line;
+use crate::record::{Line, Logged};
 use crate::syslog::Envelope;
+use crate::text::Escape;
 
 /// How exact a format can be. In rising order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -161,6 +163,8 @@ struct Reads {
     wire_out: bool,
     /// Received and sent together: one of them is what the other leaves of it.
     both: bool,
+    /// The vhost is the host of the URL in the request line, which the walk takes for the vhost.
+    vhost_in_request: bool,
 }
 
 /// One field, and what follows it.
@@ -182,9 +186,9 @@ struct Step {
 #[repr(u8)]
 enum Take {
     Skip,
-    Vhost(crate::text::Escape),
+    Vhost(Escape),
     User {
-        escape: crate::text::Escape,
+        escape: Escape,
         empty_is_quotes: bool,
     },
     Client,
@@ -202,9 +206,9 @@ enum Take {
     Duration {
         per_second: u64,
     },
-    Request(crate::text::Escape),
-    Method(crate::text::Escape),
-    Path(crate::text::Escape),
+    Request(Escape),
+    Method(Escape),
+    Path(Escape),
 }
 
 /// What a time is used for.
@@ -301,6 +305,9 @@ impl Plan {
     #[inline]
     fn read_text<'l>(&self, text: &'l [u8]) -> Result<Line<'l>, LineError> {
         match &self.body {
+            Body::Fields(fields) if self.needs_finish() => {
+                self.finish(text, walk::read(self, fields, text))
+            }
             Body::Fields(fields) => walk::read(self, fields, text),
             Body::Json(keys) => json::read(keys, text, &mut Carried::default()),
         }
@@ -333,16 +340,28 @@ impl Plan {
         carried: &mut Carried,
     ) -> Result<Line<'l>, LineError> {
         match &self.body {
-            Body::Fields(fields) => {
-                if let Some(placed) = &fields.placed
-                    && let Some(line) = placed.read(self, fields, text, carried)
-                {
-                    return Ok(line);
-                }
-                walk::read_for_account(self, fields, text.bytes(), carried)
+            Body::Fields(fields) if self.needs_finish() => {
+                let read = self.read_fields_for_account(fields, text, carried);
+                self.finish(text.bytes(), read)
             }
+            Body::Fields(fields) => self.read_fields_for_account(fields, text, carried),
             Body::Json(keys) => json::read(keys, text.bytes(), carried),
         }
+    }
+
+    #[inline(always)]
+    fn read_fields_for_account<'l>(
+        &self,
+        fields: &Fields,
+        text: Text<'l>,
+        carried: &mut Carried,
+    ) -> Result<Line<'l>, LineError> {
+        if let Some(placed) = &fields.placed
+            && let Some(line) = placed.read(self, fields, text, carried)
+        {
+            return Ok(line);
+        }
+        walk::read_for_account(self, fields, text.bytes(), carried)
     }
 
     /// Whether [`Plan::read_for_account`] is faster where the chunk of a line has an index.
@@ -352,6 +371,51 @@ impl Plan {
             Body::Fields(fields) => self.format.envelope.is_none() && fields.placed.is_some(),
             Body::Json(_) => false,
         }
+    }
+
+    /// Whether something is left to do when the walk is done.
+    #[inline(always)]
+    fn needs_finish(&self) -> bool {
+        self.reads.vhost_in_request || self.format.server == Server::Squid
+    }
+
+    /// Leaves the host of a request line that was taken for the vhost, and nothing of a line that
+    /// Squid cut.
+    #[inline(never)]
+    fn finish<'l>(
+        &self,
+        text: &[u8],
+        read: Result<Line<'l>, LineError>,
+    ) -> Result<Line<'l>, LineError> {
+        let Ok(Line::Record(record)) = read else {
+            return read;
+        };
+        // Squid's built-in formats cut a line at 8 KiB (a long URL does it), and put a NUL where the
+        // newline was: the next line stands behind it. No value of Squid's can hold a NUL.
+        if self.format.server == Server::Squid
+            && let Some(at) = memchr::memchr(0, text)
+        {
+            return Err(LineError {
+                at,
+                expected: Expected::End,
+            });
+        }
+        // With log_mime_hdrs on, headers stand in brackets at the end of the line, and would be taken
+        // for the end of the user's name, which has its own brackets as %5b and %5d.
+        if self.format.server == Server::Squid
+            && let Some(Logged { bytes, escape }) = record.user
+            && escape == Escape::Percent
+            && let Some(index) = memchr::memchr2(b'[', b']', bytes)
+        {
+            return Err(LineError {
+                at: url::offset(text, bytes) + index,
+                expected: Expected::NoBracket,
+            });
+        }
+        if self.reads.vhost_in_request {
+            return url::with_host(text, record).map(Line::Record);
+        }
+        Ok(Line::Record(record))
     }
 
     /// The plan for lines that stand in an envelope. It is taken off each; offsets of errors count

@@ -15,6 +15,8 @@ pub enum Escape {
     Backslash,
     /// As in a JSON string.
     Json,
+    /// `%hh`, and `\r`, `\n` and two backslashes for one: Squid's.
+    Percent,
 }
 
 impl Escape {
@@ -24,17 +26,21 @@ impl Escape {
         if self == Self::None {
             return Cow::Borrowed(bytes);
         }
-        let Some(first) = memchr::memchr(b'\\', bytes) else {
+        let first = match self {
+            Self::Percent => memchr::memchr2(b'%', b'\\', bytes),
+            Self::None | Self::Backslash | Self::Json => memchr::memchr(b'\\', bytes),
+        };
+        let Some(first) = first else {
             return Cow::Borrowed(bytes);
         };
         let mut decoded = Vec::with_capacity(bytes.len());
         decoded.extend_from_slice(&bytes[..first]);
         let mut rest = &bytes[first..];
         while let Some(&byte) = rest.first() {
-            let used = if byte == b'\\' {
-                self.decode_one(rest, &mut decoded)
-            } else {
-                0
+            let used = match (byte, self) {
+                (b'%', Self::Percent) => decode_hex(rest, 1, &mut decoded),
+                (b'\\', _) => self.decode_one(rest, &mut decoded),
+                _ => 0,
             };
             if used == 0 {
                 decoded.push(byte);
@@ -49,13 +55,15 @@ impl Escape {
     /// Decodes the escape that `bytes` start with; how many bytes it has, 0 if it is none.
     fn decode_one(self, bytes: &[u8], decoded: &mut Vec<u8>) -> usize {
         let meant = match (bytes.get(1), self) {
-            (Some(b'x'), Self::Backslash) => return decode_hex(bytes, decoded),
+            (Some(b'x'), Self::Backslash) => return decode_hex(bytes, 2, decoded),
             (Some(b'u'), Self::Json) => return decode_utf16(bytes, decoded),
             (Some(b'/'), Self::Json) => b'/',
-            (Some(&byte @ (b'"' | b'\\')), _) => byte,
+            (Some(b'\\'), _) => b'\\',
             (Some(b'n'), _) => b'\n',
-            (Some(b't'), _) => b'\t',
             (Some(b'r'), _) => b'\r',
+            (_, Self::Percent) => return 0,
+            (Some(b'"'), _) => b'"',
+            (Some(b't'), _) => b'\t',
             (Some(b'b'), _) => 0x08,
             (Some(b'f'), _) => 0x0c,
             // Not JSON, but lighttpd's json escaping writes these two all the same.
@@ -68,14 +76,14 @@ impl Escape {
     }
 }
 
-/// `\xHH`.
-fn decode_hex(bytes: &[u8], decoded: &mut Vec<u8>) -> usize {
-    let Some(value) = bytes.get(2..4).and_then(hex) else {
+/// Two hexadecimal digits behind a mark of so many bytes.
+fn decode_hex(bytes: &[u8], mark: usize, decoded: &mut Vec<u8>) -> usize {
+    let Some(value) = bytes.get(mark..mark + 2).and_then(hex) else {
         return 0;
     };
     // Two hexadecimal digits are at most 255.
     decoded.push(u8::try_from(value).unwrap_or(u8::MAX));
-    4
+    mark + 2
 }
 
 /// `\uXXXX`, or two of them where they are a surrogate pair.
@@ -172,7 +180,7 @@ mod tests {
 
     #[test]
     fn escapes_are_undone() {
-        use Escape::{Backslash, Json, None};
+        use Escape::{Backslash, Json, None, Percent};
         let cases: &[(Escape, &[u8], &[u8])] = &[
             (None, br"a\x22", br"a\x22"),
             (Backslash, b"plain", b"plain"),
@@ -213,6 +221,15 @@ mod tests {
                 b"a\"b\\c \x01\x7f\xff\xc3\xa9\tz\x0b\x0c\x07\x08",
             ),
             (Json, br"\x41", br"\x41"),
+            // Squid's %[ and %#, recorded.
+            (
+                Percent,
+                br#"%5d "get\\x41 per%2520cent %c5%bc%ff"#,
+                b"] \"get\\x41 per%20cent \xc5\xbc\xff",
+            ),
+            (Percent, b"dom%5Ccarol%20", b"dom\\carol "),
+            (Percent, br"a\r\n\t\x41\", b"a\r\n\\t\\x41\\"),
+            (Percent, b"100% %4 %g1 %", b"100% %4 %g1 %"),
         ];
         for &(escape, logged, meant) in cases {
             assert_eq!(&*escape.decode(logged), meant, "{}", logged.escape_ascii());

@@ -28,6 +28,12 @@ const FORMATS: &[&str] = &[
     "apache:%u %t %b",
     "lighttpd:%{begin:usec}t %{nsec_frac}t%b %V %u",
     r#"lighttpd:"%{Host}i" %t "%t" %b %u"#,
+    "squid",
+    "squid:combined",
+    "squid:logformat tk %ts.%03tu %>Hs %>st %<st %tr %>a %>rd %[un %rm %ru",
+    r#"squid:[%tl] "%{Host}>h" "%un" "%rm %ru HTTP/%rv" %>Hs %>st %9<st "%{Referer}>h""#,
+    "varnishncsa",
+    r#"varnishncsa:%{%Y-%m-%dT%H:%M:%S%z}t %s %I %O %D %h "%{Host}i" "%u" "%r" "%{Referer}i""#,
 ];
 
 fn plan(format: &str) -> Plan {

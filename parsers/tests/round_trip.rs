@@ -22,6 +22,21 @@ enum Dialect {
     Apache,
     Lighttpd,
     LighttpdJson,
+    /// Squid with the user as it is, in brackets' escapes, and as a part of a URL.
+    Squid,
+    SquidBrackets,
+    SquidUrl,
+    Varnish,
+    VarnishJson,
+}
+
+/// How Squid escapes one value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Style {
+    Own,
+    Quotes,
+    Brackets,
+    Url,
 }
 
 /// What a directive is filled with.
@@ -82,12 +97,125 @@ const LIGHTTPD: &[(&str, Kind)] = &[
     ("%X", Kind::Word),
 ];
 
+const SQUID: &[(&str, Kind)] = &[
+    ("%>rd", Kind::Vhost),
+    ("%un", Kind::User),
+    ("%ru", Kind::Request),
+    ("%{Referer}>h", Kind::Header),
+    ("%>a", Kind::Address),
+    ("%>st", Kind::In),
+    ("%<st", Kind::Out),
+    ("%>Hs", Kind::Status),
+    ("%ts", Kind::Time),
+    ("%>p", Kind::Port),
+    ("%Ss", Kind::Word),
+];
+const SQUID_BRACKETS: &[(&str, Kind)] = &[
+    ("%[>rd", Kind::Vhost),
+    ("%[un", Kind::User),
+    ("%[ru", Kind::Request),
+    ("%[{Referer}>h", Kind::Header),
+    ("%>a", Kind::Address),
+    ("%012>st", Kind::In),
+    ("%9<st", Kind::Out),
+    ("%03>Hs", Kind::Status),
+    ("%ts", Kind::Time),
+    ("%6>p", Kind::Port),
+    ("%Ss", Kind::Word),
+];
+const SQUID_URL: &[(&str, Kind)] = &[
+    ("%#>rd", Kind::Vhost),
+    ("%#un", Kind::User),
+    ("%#ru", Kind::Request),
+    ("%#{Referer}>h", Kind::Header),
+    ("%>a", Kind::Address),
+    ("%>st", Kind::In),
+    ("%<st", Kind::Out),
+    ("%>Hs", Kind::Status),
+    ("%tl", Kind::Time),
+    ("%>p", Kind::Port),
+    ("%Ss", Kind::Word),
+];
+
+const VARNISH: &[(&str, Kind)] = &[
+    ("%{Host}i", Kind::Vhost),
+    ("%u", Kind::User),
+    // The URL of a request line is for a test of its own.
+    ("%{VCL_Log:request}x", Kind::Request),
+    ("%{Referer}i", Kind::Header),
+    ("%h", Kind::Address),
+    ("%I", Kind::In),
+    ("%O", Kind::Out),
+    ("%s", Kind::Status),
+    ("%t", Kind::Time),
+    ("%{Varnish:vxid}x", Kind::Port),
+    ("%{Varnish:side}x", Kind::Word),
+];
+
+impl Style {
+    /// Squid's Format.cc, Quoting.cc and rfc1738.c.
+    fn escape(self, value: &[u8], is_escaped_by_itself: bool) -> Vec<u8> {
+        let mut written = Vec::new();
+        for &byte in value {
+            let is_control = !(0x20..0x7f).contains(&byte);
+            let is_unsafe = is_control || b" <>\"#{}|\\^~[]`'".contains(&byte);
+            let escaped = match self {
+                Self::Own if is_escaped_by_itself && is_unsafe => format!("%{byte:02X}"),
+                Self::Url if is_unsafe || byte == b'%' => format!("%{byte:02X}"),
+                Self::Quotes | Self::Brackets if byte == b'\r' => "\\r".to_owned(),
+                Self::Quotes | Self::Brackets if byte == b'\n' => "\\n".to_owned(),
+                Self::Quotes | Self::Brackets if byte == b'\\' => "\\\\".to_owned(),
+                Self::Quotes if byte == b'\t' => "\\t".to_owned(),
+                Self::Quotes if byte == b'"' => "\\\"".to_owned(),
+                Self::Brackets if is_control || b"%[]".contains(&byte) => format!("%{byte:02x}"),
+                _ => {
+                    written.push(byte);
+                    continue;
+                }
+            };
+            written.extend(escaped.bytes());
+        }
+        written
+    }
+
+    /// The style inside a literal's quotes or brackets, after it.
+    fn behind(mut self, literal: &str) -> Self {
+        for byte in literal.bytes() {
+            self = match (byte, self) {
+                (b'"', Self::Own) => Self::Quotes,
+                (b'"', Self::Quotes) | (b']', Self::Brackets) => Self::Own,
+                (b'[', Self::Own) => Self::Brackets,
+                _ => self,
+            };
+        }
+        self
+    }
+}
+
 impl Dialect {
+    fn is_squid(self) -> bool {
+        matches!(self, Self::Squid | Self::SquidBrackets | Self::SquidUrl)
+    }
+
+    /// As Squid writes a value where `around` is what the code stands in.
+    fn squid(self, kind: Kind, around: Style, value: &[u8]) -> Vec<u8> {
+        let style = match self {
+            Self::SquidBrackets => Style::Brackets,
+            Self::SquidUrl => Style::Url,
+            _ => around,
+        };
+        style.escape(value, matches!(kind, Kind::Vhost | Kind::Header))
+    }
+
     fn directives(self) -> &'static [(&'static str, Kind)] {
         match self {
             Self::Nginx | Self::NginxJson | Self::NginxNone => NGINX,
             Self::Apache => APACHE,
             Self::Lighttpd | Self::LighttpdJson => LIGHTTPD,
+            Self::Squid => SQUID,
+            Self::SquidBrackets => SQUID_BRACKETS,
+            Self::SquidUrl => SQUID_URL,
+            Self::Varnish | Self::VarnishJson => VARNISH,
         }
     }
 
@@ -129,6 +257,22 @@ impl Dialect {
                     None if !is_printable => Some(format!("\\x{byte:02X}")),
                     None => None,
                 },
+                // Squid's are made elsewhere.
+                Self::Squid | Self::SquidBrackets | Self::SquidUrl => None,
+                Self::Varnish => match (byte, c_escape) {
+                    (b'\n' | b'\r' | b'\t' | b'"' | b'\\', Some(escape)) => {
+                        Some(format!("\\{escape}"))
+                    }
+                    _ if !is_printable => Some(format!("\\x{byte:02x}")),
+                    _ => None,
+                },
+                Self::VarnishJson => match (byte, c_escape) {
+                    (b'\n' | b'\r' | b'\t' | b'"' | b'\\', Some(escape)) => {
+                        Some(format!("\\{escape}"))
+                    }
+                    (0..0x20, _) => Some(format!("\\u{byte:04x}")),
+                    _ => None,
+                },
                 Self::LighttpdJson => match (byte, c_escape) {
                     (_, Some(escape)) => Some(format!("\\{escape}")),
                     (0..0x20, _) => Some(format!("\\u{byte:04X}")),
@@ -147,6 +291,7 @@ impl Dialect {
     fn absent(self, kind: Kind) -> &'static str {
         match self {
             Self::NginxJson | Self::NginxNone => "",
+            Self::VarnishJson if kind != Kind::User => "",
             Self::Apache if kind == Kind::User => "\"\"",
             _ => "-",
         }
@@ -163,6 +308,12 @@ impl Dialect {
             Self::NginxNone => format!("nginx:log_format x escape=none '{quoted}';"),
             Self::Apache => format!("apache:{text}"),
             Self::Lighttpd => format!("lighttpd:{text}"),
+            Self::Squid | Self::SquidBrackets | Self::SquidUrl => format!("squid:{text}"),
+            Self::Varnish => format!("varnishncsa:{text}"),
+            Self::VarnishJson => {
+                let quoted = text.replace('\'', r"'\''");
+                format!("varnishncsa:-j -F '{quoted}'")
+            }
             Self::LighttpdJson => {
                 let quoted = text.replace('"', "\\\"");
                 format!("lighttpd:accesslog.format = \"{quoted}\"\naccesslog.escaping = \"json\"")
@@ -183,6 +334,11 @@ fn dialect() -> impl Strategy<Value = Dialect> {
         Just(Dialect::Apache),
         Just(Dialect::Lighttpd),
         Just(Dialect::LighttpdJson),
+        Just(Dialect::Squid),
+        Just(Dialect::SquidBrackets),
+        Just(Dialect::SquidUrl),
+        Just(Dialect::Varnish),
+        Just(Dialect::VarnishJson),
     ]
 }
 
@@ -329,16 +485,33 @@ fn drawn() -> impl Strategy<Value = Drawn> {
 fn render(drawn: &Drawn) -> Vec<u8> {
     let dialect = drawn.dialect;
     let mut line = Vec::new();
-    for (literal, _, kind) in &drawn.pieces {
+    let mut around = Style::Own;
+    for (literal, written, kind) in &drawn.pieces {
         line.extend_from_slice(literal.as_bytes());
+        around = around.behind(literal);
+        let escape = |value: &[u8]| match dialect.is_squid() {
+            true => dialect.squid(*kind, around, value),
+            false => dialect.escape(value),
+        };
         let client = |value: &Option<Vec<u8>>| match value {
-            Some(value) => dialect.escape(value),
+            Some(value) => escape(value),
             None => dialect.absent(*kind).into(),
         };
-        let number =
-            |number: Option<u64>| number.map_or("-".to_owned(), |number| number.to_string());
+        let absent = match dialect {
+            Dialect::VarnishJson => "0",
+            _ => "-",
+        };
+        // Squid's widths: zeros where the format says so, else spaces.
+        let number = |number: Option<u64>| {
+            let number = number.map_or(absent.to_owned(), |number| number.to_string());
+            match *written {
+                "%012>st" if number != "-" => format!("{number:0>12}"),
+                "%9<st" => format!("{number:>9}"),
+                _ => number,
+            }
+        };
         let value = match kind {
-            Kind::Vhost => dialect.escape(&drawn.vhost),
+            Kind::Vhost => escape(&drawn.vhost),
             Kind::User => client(&drawn.user),
             Kind::Request => client(&drawn.request),
             Kind::Header => client(&drawn.header),
@@ -347,8 +520,12 @@ fn render(drawn: &Drawn) -> Vec<u8> {
             Kind::Out => number(drawn.numbers.1).into(),
             Kind::Status => format!("{:03}", drawn.numbers.2).into(),
             Kind::Time if dialect.directives() == NGINX => b"22/Nov/2026:08:23:11 +0000".to_vec(),
+            Kind::Time if *written == "%ts" => b"1795335791".to_vec(),
+            Kind::Time if *written == "%tl" => b"22/Nov/2026:08:23:11 +0000".to_vec(),
             Kind::Time => b"[22/Nov/2026:08:23:11 +0000]".to_vec(),
+            Kind::Port if *written == "%6>p" => b"   443".to_vec(),
             Kind::Port => b"443".to_vec(),
+            Kind::Word if dialect.is_squid() => b"TCP_MISS".to_vec(),
             Kind::Word => b"+".to_vec(),
         };
         line.extend(value);
@@ -360,7 +537,28 @@ fn render(drawn: &Drawn) -> Vec<u8> {
 static READ: AtomicUsize = AtomicUsize::new(0);
 static REFUSED: AtomicUsize = AtomicUsize::new(0);
 
+/// What can reach a log of Squid's: no NUL and no line end in a name or a header, no percent sign in a
+/// host, no white space or control character in a URL.
+fn as_squid_has_it(drawn: &Drawn) -> Drawn {
+    let without = |value: &Option<Vec<u8>>, refused: &dyn Fn(u8) -> bool| {
+        let kept = value.iter().flatten().copied();
+        let kept: Vec<u8> = kept.filter(|&byte| !refused(byte)).collect();
+        (!kept.is_empty()).then_some(kept)
+    };
+    let ends_line = |byte: u8| matches!(byte, b'\0' | b'\r' | b'\n');
+    let vhost = without(&Some(drawn.vhost.clone()), &|byte| byte == b'%');
+    Drawn {
+        vhost: vhost.unwrap_or_else(|| b"h".to_vec()),
+        user: without(&drawn.user, &ends_line),
+        header: without(&drawn.header, &ends_line),
+        request: without(&drawn.request, &|byte| byte <= b' ' || byte == 0x7f),
+        ..drawn.clone()
+    }
+}
+
 fn check(drawn: &Drawn) -> Result<(), TestCaseError> {
+    let squid = drawn.dialect.is_squid().then(|| as_squid_has_it(drawn));
+    let drawn = squid.as_ref().unwrap_or(drawn);
     let mut text: String = drawn
         .pieces
         .iter()
@@ -378,7 +576,15 @@ fn check(drawn: &Drawn) -> Result<(), TestCaseError> {
     if bare && (in_quotes || text.contains('\\')) {
         return Ok(());
     }
-    if drawn.dialect == Dialect::LighttpdJson && text.contains('\\') {
+    let undoes_backslashes = matches!(
+        drawn.dialect,
+        Dialect::LighttpdJson | Dialect::Varnish | Dialect::VarnishJson
+    );
+    if undoes_backslashes && text.contains('\\') {
+        return Ok(());
+    }
+    // What varnishncsa would be given as an option, or in quotes.
+    if drawn.dialect == Dialect::Varnish && (text.starts_with('-') || in_quotes) {
         return Ok(());
     }
     // A variable's name would go on with what follows it.
@@ -392,6 +598,14 @@ fn check(drawn: &Drawn) -> Result<(), TestCaseError> {
         && runs_on
             .clone()
             .any(|literal| literal.starts_with(['x', '2']))
+    {
+        return Ok(());
+    }
+    // Squid takes a brace behind a code for its argument, and some codes go on with an x.
+    if drawn.dialect.is_squid()
+        && runs_on
+            .clone()
+            .any(|literal| literal.starts_with(['{', 'x']))
     {
         return Ok(());
     }
@@ -434,7 +648,7 @@ fn check(drawn: &Drawn) -> Result<(), TestCaseError> {
         .and_then(sent)
         .filter(|_| has(Kind::User));
     prop_assert_eq!(decoded(record.user), user, "{}", shown());
-    let dash = if drawn.dialect.directives() == LIGHTTPD {
+    let dash = if drawn.dialect.directives() == LIGHTTPD || drawn.dialect == Dialect::VarnishJson {
         Some(0)
     } else {
         None
@@ -494,4 +708,40 @@ fn what_servers_write_is_what_is_read() {
         read * 20 > refused,
         "only {read} formats compiled, {refused} were refused"
     );
+}
+
+/// A request line as varnishncsa puts it together: the host ends where the URL begins.
+fn whole_url() -> impl Strategy<Value = (Vec<u8>, Vec<u8>, Vec<u8>)> {
+    let without_slash = |bytes: Vec<u8>| {
+        let kept = bytes.into_iter().filter(|&byte| byte != b'/');
+        kept.collect::<Vec<u8>>()
+    };
+    let word = |bytes: Vec<u8>| {
+        let kept = bytes.into_iter().filter(|&byte| byte > b' ');
+        kept.collect::<Vec<u8>>()
+    };
+    let method = prop_oneof![Just(b"GET".to_vec()), hostile().prop_map(word)];
+    let path = hostile().prop_map(move |path| [b"/", &*word(path)].concat());
+    (method, hostile().prop_map(without_slash), path)
+}
+
+proptest! {
+    #[test]
+    fn the_host_of_a_whole_url_is_found((method, host, path) in whole_url()) {
+        let Ok(Spec::Format(format)) = Spec::parse("varnishncsa:%{sec}t \"%r\" %I %O") else {
+            panic!("a format");
+        };
+        let plan = Plan::compile(&format).expect("a plan");
+        let request = [&*method, b" http://", &host, &path, b" HTTP/1.1"].concat();
+        let line = [b"1795335791 \"", &*Dialect::Varnish.escape(&request), b"\" 5 7"].concat();
+        let Ok(Line::Record(record)) = plan.read(&line) else {
+            panic!("{}: {:?}", line.escape_ascii(), plan.read(&line));
+        };
+        let named = !matches!(&*host, b"" | b"-" | b"localhost");
+        let decoded = |logged: Option<Logged<'_>>| logged.map(|logged| logged.decode().into_owned());
+        prop_assert_eq!(decoded(record.vhost), named.then_some(host));
+        prop_assert_eq!(decoded(record.path), Some(path));
+        prop_assert_eq!(decoded(record.method), Some(method).filter(|method| method != b"-"));
+        prop_assert_eq!((record.bytes_in, record.bytes_out), (Some(5), Some(7)));
+    }
 }

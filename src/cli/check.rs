@@ -7,12 +7,14 @@ use std::process::ExitCode;
 
 use serde::{Serialize, Serializer};
 use tollkeeper_parsers::error::LineError;
+use tollkeeper_parsers::format::Choice;
 use tollkeeper_parsers::plan::{Grade, Plan};
 use unicode_width::UnicodeWidthStr as _;
 
 use super::args::Output;
 use super::{Failure, print};
 use crate::config::Layer;
+use crate::detect::Chosen;
 use crate::excerpt::{Excerpt, excerpt, printable};
 
 /// Columns that a line which did not parse may take.
@@ -45,6 +47,8 @@ pub struct CheckReport {
     pub ignored: u64,
     /// Lines without a usable time or count.
     pub unattributed: u64,
+    /// Every format that was left to us, and how it was chosen.
+    pub detected: Vec<DetectedReport>,
     /// Every format, explained.
     pub formats: Vec<FormatReport>,
     /// The first lines, as understood.
@@ -53,6 +57,45 @@ pub struct CheckReport {
     pub failures: Vec<FailedLine>,
     /// What else the operator should know.
     pub notes: Vec<String>,
+}
+
+/// A preset that `auto` chose.
+#[derive(Debug, Clone, Serialize)]
+pub struct DetectedReport {
+    /// Its name, as `--format` takes it.
+    pub format: String,
+    /// `certain`, `likely` or `unsure`, by the rule in docs/formats.md.
+    pub certainty: String,
+    /// Lines that were looked at.
+    pub lines: usize,
+    /// Lines of them that fit it.
+    pub fit: usize,
+    /// The other preset that fits the most of them, if one fits any.
+    pub runner_up: Option<&'static str>,
+    /// Lines that fit that.
+    pub runner_up_fit: usize,
+}
+
+impl DetectedReport {
+    /// What is reported of a choice.
+    #[must_use]
+    pub fn new(chosen: &Chosen) -> Self {
+        let Choice {
+            certainty,
+            lines,
+            fit,
+            runner_up,
+            ..
+        } = chosen.choice;
+        Self {
+            format: chosen.name.clone(),
+            certainty: certainty.to_string(),
+            lines,
+            fit,
+            runner_up: runner_up.map(|next| next.name),
+            runner_up_fit: runner_up.map_or(0, |next| next.fit),
+        }
+    }
 }
 
 /// A format, explained.
@@ -364,6 +407,7 @@ mod tests {
             unparsed: 2,
             ignored: 7,
             unattributed: 1,
+            detected: Vec::new(),
             formats: vec![FormatReport {
                 name: "main".into(),
                 text: "$host $bytes_sent".into(),

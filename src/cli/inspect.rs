@@ -15,7 +15,9 @@ use tollkeeper_parsers::syslog::Envelope;
 use tollkeeper_parsers::time::Time;
 
 use super::args::CheckArgs;
-use super::check::{CheckReport, DirectiveReport, FailedLine, FormatReport, Sample};
+use super::check::{
+    CheckReport, DetectedReport, DirectiveReport, FailedLine, FormatReport, Sample,
+};
 use super::{Failure, Settings, open, refuse_vhost_twice};
 use crate::account::{Rules, SourceRules, credits_user, name};
 use crate::config::{FileSource, Listen, SyslogSource, Users};
@@ -195,9 +197,10 @@ fn check_log(
     let mut block = blocks.next(Vec::new()).map_err(|error| wrong(&error))?;
     if let Some(first) = &block {
         for spec in specs.iter_mut().filter(|spec| spec.is_auto()) {
-            let (detected, why) = detect::detect(spec, first.lines()).map_err(|why| wrong(&why))?;
-            report.notes.push(why);
-            *spec = detected;
+            let chosen = detect::choose(spec, first.lines()).map_err(|why| wrong(&why))?;
+            report.notes.push(chosen.note());
+            report.detected.push(DetectedReport::new(&chosen));
+            *spec = chosen.spec;
         }
     }
     describe(report, &specs);

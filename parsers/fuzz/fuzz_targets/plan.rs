@@ -25,6 +25,11 @@ static PLANS: LazyLock<Vec<Plan>> = LazyLock::new(|| {
         "traefik",
         "json",
         r#"json:time:"%d %b %Y %H:%M"=a.t,body=b|c|"a.b",duration:ms=d,in=i"#,
+        "squid",
+        "squid:combined",
+        r#"squid:%ts.%03tu %6.2tr %9<st %{Host}>h %#un "%ru" [%{Referer}>h] %tl"#,
+        "varnishncsa",
+        r#"varnishncsa:-j -F '{"t":%{msec}t,"o":%O,"u":"%u","r":"%r"}'"#,
     ]
     .iter()
     .map(|format| match Spec::parse(format) {

@@ -30,6 +30,24 @@ impl ByteSet {
     pub const PRINTABLE: Self = Self::EMPTY.range(b' ', b'~');
     /// Printable ASCII without a space.
     pub const WORD: Self = Self::EMPTY.range(b'!', b'~');
+    /// A space.
+    pub const SPACE: Self = Self::EMPTY.with(b' ');
+    /// What RFC 1738 calls safe in a URL, and `%`: what Squid leaves of a value that it escapes so.
+    pub const URL: Self = Self::WORD
+        .without(b'"')
+        .without(b'#')
+        .without(b'\'')
+        .without(b'<')
+        .without(b'>')
+        .without(b'[')
+        .without(b'\\')
+        .without(b']')
+        .without(b'^')
+        .without(b'`')
+        .without(b'{')
+        .without(b'|')
+        .without(b'}')
+        .without(b'~');
     /// All but the control characters below the space.
     pub const ABOVE_CONTROLS: Self = Self::EMPTY.range(b' ', 0xff);
 

@@ -1,26 +1,31 @@
 //! Which preset a sample of lines is in.
 //!
-//! The presets' plans match whole lines or not at all, so most formats are told apart by parsing
-//! alone. `combined` and `lighttpd` have the same shape: the second word is the identd name in one
-//! and the vhost in the other. It is chosen only where the sample shows which.
+//! Every preset is a candidate: it reads the whole sample, in order, and what it made of each line
+//! is kept. The one that fits the most lines is taken. Of those that fit equally many:
+//!
+//! - one whose lines all fit another too gives way to none: [`rules::ASKS_MORE`];
+//! - those that would give the same rows are one choice, at the lowest of their grades;
+//! - what is left is told apart by what the values look like: [`rules::tell`];
+//! - or not at all: [`Detected::Ambiguous`].
+//!
+//! A preset is added by its name in [`PRESETS`], and by a rule only if its lines fit others too.
 
-use super::{Layout, Spec};
-use crate::plan::Plan;
-use crate::record::{Ignored, Line};
+mod rules;
+
+use std::fmt;
+
+use super::{Layout, PRESETS, Spec};
+use crate::host::{Host, fold};
+use crate::plan::{Carried, Plan};
+use crate::record::{Ignored, Line, Record};
 use crate::syslog::{self, Envelope};
+use crate::time::Time;
 
 /// What a sample of lines looks like.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Detected {
     /// One preset fits.
-    Preset {
-        /// Its name.
-        name: &'static str,
-        /// What its lines stand in.
-        envelope: Option<Envelope>,
-        /// Why, in a sentence.
-        why: String,
-    },
+    Preset(Choice),
     /// Several fit and the rows would differ.
     Ambiguous {
         /// Their names.
@@ -35,24 +40,66 @@ pub enum Detected {
     },
 }
 
-/// A line of `vhost_combined` fits `combined` too: its client as the identd name, `- -` as the user.
-/// So of presets that fit equally, the one that asks for more is taken.
-/// `json` is not tried: its keys are guesses.
-const SPECIFIC_FIRST: &[&str] = &[
-    "caddy",
-    "traefik",
-    "combinedio",
-    "vhost_combined",
-    "combined",
-    "common",
-    "lighttpd",
-];
+/// The preset that fits, and how sure that is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choice {
+    /// The preset's name.
+    pub name: &'static str,
+    /// What its lines stand in.
+    pub envelope: Option<Envelope>,
+    /// How sure it is.
+    pub certainty: Certainty,
+    /// Lines that were looked at: blank ones and comments are none.
+    pub lines: usize,
+    /// Lines that fit it.
+    pub fit: usize,
+    /// The other preset that fits the most lines, where one fits any.
+    pub runner_up: Option<RunnerUp>,
+    /// Why, in a sentence.
+    pub why: String,
+}
+
+/// A preset that was not chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunnerUp {
+    /// Its name.
+    pub name: &'static str,
+    /// Lines that fit it.
+    pub fit: usize,
+}
+
+/// How sure a choice is, in rising order. A *rival* is another preset that would give other rows for
+/// the sample, unless all lines of the chosen one are known to fit it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Certainty {
+    /// More than half of the lines fit.
+    Unsure,
+    /// More than half of the lines fit, and no rival fits more than half as many; or what the values
+    /// look like tells it from its rivals.
+    Likely,
+    /// At least ten lines fit, they are at least nine tenths of all, and no rival fits more than a
+    /// tenth as many.
+    Certain,
+}
+
+impl fmt::Display for Certainty {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unsure => "unsure",
+            Self::Likely => "likely",
+            Self::Certain => "certain",
+        })
+    }
+}
+
+/// Fewer lines than this make nothing certain.
+const LINES_FOR_CERTAINTY: usize = 10;
 
 /// Tries the presets on a sample of whole lines. Where most of them stand in an envelope that a syslog
 /// daemon wrote, that is taken off first: some would fit a preset with it, as parts of a user's name.
 #[must_use]
 pub fn detect(sample: &[&[u8]]) -> Detected {
-    let lines = || sample.iter().filter(|line| !is_ignored(line));
+    let lines = || sample.iter().filter(|line| is_looked_at(line));
     let written = lines().filter(|line| syslog::written(line).is_some());
     let are_written = written.count() * 2 > lines().count();
     judge(sample, are_written.then_some(Envelope::Written))
@@ -64,166 +111,306 @@ pub fn detect_within(envelope: Envelope, sample: &[&[u8]]) -> Detected {
     judge(sample, Some(envelope))
 }
 
-/// Blank lines and comments are left out of account; the rest may hold some garbage, but more than
-/// half must fit.
-fn judge(sample: &[&[u8]], envelope: Option<Envelope>) -> Detected {
-    let mut plans = Vec::new();
-    for &name in SPECIFIC_FIRST {
-        if let Ok(Spec::Format(format)) = Spec::parse(name)
-            && let Ok(plan) = Plan::compile(&format)
-        {
-            let plan = match envelope {
-                Some(envelope) => plan.within(envelope),
-                None => plan,
+/// Blank lines and comments are no evidence; a preset reads comments all the same, since they may
+/// say what stands in the lines behind them.
+fn is_looked_at(line: &[u8]) -> bool {
+    !line.trim_ascii().is_empty() && line.first() != Some(&b'#')
+}
+
+/// A preset, and what it made of the sample.
+struct Candidate {
+    name: &'static str,
+    plan: Plan,
+    /// For each line that was looked at: what it would add to the rows, if it fits.
+    read: Vec<Option<Row>>,
+    fit: usize,
+}
+
+/// What a line adds to the rows; nothing, if it is no request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Row(Option<Charged>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Charged {
+    site: Site,
+    user: Option<Vec<u8>>,
+    time: Option<Time>,
+    bytes_in: Option<u64>,
+    bytes_out: Option<u64>,
+    status: Option<u16>,
+}
+
+/// Which row a line's vhost goes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Site {
+    /// The line names none.
+    Missing,
+    /// What it names is no host, though it may have a host's dots.
+    Invalid { has_dot: bool },
+    /// Folded.
+    Named(String),
+}
+
+impl Candidate {
+    fn new(name: &'static str, envelope: Option<Envelope>, sample: &[&[u8]]) -> Option<Self> {
+        let Ok(Spec::Format(format)) = Spec::parse(name) else {
+            return None;
+        };
+        let is_json = matches!(format.layout, Layout::Json(_));
+        let plan = Plan::compile(&format).ok()?;
+        let plan = match envelope {
+            Some(envelope) => plan.within(envelope),
+            None => plan,
+        };
+        let mut carried = Carried::default();
+        let mut read = Vec::new();
+        for line in sample {
+            let row = match plan.read_for_account(*line, &mut carried) {
+                // An object without the keys that make one of these servers' lines would do as well.
+                Ok(Line::Record(record))
+                    if is_json && (record.time.is_none() || record.bytes_out.is_none()) =>
+                {
+                    None
+                }
+                Ok(Line::Record(record)) => Some(Row(Some(Charged::new(&record)))),
+                Ok(Line::Ignored(Ignored::Http2Connection)) => Some(Row(None)),
+                Ok(Line::Ignored(Ignored::Blank | Ignored::Comment | Ignored::NotARequest))
+                | Err(_) => None,
             };
-            plans.push((name, plan));
+            if is_looked_at(line) {
+                read.push(row);
+            }
+        }
+        let fit = read.iter().flatten().count();
+        Some(Self {
+            name,
+            plan,
+            read,
+            fit,
+        })
+    }
+
+    fn gives_the_rows_of(&self, other: &Self) -> bool {
+        self.read == other.read
+    }
+
+    /// The requests that it read.
+    fn charged(&self) -> impl Iterator<Item = &Charged> {
+        self.read
+            .iter()
+            .flatten()
+            .filter_map(|Row(charged)| charged.as_ref())
+    }
+}
+
+impl Charged {
+    fn new(record: &Record<'_>) -> Self {
+        let credits = record
+            .status
+            .is_some_and(|status| (200..300).contains(&status) || status == 304);
+        let user = record.user.filter(|_| credits);
+        let mut buffer = Vec::new();
+        let vhost = record.vhost.map(|vhost| vhost.decode());
+        let vhost = vhost.unwrap_or_default();
+        let site = match fold(&vhost, &mut buffer) {
+            Host::Missing => Site::Missing,
+            Host::Invalid => Site::Invalid {
+                has_dot: vhost.contains(&b'.'),
+            },
+            Host::Folded(name) | Host::Unicode(name) => Site::Named(name.to_owned()),
+        };
+        Self {
+            site,
+            user: user.map(|user| user.decode().into_owned()),
+            time: record.time,
+            bytes_in: record.bytes_in,
+            bytes_out: record.bytes_out,
+            status: record.status,
         }
     }
-    let lines: Vec<&[u8]> = sample
+}
+
+fn judge(sample: &[&[u8]], envelope: Option<Envelope>) -> Detected {
+    let Some(first) = sample.iter().find(|line| is_looked_at(line)) else {
+        let why = "there are no lines to judge by".into();
+        return Detected::Nothing { why };
+    };
+    let candidates: Vec<Candidate> = PRESETS
         .iter()
-        .copied()
-        .filter(|line| !is_ignored(line))
+        .filter(|name| !rules::NOT_TRIED.contains(name))
+        .filter_map(|name| Candidate::new(name, envelope, sample))
         .collect();
-    if lines.is_empty() {
-        return Detected::Nothing {
-            why: "there are no lines to judge by".into(),
-        };
+    let lines = candidates.first().map_or(0, |first| first.read.len());
+    let most = candidates.iter().map(|one| one.fit).max().unwrap_or(0);
+    if most == 0 {
+        let why = nearest(&candidates, first);
+        return Detected::Nothing { why };
     }
     let behind = match envelope {
         Some(Envelope::Written) => ", behind what a syslog daemon wrote before each,",
         Some(Envelope::Wire) | None => "",
     };
-    let share = |count: usize| format!("{count} of {} lines{behind}", lines.len());
-    let fits = |plan: &Plan| lines.iter().filter(|line| is_record(plan, line)).count();
-    // `combined` stands before `lighttpd`; which of the two it is, is looked at below.
-    let best = plans.iter().map(|(name, plan)| (*name, plan, fits(plan)));
-    let best = best.reduce(|best, next| if next.2 > best.2 { next } else { best });
-    let Some((name, plan, count)) = best.filter(|(.., count)| *count > 0) else {
-        return Detected::Nothing {
-            why: nearest(&plans, lines[0]),
-        };
-    };
-    if count * 2 <= lines.len() {
-        let why = format!("{name} comes nearest, and fits only {}", share(count));
+    let share = format!("{most} of {lines} lines{behind}");
+    let best: Vec<&Candidate> = candidates.iter().filter(|one| one.fit == most).collect();
+    if most * 2 <= lines {
+        let why = format!("{} comes nearest, and fits only {share}", best[0].name);
         return Detected::Nothing { why };
     }
-    match name {
-        "combined" | "lighttpd" => combined_or_lighttpd(
-            lines.iter().copied().filter(|line| is_record(plan, line)),
-            &share(count),
-            envelope,
-        ),
-        "common" | "vhost_combined" => {
-            let why = format!(
-                "{} fit {name}; its byte counts may be bodies alone",
-                share(count)
-            );
-            Detected::Preset {
-                name,
-                envelope,
-                why,
-            }
+    match choose(best) {
+        Chosen::One { chosen, told } => {
+            Detected::Preset(choice(chosen, told, &candidates, envelope, &share))
         }
-        _ => Detected::Preset {
-            name,
-            envelope,
-            why: format!("{} fit {name}", share(count)),
+        Chosen::None { among, because } => ambiguous(&among, envelope, &share, because),
+    }
+}
+
+/// What comes of those that fit equally many lines.
+enum Chosen<'c> {
+    One {
+        chosen: &'c Candidate,
+        /// What told it from others.
+        told: Option<&'static str>,
+    },
+    None {
+        among: Vec<&'c Candidate>,
+        because: &'static str,
+    },
+}
+
+/// Chooses among those that fit equally many lines; there is at least one.
+fn choose(best: Vec<&Candidate>) -> Chosen<'_> {
+    let gives_way = |less: &Candidate| {
+        let mut others = best.iter();
+        others.any(|more| rules::asks_more(more.name, less.name))
+    };
+    let mut among: Vec<&Candidate> = best.iter().copied().filter(|one| !gives_way(one)).collect();
+    let told = match rules::tell(&among) {
+        rules::Told::One { name, because } => {
+            among.retain(|one| one.name == name);
+            Some(because)
+        }
+        rules::Told::Nothing => None,
+        rules::Told::Doubt { because } => return Chosen::None { among, because },
+    };
+    match among.iter().min_by_key(|one| one.plan.grade()) {
+        Some(chosen) if among.iter().all(|one| one.gives_the_rows_of(chosen)) => {
+            Chosen::One { chosen, told }
+        }
+        _ => Chosen::None {
+            among,
+            because: "the rows would differ",
         },
     }
 }
 
-fn is_ignored(line: &[u8]) -> bool {
-    line.trim_ascii().is_empty() || line.first() == Some(&b'#')
-}
-
-fn is_record(plan: &Plan, line: &[u8]) -> bool {
-    match plan.read(line) {
-        // An object without the keys that make one of these servers' lines would do as well.
-        Ok(Line::Record(record)) if matches!(plan.format().layout, Layout::Json(_)) => {
-            record.time.is_some() && record.bytes_out.is_some()
-        }
-        Ok(Line::Record(_)) => true,
-        Ok(Line::Ignored(ignored)) => ignored == Ignored::Http2Connection,
-        Err(_) => false,
-    }
-}
-
-/// The second word decides: always `-`, or always like a host.
-fn combined_or_lighttpd<'l>(
-    lines: impl Iterator<Item = &'l [u8]>,
-    share: &str,
+/// What is said of the chosen one.
+fn choice(
+    chosen: &Candidate,
+    told: Option<&'static str>,
+    candidates: &[Candidate],
     envelope: Option<Envelope>,
-) -> Detected {
-    let (mut dashes, mut hosts, mut others) = (0_usize, 0_usize, 0_usize);
-    for line in lines {
-        let opened = envelope.and_then(|envelope| envelope.open(line));
-        let text = opened.map_or(line, |message| message.text);
-        match text.split(|&byte| byte == b' ').nth(1) {
-            Some(b"-") => dashes += 1,
-            Some(word)
-                if word == b"localhost" || word.iter().any(|byte| matches!(byte, b'.' | b':')) =>
-            {
-                hosts += 1;
-            }
-            _ => others += 1,
+    share: &str,
+) -> Choice {
+    let others = || candidates.iter().filter(|one| one.name != chosen.name);
+    let next = others().reduce(|best, next| if next.fit > best.fit { next } else { best });
+    let next = next.filter(|one| one.fit > 0);
+    let rivals = others()
+        .filter(|one| !rules::asks_more(chosen.name, one.name) && !one.gives_the_rows_of(chosen));
+    let rival = rivals.map(|one| one.fit).max().unwrap_or(0);
+    let certainty = certainty(chosen.fit, chosen.read.len(), rival, told.is_some());
+    let reasons = [told, rules::remark(chosen.name)].into_iter().flatten();
+    let reasons: String = reasons.flat_map(|reason| [", ", reason]).collect();
+    let next_in_words = match next {
+        None => "no other preset fits any".to_owned(),
+        Some(next) => {
+            let same = if next.gives_the_rows_of(chosen) {
+                ", with the same rows"
+            } else {
+                ""
+            };
+            format!("next is {}, which fits {}{same}", next.name, next.fit)
         }
-    }
-    if others == 0 && hosts == 0 {
-        let why = format!(
-            "{share} fit combined, and their second word is always -; Debian's Apache logs wire bytes in it, upstream's and nginx bodies alone, so the lower grade is assumed"
-        );
-        return Detected::Preset {
-            name: "combined",
-            envelope,
-            why,
-        };
-    }
-    // lighttpd writes `-` for a request without a good Host.
-    if others == 0 && hosts > dashes {
-        let why = format!(
-            "{share} fit lighttpd: their second word is a host, where combined has an identd name"
-        );
-        return Detected::Preset {
-            name: "lighttpd",
-            envelope,
-            why,
-        };
-    }
-    let prefix = match envelope {
-        Some(Envelope::Written) => "syslog:",
-        Some(Envelope::Wire) | None => "",
     };
-    Detected::Ambiguous {
-        names: vec!["combined", "lighttpd"],
+    Choice {
+        name: chosen.name,
+        envelope,
+        certainty,
+        lines: chosen.read.len(),
+        fit: chosen.fit,
+        runner_up: next.map(|next| RunnerUp {
+            name: next.name,
+            fit: next.fit,
+        }),
         why: format!(
-            "{share} fit both combined and lighttpd, and their second word could be a host or an identd name; set format = \"{prefix}combined\" for nginx or Apache, \"{prefix}lighttpd\" for lighttpd"
+            "{share} fit {}{reasons}; {certainty}, {next_in_words}",
+            chosen.name
         ),
     }
 }
 
+/// By the rule that [`Certainty`] states.
+fn certainty(fit: usize, lines: usize, rival: usize, is_told: bool) -> Certainty {
+    let are_enough = fit >= LINES_FOR_CERTAINTY && fit * 10 >= lines * 9;
+    if are_enough && rival * 10 <= fit {
+        Certainty::Certain
+    } else if is_told || rival * 2 <= fit {
+        Certainty::Likely
+    } else {
+        Certainty::Unsure
+    }
+}
+
+fn ambiguous(
+    best: &[&Candidate],
+    envelope: Option<Envelope>,
+    share: &str,
+    because: &str,
+) -> Detected {
+    let names: Vec<&'static str> = best.iter().map(|one| one.name).collect();
+    let prefix = match envelope {
+        Some(Envelope::Written) => "syslog:",
+        Some(Envelope::Wire) | None => "",
+    };
+    let formats = best
+        .iter()
+        .map(|one| format!("\"{prefix}{}\" for {}", one.name, rules::writers(one.name)));
+    let formats: Vec<String> = formats.collect();
+    Detected::Ambiguous {
+        why: format!(
+            "{share} fit each of {}, and {because}; set format = {}",
+            names.join(", "),
+            formats.join(", ")
+        ),
+        names,
+    }
+}
+
 /// The preset that gets furthest into the first line.
-fn nearest(plans: &[(&'static str, Plan)], line: &[u8]) -> String {
+fn nearest(candidates: &[Candidate], line: &[u8]) -> String {
     // Between tabs; the object behind it is written for people.
     if memchr::memmem::find(line, b"\thandled request\t{").is_some() {
         return "these lines are of Caddy's console encoder, which quotes nothing that clients send: write \"format json\" into the Caddyfile's log block".into();
     }
-    let is_read = |plan: &Plan| matches!(plan.read(line), Ok(Line::Record(_)));
-    if let Some((name, _)) = plans.iter().find(|(_, plan)| is_read(plan)) {
+    let is_read = |one: &&Candidate| matches!(one.plan.read(line), Ok(Line::Record(_)));
+    if let Some(one) = candidates.iter().find(is_read) {
         return format!(
-            "the lines are {name}'s, but have no usable time or no number of bytes sent: let the server log both"
+            "the lines are {}'s, but have no usable time or no number of bytes sent: let the server log both",
+            one.name
         );
     }
     if line.first() == Some(&b'{') {
         return "no preset fits; the lines are JSON, with neither Caddy's keys nor Traefik's: name the keys, as in json:time=KEY,out=KEY,vhost=KEY,user=KEY,status=KEY".into();
     }
-    let furthest = plans
+    let furthest = candidates
         .iter()
-        .filter_map(|(name, plan)| Some((plan.read(line).err()?, name, plan)));
-    match furthest.max_by_key(|(error, ..)| error.at) {
-        Some((error, name, plan)) => {
+        .filter_map(|one| Some((one.plan.read(line).err()?, one)))
+        .reduce(|best, next| if next.0.at > best.0.at { next } else { best });
+    match furthest {
+        Some((error, one)) => {
             format!(
-                "no preset fits; {name} comes nearest in the first line: {}",
-                plan.describe(&error)
+                "no preset fits; {} comes nearest in the first line: {}",
+                one.name,
+                one.plan.describe(&error)
             )
         }
         None => "no preset fits".into(),
@@ -231,135 +418,4 @@ fn nearest(plans: &[(&'static str, Plan)], line: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const COMBINED: &[u8] =
-        br#"127.0.0.1 - alice [22/Nov/2026:08:23:11 +0000] "GET / HTTP/1.1" 200 21 "-" "curl""#;
-    const COMMON: &[u8] = br#"127.0.0.1 - - [22/Nov/2026:08:23:11 +0000] "GET / HTTP/1.1" 200 21"#;
-    const IO: &[u8] =
-        br#"127.0.0.1 - - [22/Nov/2026:08:23:11 +0000] "GET / HTTP/1.1" 200 21 "-" "curl" 87 253"#;
-    const VHOST: &[u8] = br#"a.example:80 127.0.0.1 - - [22/Nov/2026:08:23:11 +0000] "GET / HTTP/1.1" 200 21 "-" "curl""#;
-    const LIGHTTPD: &[u8] =
-        br#"127.0.0.1 a.example - [22/Nov/2026:08:23:11 +0000] "GET / HTTP/1.1" 200 21 "-" "curl""#;
-    const IDENT: &[u8] =
-        br#"127.0.0.1 root - [22/Nov/2026:08:23:11 +0000] "GET / HTTP/1.1" 200 21 "-" "curl""#;
-    const H2: &[u8] =
-        br#"127.0.0.1 - - [22/Nov/2026:08:23:11 +0000] "PRI * HTTP/2.0" 100 518 "-" "-""#;
-
-    fn name(sample: &[&[u8]]) -> String {
-        shown(detect(sample))
-    }
-
-    fn shown(detected: Detected) -> String {
-        match detected {
-            Detected::Preset { name, envelope, .. } => match envelope {
-                None => name.to_owned(),
-                Some(envelope) => format!("{envelope:?} {name}"),
-            },
-            Detected::Ambiguous { names, .. } => names.join("?"),
-            Detected::Nothing { why } => why,
-        }
-    }
-
-    #[test]
-    fn envelopes_are_seen() {
-        let written = |line: &[u8]| [b"Nov 21 23:59:01 h nginx: ", line].concat();
-        // As a whole this fits combined too, with most of the envelope in the user's name.
-        let combined = written(COMBINED);
-        let plain = Plan::compile(&match Spec::parse("combined") {
-            Ok(Spec::Format(format)) => format,
-            other => panic!("{other:?}"),
-        });
-        assert!(is_record(&plain.expect("a plan"), &combined));
-        let (combined, lighttpd, ident) = (&*combined, &*written(LIGHTTPD), &*written(IDENT));
-        let vhost = &*[&b"1 - h www 12 - - "[..], VHOST].concat();
-        let cases: &[(&[&[u8]], &str)] = &[
-            (&[combined], "Written combined"),
-            (&[lighttpd, lighttpd], "Written lighttpd"),
-            (&[vhost], "Written vhost_combined"),
-            (&[ident], "combined?lighttpd"),
-            (&[combined, combined, COMBINED], "Written combined"),
-            (&[combined, COMBINED, COMBINED], "combined?lighttpd"),
-            (
-                &[b"Nov 21 23:59:01 h cron[1]: x"],
-                "no preset fits; lighttpd comes nearest in the first line: byte 28: expected \" \" after %h",
-            ),
-        ];
-        for (sample, expected) in cases {
-            assert_eq!(name(sample), *expected);
-        }
-        let within = |envelope, sample: &[&[u8]]| shown(detect_within(envelope, sample));
-        assert_eq!(within(Envelope::Written, &[combined]), "Written combined");
-        assert_eq!(
-            within(Envelope::Written, &[COMBINED]),
-            "no preset fits; lighttpd comes nearest in the first line: byte 0: expected what a syslog daemon writes before a line (a time, a host, and a program with a colon)"
-        );
-        let wire = &*[&b"<190>"[..], combined].concat();
-        let local = &*[&b"<190>Nov 21 23:59:01 nginx: "[..], COMBINED].concat();
-        let sample: &[&[u8]] = &[wire, local, COMBINED];
-        assert_eq!(within(Envelope::Wire, sample), "Wire combined");
-    }
-
-    #[test]
-    fn json_is_told_apart() {
-        const CADDY: &[u8] = br#"{"ts":1,"logger":"http.log.access","msg":"handled request","request":{"host":"a"},"size":6,"status":200}"#;
-        const STARTED: &[u8] =
-            br#"{"level":"info","ts":1,"logger":"http.log","msg":"server running"}"#;
-        const TRAEFIK: &[u8] = br#"{"DownstreamContentSize":5,"StartUTC":"2026-11-22T08:23:11Z","level":"info","msg":""}"#;
-        let cases: &[(&[&[u8]], &str)] = &[
-            (&[CADDY], "caddy"),
-            (&[STARTED, CADDY, CADDY], "caddy"),
-            (&[TRAEFIK], "traefik"),
-            (
-                &[STARTED, STARTED, CADDY],
-                "caddy comes nearest, and fits only 1 of 3 lines",
-            ),
-            (
-                &[br#"{"ts":1,"logger":"http.log.access","request":{"host":"a"},"status":200}"#],
-                "the lines are caddy's, but have no usable time or no number of bytes sent: let the server log both",
-            ),
-            (
-                &[br#"{"time":1,"bytes":5,"host":"a"}"#],
-                "no preset fits; the lines are JSON, with neither Caddy's keys nor Traefik's: name the keys, as in json:time=KEY,out=KEY,vhost=KEY,user=KEY,status=KEY",
-            ),
-            (
-                &[b"2026/11/26 14:20:42.570\tINFO\thttp.log.access\thandled request\t{\"request\": {}}"],
-                "these lines are of Caddy's console encoder, which quotes nothing that clients send: write \"format json\" into the Caddyfile's log block",
-            ),
-        ];
-        for (sample, expected) in cases {
-            assert_eq!(name(sample), *expected);
-        }
-    }
-
-    #[test]
-    fn presets_are_told_apart() {
-        let cases: &[(&[&[u8]], &str)] = &[
-            (&[COMBINED], "combined"),
-            (&[COMMON], "common"),
-            (&[IO], "combinedio"),
-            (&[VHOST], "vhost_combined"),
-            (&[LIGHTTPD], "lighttpd"),
-            (&[LIGHTTPD, H2, LIGHTTPD], "lighttpd"),
-            (&[IDENT], "combined?lighttpd"),
-            (&[COMBINED, LIGHTTPD], "combined?lighttpd"),
-            (&[b"", b"# x", COMBINED, COMBINED, b"garbage"], "combined"),
-            (
-                &[COMBINED, b"x", b"y"],
-                "combined comes nearest, and fits only 1 of 3 lines",
-            ),
-            (&[], "there are no lines to judge by"),
-            (&[b"", b"#Fields: x"], "there are no lines to judge by"),
-        ];
-        for (sample, expected) in cases {
-            assert_eq!(name(sample), *expected);
-        }
-        let near =
-            name(&[br#"127.0.0.1 - - [22/Nov/2026:08:23:11 +0000] "GET / HTTP/1.1" 2x0 21"#]);
-        assert!(
-            near.starts_with("no preset fits; ") && near.contains("byte 60"),
-            "{near}"
-        );
-    }
-}
+mod tests;

@@ -13,11 +13,13 @@ mod lighttpd;
 mod nginx;
 mod preset;
 mod quoting;
+mod squid;
+mod varnish;
 
 use std::ops::Range;
 
 pub use bytes::ByteSet;
-pub use detect::{Detected, detect, detect_within};
+pub use detect::{Certainty, Choice, Detected, RunnerUp, detect, detect_within};
 pub(crate) use json::time_of;
 pub use json::{Clock, Field, Json, Means, Requests, Unit};
 pub use preset::PRESETS;
@@ -170,6 +172,8 @@ pub enum Meaning {
     },
     /// The request line.
     Request,
+    /// A request line with a whole URL, which names the host where nothing else does.
+    UrlRequest,
     /// The method.
     Method,
     /// The path; with rank 0 with its query.
@@ -179,6 +183,8 @@ pub enum Meaning {
     },
     /// The query, or a part of it, which may follow a path at once.
     Query,
+    /// Spaces that bring the next field to a width. That field is never empty, and holds no space.
+    Padding,
 }
 
 /// Which bytes a number counts.
@@ -230,9 +236,9 @@ pub enum TimeForm {
 }
 
 impl Spec {
-    /// `auto`, a preset's name, `nginx:…`, `apache:…`, `lighttpd:…`. Behind the colon stands the
-    /// format string, bare or in quotes, or the whole directive as it stands in the config. Behind
-    /// `json:` stand the keys that are read. With
+    /// `auto`, a preset's name, or `nginx:…`, `apache:…`, `lighttpd:…`, `squid:…`, `varnishncsa:…`. Behind
+    /// the colon stands the format string, bare or in quotes, or the whole directive as it stands in
+    /// the config. Behind `json:` stand the keys that are read. With
     /// `syslog:` before any of these each line stands in what a syslog daemon wrote.
     ///
     /// # Errors
@@ -296,17 +302,22 @@ impl Spec {
         if let Some(format) = preset::preset(name) {
             return Ok(Self::Format(format));
         }
-        let servers: [(&str, ServerParser); 4] = [
+        let servers: [(&str, ServerParser); 6] = [
             ("nginx:", nginx::parse),
             ("apache:", apache::parse),
             ("lighttpd:", lighttpd::parse),
+            ("squid:", squid::parse),
+            ("varnishncsa:", varnish::parse),
             ("json:", json::parse),
         ];
         for (prefix, parse) in servers {
             if let Some(written) = name.strip_prefix(prefix) {
                 let parsed = parse(written.as_bytes(), start + prefix.len());
                 let mut format = parsed.map_err(|error| on_characters(error, text))?;
-                format.text = text.to_owned();
+                // A built-in format, asked for by its name, has a text of its own.
+                if format.text.is_empty() {
+                    format.text = text.to_owned();
+                }
                 return Ok(Self::Format(format));
             }
         }
@@ -347,7 +358,7 @@ fn unknown(name: &str, start: usize) -> FormatError {
         start..start + name.len(),
         message,
         format!(
-            "write auto, a preset ({}), or nginx:…, apache:… or lighttpd:… with the format as it stands in the server's config, or json:… with the keys",
+            "write auto, a preset ({}), or nginx:…, apache:…, lighttpd:…, squid:… or varnishncsa:… with the format as it stands in the server's config, or json:… with the keys",
             PRESETS.join(", ")
         ),
     )

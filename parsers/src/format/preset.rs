@@ -1,10 +1,10 @@
 //! Formats that go by a name.
 
 use super::quoting::Text;
-use super::{Format, Server, apache, json, lighttpd};
+use super::{Format, Server, apache, json, lighttpd, squid, varnish};
 
 /// The presets' names.
-pub const PRESETS: [&str; 8] = [
+pub const PRESETS: [&str; 10] = [
     "common",
     "combined",
     "vhost_combined",
@@ -13,6 +13,8 @@ pub const PRESETS: [&str; 8] = [
     "caddy",
     "traefik",
     "json",
+    "squid",
+    "varnishncsa",
 ];
 
 /// A preset by its name.
@@ -21,6 +23,8 @@ pub const PRESETS: [&str; 8] = [
 /// `%O` where upstream's writes `%b`; the lines look alike, so the presets claim the lesser.
 pub(super) fn preset(name: &str) -> Option<Format> {
     let (name, server, format) = match name {
+        "squid" => return squid::native(),
+        "varnishncsa" => return varnish::default(),
         "common" => ("common", Server::Either, r#"%h %l %u %t "%r" %>s %b"#),
         "combined" => (
             "combined",

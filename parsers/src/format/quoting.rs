@@ -46,6 +46,15 @@ impl Text {
         self.end = other.end;
     }
 
+    /// The text without its first bytes.
+    pub(crate) fn without(&self, bytes: usize) -> Self {
+        Self {
+            bytes: self.bytes.get(bytes..).unwrap_or_default().to_vec(),
+            origins: self.origins.get(bytes..).unwrap_or_default().to_vec(),
+            end: self.end,
+        }
+    }
+
     /// Where a part of the text was written.
     pub(crate) fn span(&self, part: Range<usize>) -> Range<usize> {
         let start = self.origins.get(part.start).copied().unwrap_or(self.end);

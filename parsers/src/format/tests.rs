@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod proxies;
+
 /// The pieces of a format: literals in quotes, directives as written.
 fn show(text: &str) -> String {
     let format = match Spec::parse(text) {

@@ -168,7 +168,9 @@ fn join_adjacent(
         let (left, right) = (&fields[index], &fields[index + 1]);
         // The right field may be empty; then what follows it ends the left one.
         let follows = right.literal.first().copied();
+        let is_padding = directives[usize::from(left.directive)].meaning == Meaning::Padding;
         let is_told = left.ends_itself == Some(true)
+            || is_padding && left.bytes.is_disjoint(&right.bytes)
             || left.bytes.is_disjoint(&right.bytes)
                 && (right.ends_itself.is_some()
                     || follows

@@ -24,6 +24,7 @@ pub(super) fn explain(plan: &Plan) -> Vec<Explained> {
     }
     let directives = plan.format.directives().enumerate();
     directives
+        .filter(|(_, directive)| directive.meaning != Meaning::Padding)
         .map(|(index, directive)| {
             let take = u16::try_from(index)
                 .ok()
@@ -66,6 +67,9 @@ fn take_of(plan: &Plan, index: u16) -> Option<&Take> {
 fn meaning(take: &Take, directive: &Directive) -> &'static str {
     match take {
         Take::Skip | Take::Time { used: Used::No, .. } => "skipped",
+        Take::Vhost(_) if directive.meaning == Meaning::UrlRequest => {
+            "the vhost, the method and the path"
+        }
         Take::Vhost(_) => "the vhost",
         Take::User { .. } => "the user",
         Take::Client => "the client",
@@ -144,12 +148,27 @@ fn footnote(server: Server, directive: &Directive) -> Option<&'static str> {
                 count: Count::Out, ..
             },
         ) => "equals the wire; an aborted download counts what the kernel had taken to send",
+        (Server::Squid | Server::Varnish, Meaning::Bytes { count, .. }) => {
+            of_a_proxy(server, *count)?
+        }
         (
             _,
             Meaning::Bytes {
                 count: Count::Body, ..
             },
         ) => "leaves out the heads",
+        (Server::Squid, Meaning::User) => {
+            "in lower case, unless auth_param casesensitive says otherwise; on a 401 or 407 it is whatever the client sent"
+        }
+        (Server::Varnish, Meaning::User) => "whatever the client sent: Varnish checks no password",
+        (Server::Squid, Meaning::Vhost { .. }) => {
+            "of a reverse proxy, the site; of a forward proxy, whatever its users visit"
+        }
+        (Server::Varnish, Meaning::Vhost { .. }) => "as the client sent it, or as VCL left it",
+        (Server::Varnish, Meaning::UrlRequest) => {
+            "the Host as the client sent it; %{Host}i says where it ends; localhost stands for none"
+        }
+        (Server::Varnish, Meaning::Time { .. }) => "of the request's start",
         (Server::Nginx, Meaning::User) => {
             "whatever the client sent: nginx logs it with the password unchecked"
         }
@@ -174,6 +193,29 @@ fn footnote(server: Server, directive: &Directive) -> Option<&'static str> {
     })
 }
 
+/// Of Squid 5.7 and Varnish 7.1.
+fn of_a_proxy(server: Server, count: Count) -> Option<&'static str> {
+    Some(match (server, count) {
+        (Server::Squid, Count::In) => {
+            "equals the wire, but for the marks of chunked uploads; CONNECT counts what goes through the tunnel"
+        }
+        (Server::Squid, Count::Out) => {
+            "equals the wire, tunnels of CONNECT too; 0 for a CONNECT that found no server; leaves out a 100 Continue"
+        }
+        (Server::Squid, Count::Both) => "%>st and %<st together",
+        (Server::Varnish, Count::In) => {
+            "equals the wire, but for the marks of chunked uploads and for bodies that nobody read; of a piped request the head is missing; with HTTP/2, without frames"
+        }
+        (Server::Varnish, Count::Out) => {
+            "equals the wire; an aborted download counts what the kernel had taken to send; with HTTP/2, without frames"
+        }
+        (Server::Varnish, Count::Body) => {
+            "leaves out the heads; - for piped requests, which are charged to nobody"
+        }
+        _ => return None,
+    })
+}
+
 pub(super) fn better(plan: &Plan) -> Option<String> {
     let is_best = plan.grade() == Grade::Exact && plan.can_tell_http2();
     let better = (!is_best).then(|| recommended(plan.format.server));
@@ -187,11 +229,11 @@ pub(super) fn recommended(server: Server) -> String {
         Server::Apache => APACHE.to_owned(),
         Server::Lighttpd => LIGHTTPD.to_owned(),
         Server::Either => format!("nginx:  {NGINX}\nApache: {APACHE}"),
+        Server::Squid => format!("reverse proxy: {SQUID_REVERSE}\nforward proxy: {SQUID_FORWARD}"),
+        Server::Varnish => VARNISH.to_owned(),
         Server::Haproxy
         | Server::Caddy
         | Server::Traefik
-        | Server::Squid
-        | Server::Varnish
         | Server::W3c
         | Server::Cloudfront
         | Server::Any => String::new(),
@@ -201,3 +243,6 @@ pub(super) fn recommended(server: Server) -> String {
 const NGINX: &str = r#"log_format tk '$msec $status $request_length $bytes_sent $request_time $remote_addr $host "$remote_user" "$request" "$http_referer" "$http_user_agent"';"#;
 const APACHE: &str = r#"LogFormat "%{%Y-%m-%dT%H:%M:%S%z}t %>s %I %O %D %a %v \"%u\" \"%r\" \"%{Referer}i\" \"%{User-Agent}i\"" tk"#;
 const LIGHTTPD: &str = r#"accesslog.format = "%{%Y-%m-%dT%H:%M:%S%z}t %s %I %O %D %a %V \"%u\" \"%r\" \"%{Referer}i\" \"%{User-Agent}i\"""#;
+const SQUID_REVERSE: &str = "logformat tk %ts.%03tu %>Hs %>st %<st %tr %>a %>rd %[un %rm %ru";
+const SQUID_FORWARD: &str = "logformat tk %ts.%03tu %>Hs %>st %<st %tr %>a %[un %rm %ru";
+const VARNISH: &str = r#"-F '%{%Y-%m-%dT%H:%M:%S%z}t %s %I %O %D %h "%{Host}i" "%u" "%r" "%{Referer}i" "%{User-agent}i"'"#;

@@ -8,6 +8,7 @@ use crate::time::Time;
 
 mod enveloped;
 mod judged;
+mod proxies;
 
 fn plan(format: &str) -> Plan {
     match Spec::parse(format) {

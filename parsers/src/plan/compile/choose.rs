@@ -44,17 +44,24 @@ pub(super) fn choose(format: &Format, directives: &[&Directive]) -> Result<Chose
     if out.is_none() && both.is_none() {
         return Err(without_bytes(format, directives));
     }
-    let request = first(&|meaning| matches!(meaning, Meaning::Request).then_some(0));
+    let vhost = first(&|meaning| match meaning {
+        Meaning::Vhost { rank } => Some(*rank),
+        Meaning::UrlRequest => Some(50),
+        _ => None,
+    });
+    let is_in_request = vhost.is_some_and(|index| directives[index].meaning == Meaning::UrlRequest);
+    let request = first(&|meaning| match meaning {
+        Meaning::Request => Some(0),
+        Meaning::UrlRequest => Some(1),
+        _ => None,
+    });
     let method = first(&|meaning| matches!(meaning, Meaning::Method).then_some(0));
     let path = first(&|meaning| match meaning {
         Meaning::Path { rank } => Some(*rank),
         _ => None,
     });
     let picked = [
-        first(&|meaning| match meaning {
-            Meaning::Vhost { rank } => Some(*rank),
-            _ => None,
-        }),
+        vhost,
         first(&|meaning| matches!(meaning, Meaning::User).then_some(0)),
         first(&|meaning| match meaning {
             Meaning::Client { rank } => Some(*rank),
@@ -88,7 +95,10 @@ pub(super) fn choose(format: &Format, directives: &[&Directive]) -> Result<Chose
                 used,
             };
         }
-        if picked.contains(&Some(index)) {
+        if is_in_request && vhost == Some(index) {
+            // All of it; what of it is the vhost is found in what was cut out.
+            Take::Vhost(directive.escape)
+        } else if picked.contains(&Some(index)) {
             take(directive)
         } else {
             Take::Skip
@@ -113,6 +123,7 @@ pub(super) fn choose(format: &Format, directives: &[&Directive]) -> Result<Chose
             wire_in: bytes_in.is_some(),
             wire_out: wire_out.is_some(),
             both: both.is_some(),
+            vhost_in_request: is_in_request,
             ..Reads::default()
         },
         composes_time: time.is_composed,
@@ -139,10 +150,10 @@ fn take(directive: &Directive) -> Take {
         },
         Meaning::Status { .. } => Take::Status,
         Meaning::Duration { per_second } => Take::Duration { per_second },
-        Meaning::Request => Take::Request(escape),
+        Meaning::Request | Meaning::UrlRequest => Take::Request(escape),
         Meaning::Method => Take::Method(escape),
         Meaning::Path { .. } => Take::Path(escape),
-        Meaning::Skipped | Meaning::Query | Meaning::Time { .. } => Take::Skip,
+        Meaning::Skipped | Meaning::Query | Meaning::Padding | Meaning::Time { .. } => Take::Skip,
     }
 }
 
@@ -253,12 +264,11 @@ fn choose_time(format: &Format, directives: &[&Directive]) -> Result<ChosenTime,
         let add = match format.server {
             Server::Nginx => "add $msec or $time_iso8601",
             Server::Apache | Server::Either => "add %t",
-            Server::Lighttpd => "add %t",
+            Server::Lighttpd | Server::Varnish => "add %t",
+            Server::Squid => "add %ts or %tl",
             Server::Haproxy
             | Server::Caddy
             | Server::Traefik
-            | Server::Squid
-            | Server::Varnish
             | Server::W3c
             | Server::Cloudfront
             | Server::Any => "add one",
