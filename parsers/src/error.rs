@@ -52,6 +52,8 @@ pub enum Expected {
     Envelope,
     /// A line no longer than the limit (the line was cut).
     ShorterLine,
+    /// A number without a plus, which HAProxy writes where it logs before the answer is sent.
+    FinishedRequest,
 }
 
 impl fmt::Display for LineError {
@@ -74,6 +76,9 @@ impl fmt::Display for Expected {
                 "what a syslog daemon writes before a line (a time, a host, and a program with a colon)"
             }
             Self::ShorterLine => "a shorter line",
+            Self::FinishedRequest => {
+                "a number without a plus (option logasap writes lines before their bytes are known: leave it out)"
+            }
         })
     }
 }

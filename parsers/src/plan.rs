@@ -7,6 +7,7 @@
 //! of bytes that each directive can hold, and refuses formats for which there is no proof. A line
 //! that does not fit to its last byte is an error, never a guess.
 
+mod alternatives;
 mod carried;
 mod compile;
 mod enveloped;
@@ -72,13 +73,18 @@ pub enum Note {
     NoZone,
     /// This directive is not read, since its end cannot be told from what follows it.
     NotRead(String),
+    /// HAProxy: lines with a captured cookie are unparsed, since a cookie can look like what is behind it.
+    CookiesNotRead,
 }
 
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Forgeable => f.write_str(
-                "escape=none lets clients write whole lines into this log, so its numbers have no grade; use escape=default or escape=json",
+                "what clients send stands in this log as it is, newlines included, so they can write whole lines of it, and its numbers have no grade: with nginx use escape=default or escape=json; with HAProxy leave out %[ssl_fc_sni] and what decodes, or put json(ascii) behind it",
+            ),
+            Self::CookiesNotRead => f.write_str(
+                "lines with a cookie that HAProxy captured are unparsed: where the cookie ends cannot be told; leave out capture cookie, or %CC and %CS",
             ),
             Self::Http2CountedTwice => f.write_str(
                 "lighttpd writes one more line for each HTTP/2 connection, with the bytes of all its requests; without %r (or %m) and %s they cannot be told apart and count twice",
@@ -127,6 +133,24 @@ pub struct Plan {
 enum Body {
     /// Field after field, in the order of the format.
     Fields(Fields),
+    /// In one of several ways.
+    Alternatives(Alternatives),
+}
+
+/// Several layouts; a line is in the first that fits.
+#[derive(Debug, Clone)]
+struct Alternatives {
+    layouts: Box<[Alternative]>,
+    /// Which of several captured headers the vhost is.
+    host_in_list: usize,
+}
+
+/// One of several layouts.
+#[derive(Debug, Clone)]
+struct Alternative {
+    fields: Fields,
+    /// Which of the format's directives each of its own is.
+    in_whole: Box<[u16]>,
 }
 
 /// What a line is made of.
@@ -145,10 +169,27 @@ struct Reads {
     vhost: bool,
     user: bool,
     status: bool,
+    /// The request line or the method.
+    request: bool,
     wire_in: bool,
     wire_out: bool,
     /// Received and sent together: one of them is what the other leaves of it.
     both: bool,
+}
+
+impl Reads {
+    /// What either reads.
+    fn or(self, other: Self) -> Self {
+        Self {
+            vhost: self.vhost || other.vhost,
+            user: self.user || other.user,
+            status: self.status || other.status,
+            request: self.request || other.request,
+            wire_in: self.wire_in || other.wire_in,
+            wire_out: self.wire_out || other.wire_out,
+            both: self.both || other.both,
+        }
+    }
 }
 
 /// One field, and what follows it.
@@ -287,6 +328,9 @@ impl Plan {
     fn read_text<'l>(&self, text: &'l [u8]) -> Result<Line<'l>, LineError> {
         match &self.body {
             Body::Fields(fields) => walk::read(self, fields, text),
+            Body::Alternatives(several) => alternatives::read(several, text, |fields| {
+                walk::read(self, fields, text)
+            }),
         }
     }
 
@@ -317,6 +361,9 @@ impl Plan {
     ) -> Result<Line<'l>, LineError> {
         match &self.body {
             Body::Fields(fields) => walk::read_for_account(self, fields, text, carried),
+            Body::Alternatives(several) => alternatives::read(several, text, |fields| {
+                walk::read_for_account(self, fields, text, carried)
+            }),
         }
     }
 
@@ -431,29 +478,30 @@ impl Plan {
     /// An error in words, with the text that the format wants: `byte 57: expected "\" " after %r`.
     #[must_use]
     pub fn describe(&self, error: &LineError) -> String {
-        let (Expected::Literal(after), Body::Fields(fields)) = (error.expected, &self.body) else {
+        let Expected::Literal(after) = error.expected else {
             return error.to_string();
         };
-        let literal = match after.checked_sub(1) {
-            None => &fields.first,
-            Some(directive) => match fields.literal_after(directive) {
-                Some(literal) => literal,
-                None => return error.to_string(),
-            },
+        let literals = self.body.literals_after(after.checked_sub(1));
+        let [first, others @ ..] = literals.as_slice() else {
+            return error.to_string();
         };
-        let literal = String::from_utf8_lossy(literal).into_owned();
+        let shown = |literal: &[u8]| format!("{:?}", String::from_utf8_lossy(literal));
+        let mut literal = shown(first);
+        for other in others {
+            literal = format!("{literal} or {}", shown(other));
+        }
         match after
             .checked_sub(1)
             .and_then(|index| self.format.directives().nth(usize::from(index)))
         {
             Some(directive) => {
                 format!(
-                    "byte {}: expected {literal:?} after {}",
+                    "byte {}: expected {literal} after {}",
                     error.at, directive.written
                 )
             }
             None => format!(
-                "byte {}: expected {literal:?} at the start of the {}",
+                "byte {}: expected {literal} at the start of the {}",
                 error.at,
                 match self.format.envelope {
                     None => "line",
@@ -467,6 +515,37 @@ impl Plan {
     #[must_use]
     pub fn format(&self) -> &Format {
         &self.format
+    }
+}
+
+impl Body {
+    /// What can stand behind a directive of the format, or at the start.
+    fn literals_after(&self, directive: Option<u16>) -> Vec<&[u8]> {
+        let mut literals: Vec<&[u8]> = match (self, directive) {
+            (Self::Fields(fields), None) => vec![&fields.first],
+            (Self::Fields(fields), Some(directive)) => {
+                fields.literal_after(directive).into_iter().collect()
+            }
+            (Self::Alternatives(several), None) => {
+                several.layouts.iter().map(|one| &*one.fields.first).collect()
+            }
+            (Self::Alternatives(several), Some(directive)) => several
+                .layouts
+                .iter()
+                .filter_map(|one| one.fields.literal_after(one.own(directive)?))
+                .collect(),
+        };
+        literals.sort_unstable();
+        literals.dedup();
+        literals
+    }
+}
+
+impl Alternative {
+    /// Which of its own directives one of the format's is.
+    fn own(&self, directive: u16) -> Option<u16> {
+        let index = self.in_whole.iter().position(|&whole| whole == directive)?;
+        u16::try_from(index).ok()
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use tollkeeper_parsers::format::{Format, Layout, Piece, Server, Spec};
+use tollkeeper_parsers::format::{Format, Piece, Server, Spec};
 use tollkeeper_parsers::plan::Plan;
 use tollkeeper_parsers::record::{Line, Record};
 use tollkeeper_parsers::syslog::Envelope;
@@ -301,8 +301,7 @@ fn describe(report: &mut CheckReport, specs: &[Spec]) {
 /// The format string, put together again.
 fn written(format: &Format) -> String {
     let mut text = String::new();
-    let Layout::Pieces(pieces) = &format.layout;
-    for piece in pieces {
+    for piece in format.pieces() {
         match piece {
             Piece::Literal(bytes) => text.push_str(&String::from_utf8_lossy(bytes)),
             Piece::Directive(directive) => text.push_str(&directive.written),

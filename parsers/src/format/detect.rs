@@ -43,6 +43,7 @@ const SPECIFIC_FIRST: [&str; PRESETS.len()] = [
     "combined",
     "common",
     "lighttpd",
+    "haproxy",
 ];
 
 /// Tries the presets on a sample of whole lines. Where most of them stand in an envelope that a syslog

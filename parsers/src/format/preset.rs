@@ -1,15 +1,16 @@
 //! Formats that go by a name.
 
 use super::quoting::Text;
-use super::{Format, Server, apache, lighttpd};
+use super::{Format, Server, apache, haproxy, lighttpd};
 
 /// The presets' names.
-pub const PRESETS: [&str; 5] = [
+pub const PRESETS: [&str; 6] = [
     "common",
     "combined",
     "vhost_combined",
     "combinedio",
     "lighttpd",
+    "haproxy",
 ];
 
 /// A preset by its name.
@@ -39,9 +40,12 @@ pub(super) fn preset(name: &str) -> Option<Format> {
             Server::Lighttpd,
             r#"%h %V %u %t "%r" %>s %b "%{Referer}i" "%{User-Agent}i""#,
         ),
+        "haproxy" => ("haproxy", Server::Haproxy, haproxy::HTTP),
         _ => return None,
     };
-    let mut parsed = if server == Server::Lighttpd {
+    let mut parsed = if server == Server::Haproxy {
+        haproxy::builtin(format).ok()?
+    } else if server == Server::Lighttpd {
         lighttpd::parse(format.as_bytes(), 0).ok()?
     } else {
         let pieces = apache::pieces(&Text::verbatim(format.as_bytes(), 0), server).ok()?;

@@ -24,8 +24,7 @@ fn show(text: &str) -> String {
             "{text}"
         );
     }
-    let super::Layout::Pieces(pieces) = &format.layout;
-    let pieces = pieces.iter().map(|piece| match piece {
+    let pieces = format.pieces().iter().map(|piece| match piece {
         Piece::Literal(bytes) => format!("[{}]", bytes.escape_ascii()),
         Piece::Directive(directive) => directive.written.clone(),
     });

@@ -14,11 +14,13 @@
 use std::collections::VecDeque;
 
 use super::{
-    Anchor, Behind, Body, End, EnvelopeVhost, Fields, Note, Plan, Reads, Region, Start, Step, Take,
+    Alternative, Alternatives, Anchor, Behind, Body, End, EnvelopeVhost, Fields, Note, Plan, Reads, Region, Start, Step, Take,
     Used,
 };
 use crate::error::FormatError;
-use crate::format::{ByteSet, Directive, Format, Layout, Meaning, Piece, Server, TimeForm};
+use crate::format::{
+    ByteSet, Directive, Format, Layout, Meaning, OneOf, Piece, Server, TimeForm,
+};
 
 mod choose;
 
@@ -40,7 +42,90 @@ struct Field {
 }
 
 pub(super) fn compile(format: &Format) -> Result<Plan, FormatError> {
-    let directives: Vec<&Directive> = format.directives().collect();
+    let (body, reads, notes) = match &format.layout {
+        Layout::Pieces(pieces) => {
+            let one = pieces_of(format, pieces)?;
+            (Body::Fields(one.fields), one.reads, one.notes)
+        }
+        Layout::OneOf(one_of) => alternatives(format, one_of)?,
+    };
+    let mut notes = notes;
+    // A preset that several servers write may be lighttpd's too; no other server answers with 100 alone.
+    let is_lighttpd = matches!(format.server, Server::Lighttpd | Server::Either);
+    let tells_http2 = is_lighttpd && reads.request && reads.status;
+    if format.server == Server::Lighttpd && !tells_http2 {
+        notes.push(Note::Http2CountedTwice);
+    }
+    Ok(Plan {
+        body,
+        tells_http2,
+        reads,
+        notes,
+        envelope_vhost: EnvelopeVhost::None,
+        format: format.clone(),
+    })
+}
+
+/// What one layout compiles to.
+struct Compiled {
+    fields: Fields,
+    reads: Reads,
+    notes: Vec<Note>,
+}
+
+/// Each of several layouts. Those beyond the needed ones are left out if there is no proof for them.
+fn alternatives(
+    format: &Format,
+    one_of: &OneOf,
+) -> Result<(Body, Reads, Vec<Note>), FormatError> {
+    let whole = directives_of(&one_of.whole);
+    let mut all = Vec::with_capacity(one_of.layouts.len());
+    let (mut reads, mut notes) = (Reads::default(), Vec::new());
+    for (index, pieces) in one_of.layouts.iter().enumerate() {
+        let mut one = match pieces_of(format, pieces) {
+            Ok(one) => one,
+            Err(error) if index < one_of.needed => return Err(error),
+            Err(_) => {
+                add_once(&mut notes, Note::CookiesNotRead);
+                continue;
+            }
+        };
+        reads = reads.or(one.reads);
+        for note in one.notes.drain(..) {
+            add_once(&mut notes, note);
+        }
+        let in_whole = directives_of(pieces).into_iter().map(|directive| {
+            let index = whole.iter().position(|&other| other == directive);
+            index.and_then(|index| u16::try_from(index).ok()).unwrap_or(u16::MAX)
+        });
+        all.push(Alternative {
+            in_whole: in_whole.collect(),
+            fields: one.fields,
+        });
+    }
+    let alternatives = Alternatives {
+        layouts: all.into_boxed_slice(),
+        host_in_list: one_of.host_in_list,
+    };
+    Ok((Body::Alternatives(alternatives), reads, notes))
+}
+
+fn add_once(notes: &mut Vec<Note>, note: Note) {
+    if !notes.contains(&note) {
+        notes.push(note);
+    }
+}
+
+fn directives_of(pieces: &[Piece]) -> Vec<&Directive> {
+    let directives = pieces.iter().filter_map(|piece| match piece {
+        Piece::Literal(_) => None,
+        Piece::Directive(directive) => Some(directive),
+    });
+    directives.collect()
+}
+
+fn pieces_of(format: &Format, pieces: &[Piece]) -> Result<Compiled, FormatError> {
+    let directives = directives_of(pieces);
     let too_many = directives.len() > usize::from(u16::MAX) - 1;
     if too_many {
         return Err(whole(
@@ -50,7 +135,7 @@ pub(super) fn compile(format: &Format) -> Result<Plan, FormatError> {
         ));
     }
     let chosen = choose(format, &directives)?;
-    let (first, mut fields) = fields(format, chosen.takes);
+    let (first, mut fields) = fields(pieces, chosen.takes);
     let mut notes = chosen.notes;
     join_adjacent(&mut fields, &directives, &mut notes)?;
     let mut steps = Vec::new();
@@ -59,30 +144,21 @@ pub(super) fn compile(format: &Format) -> Result<Plan, FormatError> {
         steps.push(step(field, &mut rest, &directives, &mut notes)?);
     }
     let takes = |wanted: fn(&Take) -> bool| any_take(&steps, wanted);
-    let is_request = takes(|take| matches!(take, Take::Request(_) | Take::Method(_)));
     let reads = Reads {
         vhost: takes(|take| matches!(take, Take::Vhost(_))),
         user: takes(|take| matches!(take, Take::User { .. })),
         status: takes(|take| matches!(take, Take::Status)),
+        request: takes(|take| matches!(take, Take::Request(_) | Take::Method(_))),
         ..chosen.reads
     };
-    // A preset that several servers write may be lighttpd's too; no other server answers with 100 alone.
-    let is_lighttpd = matches!(format.server, Server::Lighttpd | Server::Either);
-    let tells_http2 = is_lighttpd && is_request && reads.status;
-    if format.server == Server::Lighttpd && !tells_http2 {
-        notes.push(Note::Http2CountedTwice);
-    }
-    Ok(Plan {
-        body: Body::Fields(Fields {
+    Ok(Compiled {
+        fields: Fields {
             first: first.into_boxed_slice(),
             steps,
             composes_time: chosen.composes_time,
-        }),
-        tells_http2,
+        },
         reads,
         notes,
-        envelope_vhost: EnvelopeVhost::None,
-        format: format.clone(),
     })
 }
 
@@ -106,11 +182,10 @@ fn whole(format: &Format, message: impl Into<String>, help: impl Into<String>) -
 }
 
 /// The literal at the line's start, and the fields with the literals behind them.
-fn fields(format: &Format, takes: Vec<Take>) -> (Vec<u8>, Vec<Field>) {
+fn fields(pieces: &[Piece], takes: Vec<Take>) -> (Vec<u8>, Vec<Field>) {
     let mut first = Vec::new();
     let mut fields: Vec<Field> = Vec::new();
     let mut takes = takes.into_iter();
-    let Layout::Pieces(pieces) = &format.layout;
     for piece in pieces {
         match piece {
             Piece::Literal(bytes) => match fields.last_mut() {

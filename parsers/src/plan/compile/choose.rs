@@ -166,8 +166,9 @@ impl ChosenTime {
     }
 }
 
-/// One directive that gives the whole time, the request's start before its end; else all that
-/// belong to the start together, if they make a time; else all that belong to the end.
+/// One directive that gives the whole time, the request's start before its end and that before the
+/// connection's; else all that belong to the start together, if they make a time; else all that belong
+/// to the end.
 fn choose_time(format: &Format, directives: &[&Directive]) -> Result<ChosenTime, FormatError> {
     let of = |moment: Moment| {
         directives
@@ -181,7 +182,7 @@ fn choose_time(format: &Format, directives: &[&Directive]) -> Result<ChosenTime,
             })
     };
     let mut local = None;
-    for moment in [Moment::Begin, Moment::End] {
+    for moment in [Moment::Begin, Moment::End, Moment::Accept] {
         let whole = of(moment)
             .filter(|(.., optional)| !optional)
             .filter_map(|(index, form, _)| {
@@ -254,8 +255,8 @@ fn choose_time(format: &Format, directives: &[&Directive]) -> Result<ChosenTime,
             Server::Nginx => "add $msec or $time_iso8601",
             Server::Apache | Server::Either => "add %t",
             Server::Lighttpd => "add %t",
-            Server::Haproxy
-            | Server::Caddy
+            Server::Haproxy => "add %trg, or %T in mode tcp",
+            Server::Caddy
             | Server::Traefik
             | Server::Squid
             | Server::Varnish
