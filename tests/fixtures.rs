@@ -126,6 +126,11 @@ fn lighttpd_logs_equal_what_another_reader_found() {
 }
 
 #[test]
+fn haproxy_logs_equal_what_another_reader_found() {
+    check_server("haproxy");
+}
+
+#[test]
 fn the_sample_is_detected_and_equals_what_another_reader_found() {
     let sample = sample();
     let packed = sample.log.with_extension("log.gz");
@@ -159,7 +164,7 @@ fn what_the_daemon_follows_equals_it_too() {
 
 #[test]
 fn check_agrees_with_import() {
-    for server in ["nginx", "apache", "lighttpd"] {
+    for server in ["nginx", "apache", "lighttpd", "haproxy"] {
         for fixture in fixtures(server) {
             let sandbox = Sandbox::new();
             let format = fixture.formats[0].as_str();

@@ -328,9 +328,9 @@ impl Plan {
     fn read_text<'l>(&self, text: &'l [u8]) -> Result<Line<'l>, LineError> {
         match &self.body {
             Body::Fields(fields) => walk::read(self, fields, text),
-            Body::Alternatives(several) => alternatives::read(several, text, |fields| {
-                walk::read(self, fields, text)
-            }),
+            Body::Alternatives(several) => {
+                alternatives::read(several, text, |fields| walk::read(self, fields, text))
+            }
         }
     }
 
@@ -526,9 +526,11 @@ impl Body {
             (Self::Fields(fields), Some(directive)) => {
                 fields.literal_after(directive).into_iter().collect()
             }
-            (Self::Alternatives(several), None) => {
-                several.layouts.iter().map(|one| &*one.fields.first).collect()
-            }
+            (Self::Alternatives(several), None) => several
+                .layouts
+                .iter()
+                .map(|one| &*one.fields.first)
+                .collect(),
             (Self::Alternatives(several), Some(directive)) => several
                 .layouts
                 .iter()

@@ -63,7 +63,10 @@ impl Escape {
     /// Decodes the escape that `bytes` start with; how many bytes it has, 0 if it is none.
     fn decode_one(self, bytes: &[u8], decoded: &mut Vec<u8>) -> usize {
         let meant = match (bytes.get(1), self) {
-            (Some(&byte @ (b'"' | b'\\' | b']')), Self::StructuredData | Self::HashAndBackslash) => byte,
+            (
+                Some(&byte @ (b'"' | b'\\' | b']')),
+                Self::StructuredData | Self::HashAndBackslash,
+            ) => byte,
             (_, Self::StructuredData | Self::HashAndBackslash) => return 0,
             (Some(b'x'), Self::Backslash) => return decode_hex(bytes, decoded),
             (Some(b'u'), Self::JsonBytes) => return decode_byte(bytes, decoded),
@@ -98,7 +101,9 @@ fn decode_hex(bytes: &[u8], decoded: &mut Vec<u8>) -> usize {
 /// `#HH`, in upper case as HAProxy writes it.
 fn decode_hash(bytes: &[u8], decoded: &mut Vec<u8>) -> usize {
     let digits = bytes.get(1..3).unwrap_or_default();
-    let is_upper = digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'A'..=b'F'));
+    let is_upper = digits
+        .iter()
+        .all(|digit| matches!(digit, b'0'..=b'9' | b'A'..=b'F'));
     match hex(digits).filter(|_| is_upper && digits.len() == 2) {
         Some(value) => {
             decoded.push(u8::try_from(value).unwrap_or(u8::MAX));
@@ -214,9 +219,7 @@ mod tests {
 
     #[test]
     fn escapes_are_undone() {
-        use Escape::{
-            Backslash, Hash, HashAndBackslash, Json, JsonBytes, None, StructuredData,
-        };
+        use Escape::{Backslash, Hash, HashAndBackslash, Json, JsonBytes, None, StructuredData};
         let cases: &[(Escape, &[u8], &[u8])] = &[
             (None, br"a\x22", br"a\x22"),
             (Backslash, b"plain", b"plain"),
@@ -263,7 +266,11 @@ mod tests {
             (Hash, b"#2#g0#ff#", b"#2#g0#ff#"),
             (StructuredData, br#"a\"b\\c\]d\n#22"#, br#"a"b\c]d\n#22"#),
             (HashAndBackslash, br"/x#22y?q={\\\]\n", br#"/x"y?q={\]\n"#),
-            (JsonBytes, br#"\u00c5\u00bc\"\\\t\u0001\u017c"#, b"\xc5\xbc\"\\\t\x01\\u017c"),
+            (
+                JsonBytes,
+                br#"\u00c5\u00bc\"\\\t\u0001\u017c"#,
+                b"\xc5\xbc\"\\\t\x01\\u017c",
+            ),
         ];
         for &(escape, logged, meant) in cases {
             assert_eq!(&*escape.decode(logged), meant, "{}", logged.escape_ascii());

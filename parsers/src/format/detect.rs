@@ -38,12 +38,12 @@ pub enum Detected {
 /// A line of `vhost_combined` fits `combined` too: its client as the identd name, `- -` as the user.
 /// So of presets that fit equally, the one that asks for more is taken.
 const SPECIFIC_FIRST: [&str; PRESETS.len()] = [
+    "haproxy",
     "combinedio",
     "vhost_combined",
     "combined",
     "common",
     "lighttpd",
-    "haproxy",
 ];
 
 /// Tries the presets on a sample of whole lines. Where most of them stand in an envelope that a syslog

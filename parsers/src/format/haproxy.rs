@@ -21,8 +21,7 @@ const EXAMPLE: &str =
 pub(super) const HTTP: &str = "%ci:%cp [%tr] %ft %b/%s %TR/%Tw/%Tc/%Tr/%Ta %ST %B %CC %CS %tsc %ac/%fc/%bc/%sc/%rc %sq/%bq %hr %hs %{+Q}r";
 const HTTPS: &str = "%ci:%cp [%tr] %ft %b/%s %TR/%Tw/%Tc/%Tr/%Ta %ST %B %CC %CS %tsc %ac/%fc/%bc/%sc/%rc %sq/%bq %hr %hs %{+Q}r %[fc_err]/%[ssl_fc_err,hex]/%[ssl_c_err]/%[ssl_c_ca_err]/%[ssl_fc_is_resumed] %[ssl_fc_sni]/%sslv/%sslc";
 const HTTP_CLF: &str = r#"%{+Q}o %{-Q}ci - - [%trg] %r %ST %B "" "" %cp %ms %ft %b %s %TR %Tw %Tc %Tr %Ta %tsc %ac %fc %bc %sc %rc %sq %bq %CC %CS %hrl %hsl"#;
-const TCP: &str =
-    "%ci:%cp [%t] %ft %b/%s %Tw/%Tc/%Tt %B %ts %ac/%fc/%bc/%sc/%rc %sq/%bq";
+const TCP: &str = "%ci:%cp [%t] %ft %b/%s %Tw/%Tc/%Tt %B %ts %ac/%fc/%bc/%sc/%rc %sq/%bq";
 /// Newer than 2.6.
 const TCP_CLF: &str = r#"%{+Q}o %{-Q}ci - - [%T] "TCP " 000 %B "" "" %cp %ms %ft %b %s %Th %Tw %Tc %Tt %U %ts-- %ac %fc %bc %sc %rc %sq %bq "" "" "#;
 
@@ -72,7 +71,14 @@ pub(super) fn parse(written: &[u8], at: usize) -> Result<Format, FormatError> {
         rest.is_some_and(|rest| rest.first().is_none_or(u8::is_ascii_whitespace))
     };
     let is_config = [
-        "log-format", "option", "capture", "declare", "http-request", "frontend", "listen", "defaults",
+        "log-format",
+        "option",
+        "capture",
+        "declare",
+        "http-request",
+        "frontend",
+        "listen",
+        "defaults",
     ];
     if is_config.into_iter().any(starts_line) {
         return config(trimmed, at);
@@ -195,7 +201,10 @@ fn line(words: &[Word], captures: &mut Captures) -> Result<Option<Found>, Format
             captures.are_known = true;
             match (text(3), text(4).map(std::str::from_utf8)) {
                 (Some(b"id"), Some(Ok(id))) => {
-                    let slot = id.parse().ok().and_then(|id: usize| captures.request.get_mut(id));
+                    let slot = id
+                        .parse()
+                        .ok()
+                        .and_then(|id: usize| captures.request.get_mut(id));
                     if let Some(slot) = slot {
                         *slot = is_host(2);
                     }

@@ -17,7 +17,9 @@ pub(super) fn read<'l>(
     for layout in &several.layouts {
         match read_as(&layout.fields) {
             Ok(Line::Record(record)) => {
-                let vhost = record.vhost.map(|vhost| of_list(vhost, several.host_in_list));
+                let vhost = record
+                    .vhost
+                    .map(|vhost| of_list(vhost, several.host_in_list));
                 return Ok(Line::Record(Record {
                     vhost: vhost.filter(|vhost| !matches!(vhost.bytes, b"" | b"-")),
                     ..record

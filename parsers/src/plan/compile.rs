@@ -14,13 +14,11 @@
 use std::collections::VecDeque;
 
 use super::{
-    Alternative, Alternatives, Anchor, Behind, Body, End, EnvelopeVhost, Fields, Note, Plan, Reads, Region, Start, Step, Take,
-    Used,
+    Alternative, Alternatives, Anchor, Behind, Body, End, EnvelopeVhost, Fields, Note, Plan, Reads,
+    Region, Start, Step, Take, Used,
 };
 use crate::error::FormatError;
-use crate::format::{
-    ByteSet, Directive, Format, Layout, Meaning, OneOf, Piece, Server, TimeForm,
-};
+use crate::format::{ByteSet, Directive, Format, Layout, Meaning, OneOf, Piece, Server, TimeForm};
 
 mod choose;
 
@@ -74,10 +72,7 @@ struct Compiled {
 }
 
 /// Each of several layouts. Those beyond the needed ones are left out if there is no proof for them.
-fn alternatives(
-    format: &Format,
-    one_of: &OneOf,
-) -> Result<(Body, Reads, Vec<Note>), FormatError> {
+fn alternatives(format: &Format, one_of: &OneOf) -> Result<(Body, Reads, Vec<Note>), FormatError> {
     let whole = directives_of(&one_of.whole);
     let mut all = Vec::with_capacity(one_of.layouts.len());
     let (mut reads, mut notes) = (Reads::default(), Vec::new());
@@ -96,7 +91,9 @@ fn alternatives(
         }
         let in_whole = directives_of(pieces).into_iter().map(|directive| {
             let index = whole.iter().position(|&other| other == directive);
-            index.and_then(|index| u16::try_from(index).ok()).unwrap_or(u16::MAX)
+            index
+                .and_then(|index| u16::try_from(index).ok())
+                .unwrap_or(u16::MAX)
         });
         all.push(Alternative {
             in_whole: in_whole.collect(),

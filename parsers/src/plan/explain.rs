@@ -49,7 +49,10 @@ pub(super) fn explain(plan: &Plan) -> Vec<Explained> {
 
 /// What is done with a directive; of several layouts, where something is.
 fn take_of<'p>(plan: &'p Plan, directive: &Directive) -> Option<&'p Take> {
-    let index = plan.format.directives().position(|other| other == directive);
+    let index = plan
+        .format
+        .directives()
+        .position(|other| other == directive);
     let index = index.and_then(|index| u16::try_from(index).ok())?;
     match &plan.body {
         Body::Fields(fields) => take_in(fields, index),
@@ -184,11 +187,15 @@ fn footnote(server: Server, directive: &Directive) -> Option<&'static str> {
         ) => {
             "of HAProxy's own form of the answer, about 16 less for each than the wire; 0 for a request that it could not read"
         }
-        (Server::Haproxy, Meaning::User) => "as the config made it; HAProxy does not say whether a password was checked",
+        (Server::Haproxy, Meaning::User) => {
+            "as the config made it; HAProxy does not say whether a password was checked"
+        }
         (Server::Haproxy, Meaning::Vhost { rank: 2 }) => {
             "of the captured headers the first, unless the lines that capture them stand before the format; as the client sent it"
         }
-        (Server::Haproxy, Meaning::Vhost { rank: 5 }) => "the name in the TLS handshake, which need not be the Host",
+        (Server::Haproxy, Meaning::Vhost { rank: 5 }) => {
+            "the name in the TLS handshake, which need not be the Host"
+        }
         (Server::Haproxy, Meaning::Vhost { .. }) => "as the client sent it",
         (
             Server::Haproxy,

@@ -177,9 +177,14 @@ fn fetched(fetch: &Call<'_>, calls: &[Call<'_>], captures: &Captures) -> Sample 
             is_forgeable: true,
             ..raw(Meaning::Skipped)
         },
-        name if name.starts_with(b"txn.timer") || name.starts_with(b"fc.timer")
-            || name.starts_with(b"req.timer") || name.starts_with(b"res.timer")
-            || name.starts_with(b"bc.timer") => number(),
+        name if name.starts_with(b"txn.timer")
+            || name.starts_with(b"fc.timer")
+            || name.starts_with(b"req.timer")
+            || name.starts_with(b"res.timer")
+            || name.starts_with(b"bc.timer") =>
+        {
+            number()
+        }
         _ => raw(Meaning::Skipped),
     }
 }
@@ -198,12 +203,14 @@ fn converted(sample: Sample, converter: &Call<'_>) -> Sample {
             bytes: ByteSet::WORD.without(b'"').without(b'\\'),
             ..sample
         },
-        b"lower" | b"upper" | b"host_only" | b"field" | b"word" | b"ltrim" | b"rtrim" | b"regsub"
-        | b"map" | b"map_str" | b"map_beg" | b"map_end" | b"map_dom" | b"map_reg" => Sample {
-            meaning: kept,
-            is_forgeable: sample.is_forgeable,
-            ..raw(Meaning::Skipped)
-        },
+        b"lower" | b"upper" | b"host_only" | b"field" | b"word" | b"ltrim" | b"rtrim"
+        | b"regsub" | b"map" | b"map_str" | b"map_beg" | b"map_end" | b"map_dom" | b"map_reg" => {
+            Sample {
+                meaning: kept,
+                is_forgeable: sample.is_forgeable,
+                ..raw(Meaning::Skipped)
+            }
+        }
         // What stood in it is escaped, newlines too; with another input than ASCII each byte is a
         // character.
         b"json" => Sample {
@@ -226,8 +233,8 @@ fn converted(sample: Sample, converter: &Call<'_>) -> Sample {
             plain(Meaning::Skipped, ByteSet::WORD.without(b'"').without(b'\\'))
         }
         // These decode, or write bytes of no text.
-        b"url_dec" | b"b64dec" | b"ub64dec" | b"sha1" | b"sha2" | b"digest" | b"hmac" | b"bytes"
-        | b"json_query" | b"jwt_header_query" | b"jwt_payload_query" => Sample {
+        b"url_dec" | b"b64dec" | b"ub64dec" | b"sha1" | b"sha2" | b"digest" | b"hmac"
+        | b"bytes" | b"json_query" | b"jwt_header_query" | b"jwt_payload_query" => Sample {
             is_forgeable: true,
             ..raw(Meaning::Skipped)
         },

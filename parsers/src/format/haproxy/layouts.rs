@@ -41,12 +41,18 @@ struct Present {
 pub(super) fn layouts(nodes: &[Node], captures: &Captures) -> Result<Layouts, FormatError> {
     check_groups(nodes)?;
     let headers = |wanted: bool| {
-        fields(nodes).any(|field| {
-            matches!(field.kind, Kind::Headers { of_request, .. } if of_request == wanted)
-        })
+        fields(nodes).any(
+            |field| matches!(field.kind, Kind::Headers { of_request, .. } if of_request == wanted),
+        )
     };
     let are_lists = fields(nodes).all(|field| {
-        !matches!(field.kind, Kind::Headers { in_braces: true, .. })
+        !matches!(
+            field.kind,
+            Kind::Headers {
+                in_braces: true,
+                ..
+            }
+        )
     });
     let has_cookies = fields(nodes).any(|field| matches!(field.kind, Kind::Cookie { .. }));
     let groups = groups(headers(true), headers(false), captures, are_lists);
@@ -95,7 +101,9 @@ fn groups(
         (false, true) => vec![(false, true), (false, false)],
         (true, true) if known => vec![(true, true), (false, false)],
         // One group alone looks the same whosever it is; it is taken for the request's.
-        (true, true) if are_lists => vec![(true, true), (true, false), (false, true), (false, false)],
+        (true, true) if are_lists => {
+            vec![(true, true), (true, false), (false, true), (false, false)]
+        }
         (true, true) => vec![(true, true), (true, false), (false, false)],
     }
 }
@@ -126,7 +134,11 @@ fn pieces(nodes: &[Node], present: Present) -> Vec<Piece> {
                 let directive = || Piece::Directive(field.directive.clone());
                 let (open, close): (&[u8], &[u8]) = match field.kind {
                     Kind::Headers { of_request, .. }
-                        if !(if of_request { present.request } else { present.response }) =>
+                        if !(if of_request {
+                            present.request
+                        } else {
+                            present.response
+                        }) =>
                     {
                         continue;
                     }
@@ -135,7 +147,9 @@ fn pieces(nodes: &[Node], present: Present) -> Vec<Piece> {
                         after_space = false;
                         continue;
                     }
-                    Kind::Headers { in_braces: true, .. } => match field.is_quoted {
+                    Kind::Headers {
+                        in_braces: true, ..
+                    } => match field.is_quoted {
                         true => (b"\"{", b"}\""),
                         false => (b"{", b"}"),
                     },
@@ -155,7 +169,13 @@ fn pieces(nodes: &[Node], present: Present) -> Vec<Piece> {
 }
 
 fn is_group(node: &Node) -> bool {
-    matches!(node, Node::Field(Field { kind: Kind::Headers { .. }, .. }))
+    matches!(
+        node,
+        Node::Field(Field {
+            kind: Kind::Headers { .. },
+            ..
+        })
+    )
 }
 
 /// Whether the account would be wrong if the field were taken from another place.
@@ -204,7 +224,13 @@ fn check_run(nodes: &[Node], start: usize, end: usize) -> Result<(), FormatError
         help: Some(help.to_owned()),
     };
     let in_braces = |field: &Field| {
-        matches!(field.kind, Kind::Headers { in_braces: true, .. }) && !field.is_quoted
+        matches!(
+            field.kind,
+            Kind::Headers {
+                in_braces: true,
+                ..
+            }
+        ) && !field.is_quoted
     };
     for field in fields(&nodes[start..end]) {
         if !in_braces(field) {
@@ -218,7 +244,10 @@ fn check_run(nodes: &[Node], start: usize, end: usize) -> Result<(), FormatError
     let Some(group) = fields(&nodes[start..end]).next() else {
         return Ok(());
     };
-    let before = nodes[..start].iter().rev().find(|node| !matches!(node, Node::Space));
+    let before = nodes[..start]
+        .iter()
+        .rev()
+        .find(|node| !matches!(node, Node::Space));
     let is_clear = match before {
         None | Some(Node::Space) => true,
         Some(Node::Text(text)) => !matches!(text.last(), Some(b'{' | b'}')),
@@ -256,8 +285,15 @@ fn check_run(nodes: &[Node], start: usize, end: usize) -> Result<(), FormatError
 /// Whether the place of the first cookie is the same whatever clients send: every word before it ends
 /// at the first space, or at its closing quote.
 fn is_told_without_cookies(nodes: &[Node]) -> bool {
-    let is_cookie =
-        |node: &Node| matches!(node, Node::Field(Field { kind: Kind::Cookie { .. }, .. }));
+    let is_cookie = |node: &Node| {
+        matches!(
+            node,
+            Node::Field(Field {
+                kind: Kind::Cookie { .. },
+                ..
+            })
+        )
+    };
     let first = nodes.iter().position(is_cookie).unwrap_or(nodes.len());
     // Headers before it would have to be told first.
     if nodes[..first].iter().any(is_group) {

@@ -75,7 +75,8 @@ fn word(text: &[u8], at: usize) -> Result<(Word, usize), FormatError> {
             b'\'' => {
                 let inside = &text[index + 1..];
                 let length = memchr::memchr(b'\'', inside).ok_or_else(|| unclosed(at + index))?;
-                word.text.append(&Text::verbatim(&inside[..length], at + index + 1));
+                word.text
+                    .append(&Text::verbatim(&inside[..length], at + index + 1));
                 word.is_quoted = true;
                 index += length + 2;
             }
@@ -103,7 +104,11 @@ fn word(text: &[u8], at: usize) -> Result<(Word, usize), FormatError> {
 }
 
 fn unclosed(at: usize) -> FormatError {
-    quoting::error(at..at + 1, "the string's closing quote is missing", super::EXAMPLE)
+    quoting::error(
+        at..at + 1,
+        "the string's closing quote is missing",
+        super::EXAMPLE,
+    )
 }
 
 /// Takes what stands at `index`, inside double quotes; how many bytes that is.
@@ -163,7 +168,10 @@ fn variable(text: &[u8], index: usize, at: usize, word: &mut Text) -> Result<usi
         }
         None => Err(quoting::error(
             at + index..at + end,
-            format!("{} is a variable of HAProxy's environment", String::from_utf8_lossy(&text[index..end])),
+            format!(
+                "{} is a variable of HAProxy's environment",
+                String::from_utf8_lossy(&text[index..end])
+            ),
             "write what it stands for; for a literal dollar sign write \\$",
         )),
     }
