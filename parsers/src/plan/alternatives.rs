@@ -2,7 +2,7 @@
 
 use super::{Alternative, Alternatives, Fields};
 use crate::error::{Expected, LineError};
-use crate::record::{Line, Logged, Record};
+use crate::record::{Ignored, Line, Logged, Record};
 use crate::text::Escape;
 
 /// Reads a line by the first layout that fits. Where none does, the error is of the one that got
@@ -14,6 +14,7 @@ pub(super) fn read<'l>(
     mut read_as: impl FnMut(&Fields) -> Result<Line<'l>, LineError>,
 ) -> Result<Line<'l>, LineError> {
     let mut furthest: Option<LineError> = None;
+    let mut is_comment = false;
     for layout in &several.layouts {
         match read_as(&layout.fields) {
             Ok(Line::Record(record)) => {
@@ -25,12 +26,17 @@ pub(super) fn read<'l>(
                     ..record
                 }));
             }
+            // Where the line starts with `#`, and does not fit this layout.
+            Ok(Line::Ignored(Ignored::Comment)) => is_comment = true,
             Ok(ignored) => return Ok(ignored),
             Err(error) if furthest.is_none_or(|furthest| error.at > furthest.at) => {
                 furthest = Some(in_whole(error, layout));
             }
             Err(_) => {}
         }
+    }
+    if is_comment {
+        return Ok(Line::Ignored(Ignored::Comment));
     }
     let mut furthest = furthest.unwrap_or(LineError {
         at: 0,

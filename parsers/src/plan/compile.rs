@@ -64,6 +64,15 @@ pub(super) fn compile(format: &Format) -> Result<Plan, FormatError> {
     })
 }
 
+/// Which of several bytes that would do becomes the anchor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Preferred {
+    /// A quote: it holds even for values that older servers let through.
+    Quote,
+    /// The first: where there are several layouts, it is the field's end in all that have the field.
+    First,
+}
+
 /// What one layout compiles to.
 struct Compiled {
     fields: Fields,
@@ -74,20 +83,30 @@ struct Compiled {
 /// Each of several layouts. Those beyond the needed ones are left out if there is no proof for them.
 fn alternatives(format: &Format, one_of: &OneOf) -> Result<(Body, Reads, Vec<Note>), FormatError> {
     let whole = directives_of(&one_of.whole);
-    let mut all = Vec::with_capacity(one_of.layouts.len());
-    let (mut reads, mut notes) = (Reads::default(), Vec::new());
-    for (index, pieces) in one_of.layouts.iter().enumerate() {
-        let mut one = match pieces_of(format, pieces) {
-            Ok(one) => one,
-            Err(error) if index < one_of.needed => return Err(error),
-            Err(_) => {
-                add_once(&mut notes, Note::CookiesNotRead);
-                continue;
-            }
-        };
+    let (needed, others) = one_of
+        .layouts
+        .split_at(one_of.needed.min(one_of.layouts.len()));
+    let compiled = |layouts: &[Vec<Piece>]| -> Result<Vec<Compiled>, FormatError> {
+        layouts
+            .iter()
+            .map(|pieces| pieces_of(format, pieces))
+            .collect()
+    };
+    let mut all = compiled(needed)?;
+    let mut notes = Vec::new();
+    // All of them or none: one alone would read the lines of those that are lacking.
+    match compiled(others) {
+        Ok(others) => all.extend(others),
+        Err(_) => notes.push(Note::CookiesNotRead),
+    }
+    let mut reads = Reads::default();
+    let mut layouts = Vec::with_capacity(all.len());
+    for (one, pieces) in all.into_iter().zip(&one_of.layouts) {
         reads = reads.or(one.reads);
-        for note in one.notes.drain(..) {
-            add_once(&mut notes, note);
+        for note in one.notes {
+            if !notes.contains(&note) {
+                notes.push(note);
+            }
         }
         let in_whole = directives_of(pieces).into_iter().map(|directive| {
             let index = whole.iter().position(|&other| other == directive);
@@ -95,22 +114,16 @@ fn alternatives(format: &Format, one_of: &OneOf) -> Result<(Body, Reads, Vec<Not
                 .and_then(|index| u16::try_from(index).ok())
                 .unwrap_or(u16::MAX)
         });
-        all.push(Alternative {
+        layouts.push(Alternative {
             in_whole: in_whole.collect(),
             fields: one.fields,
         });
     }
     let alternatives = Alternatives {
-        layouts: all.into_boxed_slice(),
+        layouts: layouts.into_boxed_slice(),
         host_in_list: one_of.host_in_list,
     };
     Ok((Body::Alternatives(alternatives), reads, notes))
-}
-
-fn add_once(notes: &mut Vec<Note>, note: Note) {
-    if !notes.contains(&note) {
-        notes.push(note);
-    }
 }
 
 fn directives_of(pieces: &[Piece]) -> Vec<&Directive> {
@@ -135,10 +148,14 @@ fn pieces_of(format: &Format, pieces: &[Piece]) -> Result<Compiled, FormatError>
     let (first, mut fields) = fields(pieces, chosen.takes);
     let mut notes = chosen.notes;
     join_adjacent(&mut fields, &directives, &mut notes)?;
+    let preferred = match format.layout {
+        Layout::Pieces(_) => Preferred::Quote,
+        Layout::OneOf(_) => Preferred::First,
+    };
     let mut steps = Vec::new();
     let mut rest = VecDeque::from(fields);
     while let Some(field) = rest.pop_front() {
-        steps.push(step(field, &mut rest, &directives, &mut notes)?);
+        steps.push(step(field, &mut rest, preferred, &directives, &mut notes)?);
     }
     let takes = |wanted: fn(&Take) -> bool| any_take(&steps, wanted);
     let reads = Reads {
@@ -349,6 +366,7 @@ impl Field {
 fn step(
     mut field: Field,
     rest: &mut VecDeque<Field>,
+    preferred: Preferred,
     directives: &[&Directive],
     notes: &mut Vec<Note>,
 ) -> Result<Step, FormatError> {
@@ -381,7 +399,7 @@ fn step(
         return Ok(field.ends(End::Count));
     }
     loop {
-        let (behind, anchor) = nearest_anchor(&field, rest);
+        let (behind, anchor) = nearest_anchor(&field, rest, preferred);
         if behind == 0 {
             return Ok(field.ends(anchor.map_or(End::Line, End::Byte)));
         }
@@ -426,7 +444,11 @@ impl Field {
 
 /// The nearest field behind which the literal can be found from the first field's start: how many
 /// fields after the first it is, and the anchor; none: the line's end, which serves any fields.
-fn nearest_anchor(first: &Field, rest: &VecDeque<Field>) -> (usize, Option<Anchor>) {
+fn nearest_anchor(
+    first: &Field,
+    rest: &VecDeque<Field>,
+    preferred: Preferred,
+) -> (usize, Option<Anchor>) {
     let mut region: Vec<&Field> = Vec::with_capacity(rest.len() + 1);
     for (behind, last) in std::iter::once(first).chain(rest).enumerate() {
         let between: Vec<u8> = region
@@ -457,8 +479,7 @@ fn nearest_anchor(first: &Field, rest: &VecDeque<Field>) -> (usize, Option<Ancho
             if !is_free(byte, index) || (escaped && !backslash_is_clear(index)) {
                 continue;
             }
-            // Of several, a quote: it holds even for values that older servers let through.
-            if best.is_none() || byte == b'"' {
+            if best.is_none() || (byte == b'"' && preferred == Preferred::Quote) {
                 best = Some(Anchor {
                     byte,
                     index,

@@ -7,12 +7,14 @@
 //! - With fewer groups of headers a line lacks a brace that the layouts before its own want. It has to
 //!   lack it whatever clients send: what stands before the groups can hold neither braces nor a space,
 //!   and what stands behind them does not begin with one. Formats without that are refused, if the
-//!   account needs anything from there on.
-//! - Where both cookies are what stands for none is only looked for where clients cannot choose what
-//!   stands before it: each word up to there ends at the first space, or at its closing quote. What is
-//!   captured begins with the cookie's name, and is never what stands for none.
+//!   account needs anything from there on, or anything before whose end is not the same in all layouts.
+//! - A field's end is the same in all layouts if it is the first byte of a kind that the field cannot
+//!   hold, or if the field stands in a word that ends at the first space.
+//! - Where both cookies are what stands for none is only looked for where the ends of all fields before
+//!   the first of them are so. What is captured begins with the cookie's name, and is never what stands
+//!   for none.
 
-use super::super::{Directive, Meaning, Piece};
+use super::super::{ByteSet, Directive, Meaning, Piece};
 use super::Captures;
 use super::nodes::{Field, Kind, Node};
 use crate::error::FormatError;
@@ -208,8 +210,14 @@ fn check_groups(nodes: &[Node]) -> Result<(), FormatError> {
             .iter()
             .take_while(|node| is_group(node) || matches!(node, Node::Space))
             .count();
-        let is_read = fields(&nodes[at..]).any(|field| is_needed(&field.directive));
-        if is_read {
+        // Of the fields before it, those whose end is the same whether it is there or not.
+        let told = nodes[..at]
+            .iter()
+            .enumerate()
+            .take_while(|(index, _)| is_told(nodes, *index, at))
+            .count();
+        let is_needed_of = |nodes: &[Node]| fields(nodes).any(|field| is_needed(&field.directive));
+        if is_needed_of(&nodes[told..]) {
             check_run(nodes, at, at + run)?;
         }
         at += run;
@@ -250,11 +258,26 @@ fn check_run(nodes: &[Node], start: usize, end: usize) -> Result<(), FormatError
         .find(|node| !matches!(node, Node::Space));
     let is_clear = match before {
         None | Some(Node::Space) => true,
-        Some(Node::Text(text)) => !matches!(text.last(), Some(b'{' | b'}')),
+        Some(Node::Text(text)) => {
+            let index = nodes[..start]
+                .iter()
+                .rposition(|node| matches!(node, Node::Text(_)));
+            let field = index.and_then(|index| nodes[..index].last());
+            // It ends at the text, or is looked for from behind it.
+            let ends_there = match (field, text.first()) {
+                (Some(Node::Field(field)), Some(&first)) => {
+                    let bytes = field.directive.bytes;
+                    field.is_quoted || !bytes.contains(first) || bytes == ByteSet::ALL
+                }
+                _ => true,
+            };
+            ends_there && !matches!(text.last(), Some(b'{' | b'}'))
+        }
         Some(Node::Field(field)) => {
             let bytes = field.directive.bytes;
-            ![b' ', b'{', b'}'].iter().any(|&byte| bytes.contains(byte))
-                && field.kind == Kind::Plain
+            let is_word = ![b' ', b'{', b'}'].iter().any(|&byte| bytes.contains(byte));
+            let is_apart = matches!(nodes[..start].last(), Some(Node::Space));
+            is_word && is_apart && field.kind == Kind::Plain
         }
     };
     if !is_clear {
@@ -295,17 +318,40 @@ fn is_told_without_cookies(nodes: &[Node]) -> bool {
         )
     };
     let first = nodes.iter().position(is_cookie).unwrap_or(nodes.len());
-    // Headers before it would have to be told first.
-    if nodes[..first].iter().any(is_group) {
+    (0..first).all(|index| is_told(nodes, index, first))
+}
+
+/// Whether the field at `index` ends at the same place whatever `nodes[limit]` is filled with, if what
+/// stands before it does.
+fn is_told(nodes: &[Node], index: usize, limit: usize) -> bool {
+    let Some(Node::Field(field)) = nodes.get(index) else {
+        return true;
+    };
+    // Headers would have to be told first.
+    if field.kind != Kind::Plain {
         return false;
     }
-    nodes[..first].iter().all(|node| match node {
-        Node::Text(_) | Node::Space => true,
-        Node::Field(field) => {
-            let directive = &field.directive;
-            let has = |byte| directive.bytes.contains(byte);
-            let has_one_width = matches!(directive.meaning, Meaning::Time { .. });
-            has_one_width || !has(b' ') || (field.is_quoted && (!has(b'"') || directive.escaped))
-        }
-    })
+    let is_time = |field: &Field| matches!(field.directive.meaning, Meaning::Time { .. });
+    let has = |byte| field.directive.bytes.contains(byte);
+    if is_time(field) {
+        return true;
+    }
+    if field.is_quoted {
+        return !has(b'"') || field.directive.escaped;
+    }
+    let ends_itself = match nodes.get(index + 1) {
+        Some(Node::Space) => !has(b' '),
+        Some(Node::Text(text)) => text.first().is_some_and(|&first| !has(first)),
+        Some(Node::Field(_)) | None => false,
+    };
+    let is_space = |node: &Node| matches!(node, Node::Space);
+    let start = nodes[..index]
+        .iter()
+        .rposition(is_space)
+        .map_or(0, |space| space + 1);
+    let Some(length) = nodes[start..limit].iter().position(is_space) else {
+        return ends_itself;
+    };
+    let mut word = fields(&nodes[start..start + length]);
+    ends_itself || word.all(|field| is_time(field) || !field.directive.bytes.contains(b' '))
 }
