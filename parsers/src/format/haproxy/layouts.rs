@@ -10,8 +10,8 @@
 //!   account needs anything from there on, or anything before whose end is not the same in all layouts.
 //! - A field's end is the same in all layouts if it is the first byte of a kind that the field cannot
 //!   hold, or if the field stands in a word that ends at the first space.
-//! - Where both cookies are what stands for none is only looked for where the ends of all fields before
-//!   the first of them are so. What is captured begins with the cookie's name, and is never what stands
+//! - Where both cookies are what stands for none is only looked for where the ends of all other fields
+//!   before the last of them are so. What is captured begins with the cookie's name, and is never what stands
 //!   for none.
 
 use super::super::{ByteSet, Directive, Meaning, Piece};
@@ -305,8 +305,8 @@ fn check_run(nodes: &[Node], start: usize, end: usize) -> Result<(), FormatError
     Ok(())
 }
 
-/// Whether the place of the first cookie is the same whatever clients send: every word before it ends
-/// at the first space, or at its closing quote.
+/// Whether the places of the cookies are the same whatever clients send, as long as each is what stands
+/// for none.
 fn is_told_without_cookies(nodes: &[Node]) -> bool {
     let is_cookie = |node: &Node| {
         matches!(
@@ -317,8 +317,8 @@ fn is_told_without_cookies(nodes: &[Node]) -> bool {
             })
         )
     };
-    let first = nodes.iter().position(is_cookie).unwrap_or(nodes.len());
-    (0..first).all(|index| is_told(nodes, index, first))
+    let last = nodes.iter().rposition(is_cookie).unwrap_or(nodes.len());
+    (0..last).all(|index| is_cookie(&nodes[index]) || is_told(nodes, index, last))
 }
 
 /// Whether the field at `index` ends at the same place whatever `nodes[limit]` is filled with, if what
