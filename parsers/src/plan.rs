@@ -63,6 +63,9 @@ pub enum Users {
 pub enum Note {
     /// nginx `escape=none`: a newline in a user name makes a line of the client's own.
     Forgeable,
+    /// HAProxy writes an expression as it is: a newline in a TLS server name makes a line of the client's
+    /// own.
+    ForgeableExpression,
     /// lighttpd without request, method or status: the lines of whole HTTP/2 connections cannot be
     /// told from requests, and their bytes count twice.
     Http2CountedTwice,
@@ -81,7 +84,10 @@ impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Forgeable => f.write_str(
-                "what clients send stands in this log as it is, newlines included, so they can write whole lines of it, and its numbers have no grade: with nginx use escape=default or escape=json; with HAProxy leave out %[ssl_fc_sni] and what decodes, or put json(ascii) behind it",
+                "escape=none lets clients write whole lines into this log, so its numbers have no grade; use escape=default or escape=json",
+            ),
+            Self::ForgeableExpression => f.write_str(
+                "clients can put newlines into an expression of this format (%[ssl_fc_sni], or one that decodes) and so write whole lines into this log, so its numbers have no grade; leave it out, or put json(ascii) behind it: %[ssl_fc_sni,json(ascii)]",
             ),
             Self::CookiesNotRead => f.write_str(
                 "lines with a cookie that HAProxy captured are unparsed: where the cookie ends cannot be told; leave out capture cookie, or %CC and %CS",

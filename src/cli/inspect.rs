@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
-use tollkeeper_parsers::format::{Format, Piece, Server, Spec};
+use tollkeeper_parsers::format::{Format, Layout, Piece, Server, Spec};
 use tollkeeper_parsers::plan::Plan;
 use tollkeeper_parsers::record::{Line, Record};
 use tollkeeper_parsers::syslog::Envelope;
@@ -300,6 +300,14 @@ fn describe(report: &mut CheckReport, specs: &[Spec]) {
 
 /// The format string, put together again.
 fn written(format: &Format) -> String {
+    if let Layout::OneOf(_) = format.layout {
+        // Put together, it would show what the server adds.
+        return format
+            .text
+            .get(format.span.clone())
+            .unwrap_or_default()
+            .to_owned();
+    }
     let mut text = String::new();
     for piece in format.pieces() {
         match piece {

@@ -9,6 +9,9 @@ mod layouts;
 mod nodes;
 mod words;
 
+#[cfg(test)]
+mod tests;
+
 use super::quoting::{self, Text};
 use super::{Format, Layout, OneOf, Server};
 use crate::error::FormatError;

@@ -177,7 +177,7 @@ fn footnote(server: Server, directive: &Directive) -> Option<&'static str> {
                 count: Count::In, ..
             },
         ) => {
-            "of HAProxy's own form of the request, about 20 less for each than the wire; 0 for a request that it could not read"
+            "in mode http of HAProxy's own form of the request: for each, from 20 less to 7 more than the wire, and 0 for one that it refused; in mode tcp equals the wire"
         }
         (
             Server::Haproxy,
@@ -185,7 +185,7 @@ fn footnote(server: Server, directive: &Directive) -> Option<&'static str> {
                 count: Count::Out, ..
             },
         ) => {
-            "of HAProxy's own form of the answer, about 16 less for each than the wire; 0 for a request that it could not read"
+            "in mode http of HAProxy's own form of the answer: for each, from 1 to 34 less than the wire, and 0 for a request that it refused; in mode tcp equals the wire"
         }
         (Server::Haproxy, Meaning::User) => {
             "as the config made it; HAProxy does not say whether a password was checked"

@@ -45,7 +45,7 @@ pub(super) fn bare(text: &[u8], at: usize) -> Result<Text, FormatError> {
         }
     }
     let has = |needle: &[u8]| memchr::memmem::find(text, needle).is_some();
-    if has(b"\\ ") && !has(b" %") {
+    if has(b"\\ ") {
         let (words, length) = line(text, at)?;
         if let ([word], true) = (words.as_slice(), length == text.len()) {
             return Ok(word.text.clone());

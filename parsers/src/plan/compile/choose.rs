@@ -96,7 +96,10 @@ pub(super) fn choose(format: &Format, directives: &[&Directive]) -> Result<Chose
     });
     let mut notes = Vec::new();
     if format.forgeable {
-        notes.push(Note::Forgeable);
+        notes.push(match format.server {
+            Server::Haproxy => Note::ForgeableExpression,
+            _ => Note::Forgeable,
+        });
     }
     if time.is_local {
         notes.push(Note::NoZone);
