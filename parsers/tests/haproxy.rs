@@ -68,7 +68,7 @@ const SEPARATORS: &[&str] = &[
 ];
 
 fn is_control(byte: u8) -> bool {
-    byte < 0x20 || byte >= 0x7f
+    !(0x20..0x7f).contains(&byte)
 }
 
 /// HAProxy's `#HH`, and its backslashes with `+E`.
