@@ -211,10 +211,12 @@ fn spans_lie_in_their_line() {
 proptest! {
     #[test]
     fn any_format_string_is_read_or_refused_with_a_span(
-        server in prop::sample::select(vec!["", "syslog:", "syslog:nginx:", "nginx:", "apache:", "lighttpd:", "nginx:log_format x ", "apache:LogFormat ", "lighttpd:accesslog.format = "]),
+        server in prop::sample::select(vec!["", "syslog:", "syslog:nginx:", "nginx:", "apache:", "lighttpd:", "nginx:log_format x ", "apache:LogFormat ", "lighttpd:accesslog.format = ", "haproxy:", "haproxy:log-format ", "haproxy:http-request capture "]),
         parts in prop::collection::vec(prop_oneof![
             4 => prop::sample::select(vec![
                 "%", "$", "{", "}", "\"", "'", "\\", " ", ";", "#", "\n", "%t", "%b", "%u", "%{x}i", "$host", "$msec", "$bytes_sent",
+                "%ci", "%B ", "%tr", "%hr", "%hrl", "%CC", "%[", "]", "(", ")", ",", "%{+Q}", "%{+E,-M}", "capture.req.hdr(0)",
+                "json", "date", "\nlog-format ", "\noption httplog\n", "${HAPROXY_HTTP_LOG_FMT}", "\\x41", "id 0",
                 "${", "%{%Y-%m-%d %H}t", "%{begin:", "msec}t", "%^", "%>", "%!2", "+", "escape=json ", "ż", "-", "%Z", "%r",
             ]).prop_map(str::to_owned),
             1 => any::<String>(),
@@ -229,7 +231,11 @@ proptest! {
         match compiled {
             Ok(plan) => {
                 for explained in plan.explain() {
-                    prop_assert_eq!(plan.format().text.get(explained.span), Some(&*explained.written));
+                    let there = plan.format().text.get(explained.span);
+                    // Words of haproxy.cfg may be quoted in parts, and hold variables.
+                    let is_quoted = server.starts_with("haproxy")
+                        && there.is_some_and(|there| there.contains(['\\', '"', '\'', '$']));
+                    prop_assert!(is_quoted || there == Some(&*explained.written), "{} {:?}", text, there);
                 }
                 let _ = (plan.better(), plan.notes(), plan.read(b"x"));
             }

@@ -21,6 +21,10 @@ static PLANS: LazyLock<Vec<Plan>> = LazyLock::new(|| {
         r#"apache:[%{%A %d/%B/%Y:%H:%M:%S}t.%{msec_frac}t %{%z %Z}t] %S %I %{ms}T %!200u %v:%p "%{Host}i" %U"#,
         "apache:%u %t %b",
         "lighttpd:%{begin:usec}t %{nsec_frac}t%b %V %u",
+        "haproxy",
+        "haproxy:option httpslog",
+        "haproxy:option httplog clf",
+        r#"haproxy:%Ts.%ms %B %U %ST %hr %hs %{+Q,+E}[capture.req.hdr(1)] "%[capture.req.hdr(2),json(ascii)]""#,
     ]
     .iter()
     .map(|format| match Spec::parse(format) {

@@ -5,7 +5,15 @@ use libfuzzer_sys::fuzz_target;
 use tollkeeper_parsers::text::{Escape, name};
 
 fuzz_target!(|bytes: &[u8]| {
-    for escape in [Escape::None, Escape::Backslash, Escape::Json] {
+    for escape in [
+        Escape::None,
+        Escape::Backslash,
+        Escape::Json,
+        Escape::JsonBytes,
+        Escape::Hash,
+        Escape::StructuredData,
+        Escape::HashAndBackslash,
+    ] {
         let decoded = escape.decode(bytes);
         assert!(decoded.len() <= bytes.len());
     }

@@ -224,6 +224,8 @@ mod tests {
         br#"127.0.0.1 a.example - [22/Nov/2026:08:23:11 +0000] "GET / HTTP/1.1" 200 21 "-" "curl""#;
     const IDENT: &[u8] =
         br#"127.0.0.1 root - [22/Nov/2026:08:23:11 +0000] "GET / HTTP/1.1" 200 21 "-" "curl""#;
+    const HAPROXY: &[u8] = br#"127.0.0.1:49784 [26/Nov/2026:19:53:07.932] k s/s 0/0/0/0/3 200 93 - - ---- 4/1/0/0/0 0/0 {a.example} "GET /x HTTP/1.1""#;
+    const HAPROXY_BAD: &[u8] = br#"127.0.0.1:49784 [26/Nov/2026:19:53:07.932] k k/<NOSRV> -1/-1/-1/-1/0 400 0 - - PR-- 1/1/0/0/0 0/0 "<BADREQ>""#;
     const H2: &[u8] =
         br#"127.0.0.1 - - [22/Nov/2026:08:23:11 +0000] "PRI * HTTP/2.0" 100 518 "-" "-""#;
 
@@ -259,6 +261,7 @@ mod tests {
             (&[lighttpd, lighttpd], "Written lighttpd"),
             (&[vhost], "Written vhost_combined"),
             (&[ident], "combined?lighttpd"),
+            (&[&written(HAPROXY)], "Written haproxy"),
             (&[combined, combined, COMBINED], "Written combined"),
             (&[combined, COMBINED, COMBINED], "combined?lighttpd"),
             (
@@ -290,6 +293,7 @@ mod tests {
             (&[VHOST], "vhost_combined"),
             (&[LIGHTTPD], "lighttpd"),
             (&[LIGHTTPD, H2, LIGHTTPD], "lighttpd"),
+            (&[HAPROXY, HAPROXY_BAD], "haproxy"),
             (&[IDENT], "combined?lighttpd"),
             (&[COMBINED, LIGHTTPD], "combined?lighttpd"),
             (&[b"", b"# x", COMBINED, COMBINED, b"garbage"], "combined"),

@@ -35,8 +35,9 @@ pub(super) fn calls(expression: &[u8]) -> Vec<Call<'_>> {
         let (name, after) = rest.split_at(rest.iter().take_while(is_name).count());
         let (arguments, after) = match after.first() {
             Some(b'(') => {
-                let end = closing(after).unwrap_or(after.len() - 1);
-                (&after[1..end], &after[end + 1..])
+                let end = closing(after).unwrap_or(after.len());
+                let behind = after.get(end + 1..).unwrap_or_default();
+                (after.get(1..end).unwrap_or_default(), behind)
             }
             _ => (&b""[..], after),
         };
