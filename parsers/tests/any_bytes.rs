@@ -211,12 +211,10 @@ fn spans_lie_in_their_line() {
 proptest! {
     #[test]
     fn any_format_string_is_read_or_refused_with_a_span(
-        server in prop::sample::select(vec!["", "syslog:", "syslog:nginx:", "nginx:", "apache:", "lighttpd:", "nginx:log_format x ", "apache:LogFormat ", "lighttpd:accesslog.format = ", "haproxy:", "haproxy:log-format ", "haproxy:http-request capture "]),
+        server in prop::sample::select(vec!["", "syslog:", "syslog:nginx:", "nginx:", "apache:", "lighttpd:", "nginx:log_format x ", "apache:LogFormat ", "lighttpd:accesslog.format = "]),
         parts in prop::collection::vec(prop_oneof![
             4 => prop::sample::select(vec![
                 "%", "$", "{", "}", "\"", "'", "\\", " ", ";", "#", "\n", "%t", "%b", "%u", "%{x}i", "$host", "$msec", "$bytes_sent",
-                "%ci", "%B ", "%tr", "%hr", "%hrl", "%CC", "%[", "]", "(", ")", ",", "%{+Q}", "%{+E,-M}", "capture.req.hdr(0)",
-                "json", "date", "\nlog-format ", "\noption httplog\n", "${HAPROXY_HTTP_LOG_FMT}", "\\x41", "id 0",
                 "${", "%{%Y-%m-%d %H}t", "%{begin:", "msec}t", "%^", "%>", "%!2", "+", "escape=json ", "ż", "-", "%Z", "%r",
             ]).prop_map(str::to_owned),
             1 => any::<String>(),
@@ -231,13 +229,47 @@ proptest! {
         match compiled {
             Ok(plan) => {
                 for explained in plan.explain() {
-                    let there = plan.format().text.get(explained.span);
-                    // Words of haproxy.cfg may be quoted in parts, and hold variables.
-                    let is_quoted = server.starts_with("haproxy")
-                        && there.is_some_and(|there| there.contains(['\\', '"', '\'', '$']));
-                    prop_assert!(is_quoted || there == Some(&*explained.written), "{} {:?}", text, there);
+                    prop_assert_eq!(plan.format().text.get(explained.span), Some(&*explained.written));
                 }
                 let _ = (plan.better(), plan.notes(), plan.read(b"x"));
+            }
+            Err(error) => {
+                prop_assert!(text.get(error.span.clone()).is_some(), "{} {:?}", text, error);
+                prop_assert!(error.help.is_some());
+            }
+        }
+    }
+
+    #[test]
+    fn any_lines_of_haproxy_are_read_or_refused_with_a_span(
+        start in prop::sample::select(vec!["haproxy:", "haproxy:log-format ", "syslog:haproxy:", "haproxy:http-request capture "]),
+        parts in prop::collection::vec(prop_oneof![
+            6 => prop::sample::select(vec![
+                "%", "$", "{", "}", "\"", "'", "\\", " ", "#", "\n", "[", "]", "(", ")", ",", "%ci", "%B ", "%trg ", "%tr", "%hr",
+                "%hrl", "%hs", "%CC", "%{+Q}r", "%[", "%{+Q}", "%{+E,-M}", "%{+X}o", "capture.req.hdr(0)", ",json(ascii)", "date",
+                "\nlog-format ", "\noption httplog\n", "${HAPROXY_HTTP_LOG_FMT}", "\\x41", "id 0", "ż", "%Z",
+            ]).prop_map(str::to_owned),
+            1 => any::<String>(),
+        ], 0..12),
+    ) {
+        let text = format!("{start}{}", parts.concat());
+        let compiled = match Spec::parse(&text) {
+            Ok(Spec::Auto | Spec::AutoWithin(_)) => return Ok(()),
+            Ok(Spec::Format(format)) => Plan::compile(&format),
+            Err(error) => Err(error),
+        };
+        match compiled {
+            Ok(plan) => {
+                for explained in plan.explain() {
+                    // Words may be quoted in parts, and hold variables.
+                    let there = plan.format().text.get(explained.span);
+                    let is_quoted = there.is_some_and(|there| there.contains(['\\', '"', '\'', '$']));
+                    prop_assert!(is_quoted || there == Some(&*explained.written), "{} {:?}", text, there);
+                }
+                if let Err(error) = plan.read(text.as_bytes()) {
+                    prop_assert!(error.at <= text.len());
+                    let _ = plan.describe(&error);
+                }
             }
             Err(error) => {
                 prop_assert!(text.get(error.span.clone()).is_some(), "{} {:?}", text, error);
