@@ -156,6 +156,11 @@ fn varnishncsa_logs_equal_what_another_reader_found() {
 }
 
 #[test]
+fn haproxy_logs_equal_what_another_reader_found() {
+    check_server("haproxy");
+}
+
+#[test]
 fn the_sample_is_detected_and_equals_what_another_reader_found() {
     let sample = sample();
     let packed = sample.log.with_extension("log.gz");
@@ -221,6 +226,7 @@ fn check_agrees_with_import() {
         "lighttpd",
         "caddy",
         "traefik",
+        "haproxy",
         "squid",
         "varnishncsa",
     ] {

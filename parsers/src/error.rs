@@ -58,6 +58,8 @@ pub enum Expected {
     Json(Syntax),
     /// A line no longer than the limit (the line was cut).
     ShorterLine,
+    /// A number without a plus, which HAProxy writes where it logs before the answer is sent.
+    FinishedRequest,
 }
 
 /// What JSON wants at a place in a line.
@@ -119,6 +121,9 @@ impl fmt::Display for Expected {
                 Syntax::Shallower => "a value that is nested less deeply",
             },
             Self::ShorterLine => "a shorter line",
+            Self::FinishedRequest => {
+                "a number without a plus (option logasap writes lines before their bytes are known: leave it out)"
+            }
         })
     }
 }

@@ -8,6 +8,7 @@
 //! that does not fit to its last byte is an error, never a guess.
 
 mod account;
+mod alternatives;
 mod carried;
 mod compile;
 mod enveloped;
@@ -26,7 +27,7 @@ pub use carried::Carried;
 pub use explain::Explained;
 
 use crate::error::{Expected, FormatError, LineError};
-use crate::format::{Format, Layout, Server, TimeForm};
+use crate::format::{Format, Server, TimeForm};
 use crate::index::Text;
 use crate::record::{Line, Logged};
 use crate::syslog::Envelope;
@@ -70,6 +71,9 @@ pub enum Users {
 pub enum Note {
     /// nginx `escape=none`: a newline in a user name makes a line of the client's own.
     Forgeable,
+    /// HAProxy writes an expression as it is: a newline in a TLS server name makes a line of the client's
+    /// own.
+    ForgeableExpression,
     /// lighttpd without request, method or status: the lines of whole HTTP/2 connections cannot be
     /// told from requests, and their bytes count twice.
     Http2CountedTwice,
@@ -80,6 +84,8 @@ pub enum Note {
     NoZone,
     /// This directive is not read, since its end cannot be told from what follows it.
     NotRead(String),
+    /// HAProxy: lines with a captured cookie are unparsed, since a cookie can look like what is behind it.
+    CookiesNotRead,
 }
 
 impl fmt::Display for Note {
@@ -87,6 +93,12 @@ impl fmt::Display for Note {
         match self {
             Self::Forgeable => f.write_str(
                 "escape=none lets clients write whole lines into this log, so its numbers have no grade; use escape=default or escape=json",
+            ),
+            Self::ForgeableExpression => f.write_str(
+                "clients can put newlines into an expression of this format (%[ssl_fc_sni], or one that decodes) and so write whole lines into this log, so its numbers have no grade; leave it out, or put json(ascii) behind it: %[ssl_fc_sni,json(ascii)]",
+            ),
+            Self::CookiesNotRead => f.write_str(
+                "lines with a cookie that HAProxy captured are unparsed: where the cookie ends cannot be told; leave out capture cookie, or %CC and %CS",
             ),
             Self::Http2CountedTwice => f.write_str(
                 "lighttpd writes one more line for each HTTP/2 connection, with the bytes of all its requests; without %r (or %m) and %s they cannot be told apart and count twice",
@@ -139,6 +151,24 @@ enum Body {
     Fields(Fields),
     /// By their keys, in one JSON object.
     Json(json::Keys),
+    /// In one of several ways.
+    Alternatives(Alternatives),
+}
+
+/// Several layouts; a line is in the first that fits.
+#[derive(Debug, Clone)]
+struct Alternatives {
+    layouts: Box<[Alternative]>,
+    /// Which of several captured headers the vhost is.
+    host_in_list: usize,
+}
+
+/// One of several layouts.
+#[derive(Debug, Clone)]
+struct Alternative {
+    fields: Fields,
+    /// Which of the format's directives each of its own is.
+    in_whole: Box<[u16]>,
 }
 
 /// What a line is made of.
@@ -159,12 +189,30 @@ struct Reads {
     vhost: bool,
     user: bool,
     status: bool,
+    /// The request line or the method.
+    request: bool,
     wire_in: bool,
     wire_out: bool,
     /// Received and sent together: one of them is what the other leaves of it.
     both: bool,
     /// The vhost is the host of the URL in the request line, which the walk takes for the vhost.
     vhost_in_request: bool,
+}
+
+impl Reads {
+    /// What either reads.
+    fn or(self, other: Self) -> Self {
+        Self {
+            vhost: self.vhost || other.vhost,
+            user: self.user || other.user,
+            status: self.status || other.status,
+            request: self.request || other.request,
+            vhost_in_request: self.vhost_in_request || other.vhost_in_request,
+            wire_in: self.wire_in || other.wire_in,
+            wire_out: self.wire_out || other.wire_out,
+            both: self.both || other.both,
+        }
+    }
 }
 
 /// One field, and what follows it.
@@ -284,10 +332,7 @@ impl Plan {
     /// When the account cannot do without something that the format lacks, or when clients could
     /// choose bytes that make a line mean something else. The span is in the format's text.
     pub fn compile(format: &Format) -> Result<Self, FormatError> {
-        match &format.layout {
-            Layout::Pieces(_) => compile::compile(format),
-            Layout::Json(fields) => json::compile(format, fields),
-        }
+        compile::compile(format)
     }
 
     /// Reads one line (without its newline; a final CR is not part of the line).
@@ -310,6 +355,9 @@ impl Plan {
             }
             Body::Fields(fields) => walk::read(self, fields, text),
             Body::Json(keys) => json::read(keys, text, &mut Carried::default()),
+            Body::Alternatives(several) => {
+                alternatives::read(several, text, |fields| walk::read(self, fields, text))
+            }
         }
     }
 
@@ -346,6 +394,9 @@ impl Plan {
             }
             Body::Fields(fields) => self.read_fields_for_account(fields, text, carried),
             Body::Json(keys) => json::read(keys, text.bytes(), carried),
+            Body::Alternatives(several) => alternatives::read(several, text.bytes(), |fields| {
+                self.read_fields_for_account(fields, text, carried)
+            }),
         }
     }
 
@@ -369,6 +420,10 @@ impl Plan {
     pub fn wants_index(&self) -> bool {
         match &self.body {
             Body::Fields(fields) => self.format.envelope.is_none() && fields.placed.is_some(),
+            Body::Alternatives(several) => {
+                let mut fields = several.layouts.iter().map(|one| &one.fields);
+                self.format.envelope.is_none() && fields.any(|fields| fields.placed.is_some())
+            }
             Body::Json(_) => false,
         }
     }
@@ -529,32 +584,33 @@ impl Plan {
     /// An error in words, with the text that the format wants: `byte 57: expected "\" " after %r`.
     #[must_use]
     pub fn describe(&self, error: &LineError) -> String {
-        let (Expected::Literal(after), Body::Fields(fields)) = (error.expected, &self.body) else {
+        let Expected::Literal(after) = error.expected else {
             return match json::remedy(self.format.server, error) {
                 Some(remedy) => format!("{error}; {remedy}"),
                 None => error.to_string(),
             };
         };
-        let literal = match after.checked_sub(1) {
-            None => &fields.first,
-            Some(directive) => match fields.literal_after(directive) {
-                Some(literal) => literal,
-                None => return error.to_string(),
-            },
+        let literals = self.body.literals_after(after.checked_sub(1));
+        let [first, others @ ..] = literals.as_slice() else {
+            return error.to_string();
         };
-        let literal = String::from_utf8_lossy(literal).into_owned();
+        let shown = |literal: &[u8]| format!("{:?}", String::from_utf8_lossy(literal));
+        let mut literal = shown(first);
+        for other in others {
+            literal = format!("{literal} or {}", shown(other));
+        }
         match after
             .checked_sub(1)
             .and_then(|index| self.format.directives().nth(usize::from(index)))
         {
             Some(directive) => {
                 format!(
-                    "byte {}: expected {literal:?} after {}",
+                    "byte {}: expected {literal} after {}",
                     error.at, directive.written
                 )
             }
             None => format!(
-                "byte {}: expected {literal:?} at the start of the {}",
+                "byte {}: expected {literal} at the start of the {}",
                 error.at,
                 match self.format.envelope {
                     None => "line",
@@ -568,6 +624,40 @@ impl Plan {
     #[must_use]
     pub fn format(&self) -> &Format {
         &self.format
+    }
+}
+
+impl Body {
+    /// What can stand behind a directive of the format, or at the start.
+    fn literals_after(&self, directive: Option<u16>) -> Vec<&[u8]> {
+        let mut literals: Vec<&[u8]> = match (self, directive) {
+            (Self::Fields(fields), None) => vec![&fields.first],
+            (Self::Fields(fields), Some(directive)) => {
+                fields.literal_after(directive).into_iter().collect()
+            }
+            (Self::Alternatives(several), None) => several
+                .layouts
+                .iter()
+                .map(|one| &*one.fields.first)
+                .collect(),
+            (Self::Alternatives(several), Some(directive)) => several
+                .layouts
+                .iter()
+                .filter_map(|one| one.fields.literal_after(one.own(directive)?))
+                .collect(),
+            (Self::Json(_), _) => Vec::new(),
+        };
+        literals.sort_unstable();
+        literals.dedup();
+        literals
+    }
+}
+
+impl Alternative {
+    /// Which of its own directives one of the format's is.
+    fn own(&self, directive: u16) -> Option<u16> {
+        let index = self.in_whole.iter().position(|&whole| whole == directive)?;
+        u16::try_from(index).ok()
     }
 }
 

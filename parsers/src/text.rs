@@ -17,6 +17,14 @@ pub enum Escape {
     Json,
     /// `%hh`, and `\r`, `\n` and two backslashes for one: Squid's.
     Percent,
+    /// As in a JSON string whose characters up to U+00FF are bytes (HAProxy's `json` and `json(ascii)`).
+    JsonBytes,
+    /// `#HH` (HAProxy's request lines and captured headers).
+    Hash,
+    /// A backslash before `"`, `\` and `]`, as in RFC 5424 (HAProxy's `+E`).
+    StructuredData,
+    /// Both of these.
+    HashAndBackslash,
 }
 
 impl Escape {
@@ -28,7 +36,11 @@ impl Escape {
         }
         let first = match self {
             Self::Percent => memchr::memchr2(b'%', b'\\', bytes),
-            Self::None | Self::Backslash | Self::Json => memchr::memchr(b'\\', bytes),
+            Self::Hash => memchr::memchr(b'#', bytes),
+            Self::HashAndBackslash => memchr::memchr2(b'#', b'\\', bytes),
+            Self::None | Self::Backslash | Self::Json | Self::JsonBytes | Self::StructuredData => {
+                memchr::memchr(b'\\', bytes)
+            }
         };
         let Some(first) = first else {
             return Cow::Borrowed(bytes);
@@ -39,6 +51,8 @@ impl Escape {
         while let Some(&byte) = rest.first() {
             let used = match (byte, self) {
                 (b'%', Self::Percent) => decode_hex(rest, 1, &mut decoded),
+                (b'#', Self::Hash | Self::HashAndBackslash) => decode_hash(rest, &mut decoded),
+                (b'\\', Self::Hash) => 0,
                 (b'\\', _) => self.decode_one(rest, &mut decoded),
                 _ => 0,
             };
@@ -55,9 +69,15 @@ impl Escape {
     /// Decodes the escape that `bytes` start with; how many bytes it has, 0 if it is none.
     fn decode_one(self, bytes: &[u8], decoded: &mut Vec<u8>) -> usize {
         let meant = match (bytes.get(1), self) {
+            (
+                Some(&byte @ (b'"' | b'\\' | b']')),
+                Self::StructuredData | Self::HashAndBackslash,
+            ) => byte,
+            (_, Self::StructuredData | Self::HashAndBackslash) => return 0,
             (Some(b'x'), Self::Backslash) => return decode_hex(bytes, 2, decoded),
+            (Some(b'u'), Self::JsonBytes) => return decode_byte(bytes, decoded),
             (Some(b'u'), Self::Json) => return decode_utf16(bytes, decoded),
-            (Some(b'/'), Self::Json) => b'/',
+            (Some(b'/'), Self::Json | Self::JsonBytes) => b'/',
             (Some(b'\\'), _) => b'\\',
             (Some(b'n'), _) => b'\n',
             (Some(b'r'), _) => b'\r',
@@ -84,6 +104,33 @@ fn decode_hex(bytes: &[u8], mark: usize, decoded: &mut Vec<u8>) -> usize {
     // Two hexadecimal digits are at most 255.
     decoded.push(u8::try_from(value).unwrap_or(u8::MAX));
     mark + 2
+}
+
+/// `#HH`, in upper case as HAProxy writes it.
+fn decode_hash(bytes: &[u8], decoded: &mut Vec<u8>) -> usize {
+    let digits = bytes.get(1..3).unwrap_or_default();
+    let is_upper = digits
+        .iter()
+        .all(|digit| matches!(digit, b'0'..=b'9' | b'A'..=b'F'));
+    match hex(digits).filter(|_| is_upper && digits.len() == 2) {
+        Some(value) => {
+            decoded.push(u8::try_from(value).unwrap_or(u8::MAX));
+            3
+        }
+        None => 0,
+    }
+}
+
+/// `\u00HH`: the byte.
+fn decode_byte(bytes: &[u8], decoded: &mut Vec<u8>) -> usize {
+    let value = bytes.get(2..6).and_then(hex);
+    match value.and_then(|value| u8::try_from(value).ok()) {
+        Some(byte) => {
+            decoded.push(byte);
+            6
+        }
+        None => 0,
+    }
 }
 
 /// `\uXXXX`, or two of them where they are a surrogate pair.
@@ -180,7 +227,9 @@ mod tests {
 
     #[test]
     fn escapes_are_undone() {
-        use Escape::{Backslash, Json, None, Percent};
+        use Escape::{
+            Backslash, Hash, HashAndBackslash, Json, JsonBytes, None, Percent, StructuredData,
+        };
         let cases: &[(Escape, &[u8], &[u8])] = &[
             (None, br"a\x22", br"a\x22"),
             (Backslash, b"plain", b"plain"),
@@ -230,6 +279,17 @@ mod tests {
             (Percent, b"dom%5Ccarol%20", b"dom\\carol "),
             (Percent, br"a\r\n\t\x41\", b"a\r\n\\t\\x41\\"),
             (Percent, b"100% %4 %g1 %", b"100% %4 %g1 %"),
+            // HAProxy, recorded.
+            (Hash, b"a#7Bb#7Cc#7Dd#23e#22\\", b"a{b|c}d#e\"\\"),
+            (Hash, b"#C5#BC#09 #FF", b"\xc5\xbc\t \xff"),
+            (Hash, b"#2#g0#ff#", b"#2#g0#ff#"),
+            (StructuredData, br#"a\"b\\c\]d\n#22"#, br#"a"b\c]d\n#22"#),
+            (HashAndBackslash, br"/x#22y?q={\\\]\n", br#"/x"y?q={\]\n"#),
+            (
+                JsonBytes,
+                br#"\u00c5\u00bc\"\\\t\u0001\u017c"#,
+                b"\xc5\xbc\"\\\t\x01\\u017c",
+            ),
         ];
         for &(escape, logged, meant) in cases {
             assert_eq!(&*escape.decode(logged), meant, "{}", logged.escape_ascii());

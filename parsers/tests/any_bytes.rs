@@ -35,6 +35,10 @@ const FORMATS: &[&str] = &[
     r#"squid:%ts.%03tu %6.2tr %9<st %{Host}>h %#un "%ru" [%{Referer}>h] %tl"#,
     "varnishncsa",
     r#"varnishncsa:-j -F '{"t":%{msec}t,"o":%O,"u":"%u","r":"%r"}'"#,
+    "haproxy",
+    "haproxy:option httpslog",
+    "haproxy:option httplog clf",
+    r#"haproxy:%Ts.%ms %B %U %ST %hr %hs %{+Q,+E}[capture.req.hdr(1)] "%[capture.req.hdr(2),json(ascii)]""#,
 ];
 
 fn plans() -> Vec<Plan> {
@@ -243,6 +247,44 @@ proptest! {
                     prop_assert_eq!(plan.format().text.get(explained.span), Some(&*explained.written));
                 }
                 let _ = (plan.better(), plan.notes(), plan.read(b"x"));
+            }
+            Err(error) => {
+                prop_assert!(text.get(error.span.clone()).is_some(), "{} {:?}", text, error);
+                prop_assert!(error.help.is_some());
+            }
+        }
+    }
+
+    #[test]
+    fn any_lines_of_haproxy_are_read_or_refused_with_a_span(
+        start in prop::sample::select(vec!["haproxy:", "haproxy:log-format ", "syslog:haproxy:", "haproxy:http-request capture "]),
+        parts in prop::collection::vec(prop_oneof![
+            6 => prop::sample::select(vec![
+                "%", "$", "{", "}", "\"", "'", "\\", " ", "#", "\n", "[", "]", "(", ")", ",", "%ci", "%B ", "%trg ", "%tr", "%hr",
+                "%hrl", "%hs", "%CC", "%{+Q}r", "%[", "%{+Q}", "%{+E,-M}", "%{+X}o", "capture.req.hdr(0)", ",json(ascii)", "date",
+                "\nlog-format ", "\noption httplog\n", "${HAPROXY_HTTP_LOG_FMT}", "\\x41", "id 0", "ż", "%Z",
+            ]).prop_map(str::to_owned),
+            1 => any::<String>(),
+        ], 0..12),
+    ) {
+        let text = format!("{start}{}", parts.concat());
+        let compiled = match Spec::parse(&text) {
+            Ok(Spec::Auto | Spec::AutoWithin(_)) => return Ok(()),
+            Ok(Spec::Format(format)) => Plan::compile(&format),
+            Err(error) => Err(error),
+        };
+        match compiled {
+            Ok(plan) => {
+                for explained in plan.explain() {
+                    // Words may be quoted in parts, and hold variables.
+                    let there = plan.format().text.get(explained.span);
+                    let is_quoted = there.is_some_and(|there| there.contains(['\\', '"', '\'', '$']));
+                    prop_assert!(is_quoted || there == Some(&*explained.written), "{} {:?}", text, there);
+                }
+                if let Err(error) = plan.read(text.as_bytes()) {
+                    prop_assert!(error.at <= text.len());
+                    let _ = plan.describe(&error);
+                }
             }
             Err(error) => {
                 prop_assert!(text.get(error.span.clone()).is_some(), "{} {:?}", text, error);

@@ -232,6 +232,15 @@ fn changed_lines_are_read_alike() {
 }
 
 #[test]
+fn a_count_has_no_point() {
+    let lines = b"1795704321.860 200 148 1320 .1 127.0.0.1 a.example - GET http://a.example/index.html
+1795704321.860 200 148 1320 1.5 127.0.0.1 a.example - GET http://a.example/index.html
+1795335791.215 200 512 51600 0.013 203.0.113.7 www.example.org \"-\" \"GET / HTTP/1.1\" \"-\" \"a b\"
+";
+    check(&plans(), lines).expect("alike");
+}
+
+#[test]
 fn a_quote_behind_a_backslash_may_be_hidden() {
     let line =
         br#"203.0.113.7 - - [22/Nov/2026:08:23:11 +0000] "GET / HTTP/1.1" 200 21 "abc\\" "def"

@@ -311,12 +311,19 @@ fn describe(report: &mut CheckReport, specs: &[Spec]) {
 
 /// The format string, put together again.
 fn written(format: &Format) -> String {
+    if let Layout::OneOf(_) = format.layout {
+        // Put together, it would show what the server adds.
+        return format
+            .text
+            .get(format.span.clone())
+            .unwrap_or_default()
+            .to_owned();
+    }
     let mut text = String::new();
-    let pieces = match &format.layout {
-        Layout::Pieces(pieces) => pieces,
-        Layout::Json(_) => return format.text.clone(),
-    };
-    for piece in pieces {
+    if matches!(format.layout, Layout::Json(_)) {
+        return format.text.clone();
+    }
+    for piece in format.pieces() {
         match piece {
             Piece::Literal(bytes) => text.push_str(&String::from_utf8_lossy(bytes)),
             Piece::Directive(directive) => text.push_str(&directive.written),

@@ -30,6 +30,10 @@ static PLANS: LazyLock<Vec<Plan>> = LazyLock::new(|| {
         r#"squid:%ts.%03tu %6.2tr %9<st %{Host}>h %#un "%ru" [%{Referer}>h] %tl"#,
         "varnishncsa",
         r#"varnishncsa:-j -F '{"t":%{msec}t,"o":%O,"u":"%u","r":"%r"}'"#,
+        "haproxy",
+        "haproxy:option httpslog",
+        "haproxy:option httplog clf",
+        r#"haproxy:%Ts.%ms %B %U %ST %hr %hs %{+Q,+E}[capture.req.hdr(1)] "%[capture.req.hdr(2),json(ascii)]""#,
     ]
     .iter()
     .map(|format| match Spec::parse(format) {

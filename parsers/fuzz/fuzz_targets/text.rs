@@ -10,6 +10,10 @@ fuzz_target!(|bytes: &[u8]| {
         Escape::Backslash,
         Escape::Json,
         Escape::Percent,
+        Escape::JsonBytes,
+        Escape::Hash,
+        Escape::StructuredData,
+        Escape::HashAndBackslash,
     ] {
         let decoded = escape.decode(bytes);
         assert!(decoded.len() <= bytes.len());

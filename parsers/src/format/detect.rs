@@ -173,15 +173,22 @@ impl Candidate {
                     None
                 }
                 Ok(Line::Record(record)) => Some(Row(Some(Charged::new(&record)))),
-                Ok(Line::Ignored(Ignored::Http2Connection)) => Some(Row(None)),
-                Ok(Line::Ignored(Ignored::Blank | Ignored::Comment | Ignored::NotARequest))
-                | Err(_) => None,
+                Ok(Line::Ignored(Ignored::Http2Connection | Ignored::NotARequest)) => {
+                    Some(Row(None))
+                }
+                Ok(Line::Ignored(Ignored::Blank | Ignored::Comment)) | Err(_) => None,
             };
             if is_looked_at(line) {
                 read.push(row);
             }
         }
-        let fit = read.iter().flatten().count();
+        // Lines that are no requests are evidence only among some that are.
+        let has_requests = read.iter().flatten().any(|Row(charged)| charged.is_some());
+        let fit = if has_requests {
+            read.iter().flatten().count()
+        } else {
+            0
+        };
         Some(Self {
             name,
             plan,

@@ -8,6 +8,7 @@
 mod apache;
 mod bytes;
 mod detect;
+mod haproxy;
 mod json;
 mod lighttpd;
 mod nginx;
@@ -95,6 +96,23 @@ pub enum Layout {
     Pieces(Vec<Piece>),
     /// One JSON object, its keys in any order.
     Json(Json),
+    /// In one of several ways, by what there was to write.
+    OneOf(OneOf),
+}
+
+/// Several layouts of one format. A line is in the first that fits: whoever makes this sees to it that
+/// no line fits one before its own, whatever clients send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OneOf {
+    /// All that the operator wrote.
+    pub whole: Vec<Piece>,
+    /// In the order in which they are tried.
+    pub layouts: Vec<Vec<Piece>>,
+    /// The first so many must be readable; where the others are not, their lines are unparsed.
+    pub needed: usize,
+    /// Where a vhost is written with [`Escape::Hash`] it is this one of several, from 0, with `|`
+    /// between them.
+    pub host_in_list: usize,
 }
 
 /// A piece of a format.
@@ -207,6 +225,8 @@ pub enum Moment {
     Begin,
     /// The request's end.
     End,
+    /// When the connection could take the request, which may be long before its start (HAProxy).
+    Accept,
 }
 
 /// How a time is written.
@@ -236,9 +256,9 @@ pub enum TimeForm {
 }
 
 impl Spec {
-    /// `auto`, a preset's name, or `nginx:…`, `apache:…`, `lighttpd:…`, `squid:…`, `varnishncsa:…`. Behind
-    /// the colon stands the format string, bare or in quotes, or the whole directive as it stands in
-    /// the config. Behind `json:` stand the keys that are read. With
+    /// `auto`, a preset's name, or `nginx:…`, `apache:…`, `lighttpd:…`, `haproxy:…`, `squid:…`,
+    /// `varnishncsa:…`. Behind the colon stands the format string, bare or in quotes, or the whole
+    /// directive as it stands in the config. Behind `json:` stand the keys that are read. With
     /// `syslog:` before any of these each line stands in what a syslog daemon wrote.
     ///
     /// # Errors
@@ -302,10 +322,11 @@ impl Spec {
         if let Some(format) = preset::preset(name) {
             return Ok(Self::Format(format));
         }
-        let servers: [(&str, ServerParser); 6] = [
+        let servers: [(&str, ServerParser); 7] = [
             ("nginx:", nginx::parse),
             ("apache:", apache::parse),
             ("lighttpd:", lighttpd::parse),
+            ("haproxy:", haproxy::parse),
             ("squid:", squid::parse),
             ("varnishncsa:", varnish::parse),
             ("json:", json::parse),
@@ -314,7 +335,7 @@ impl Spec {
             if let Some(written) = name.strip_prefix(prefix) {
                 let parsed = parse(written.as_bytes(), start + prefix.len());
                 let mut format = parsed.map_err(|error| on_characters(error, text))?;
-                // A built-in format, asked for by its name, has a text of its own.
+                // A format that goes by a name (`option httplog`, `squid:combined`) has brought its own.
                 if format.text.is_empty() {
                     format.text = text.to_owned();
                 }
@@ -358,26 +379,17 @@ fn unknown(name: &str, start: usize) -> FormatError {
         start..start + name.len(),
         message,
         format!(
-            "write auto, a preset ({}), or nginx:…, apache:…, lighttpd:…, squid:… or varnishncsa:… with the format as it stands in the server's config, or json:… with the keys",
+            "write auto, a preset ({}), or nginx:…, apache:…, lighttpd:…, haproxy:…, squid:… or varnishncsa:… with the format as it stands in the server's config, or json:… with the keys",
             PRESETS.join(", ")
         ),
     )
 }
 
 impl Format {
-    /// Puts literals that stand together into one, and drops empty ones.
     fn from_pieces(server: Server, pieces: Vec<Piece>, span: Range<usize>) -> Self {
-        let mut joined: Vec<Piece> = Vec::with_capacity(pieces.len());
-        for piece in pieces {
-            match (joined.last_mut(), piece) {
-                (_, Piece::Literal(bytes)) if bytes.is_empty() => {}
-                (Some(Piece::Literal(before)), Piece::Literal(bytes)) => before.extend(bytes),
-                (_, piece) => joined.push(piece),
-            }
-        }
         Self {
             server,
-            layout: Layout::Pieces(joined),
+            layout: Layout::Pieces(Self::joined(pieces)),
             preset: None,
             forgeable: false,
             envelope: None,
@@ -386,13 +398,32 @@ impl Format {
         }
     }
 
+    /// Puts literals that stand together into one, and drops empty ones.
+    fn joined(pieces: Vec<Piece>) -> Vec<Piece> {
+        let mut joined: Vec<Piece> = Vec::with_capacity(pieces.len());
+        for piece in pieces {
+            match (joined.last_mut(), piece) {
+                (_, Piece::Literal(bytes)) if bytes.is_empty() => {}
+                (Some(Piece::Literal(before)), Piece::Literal(bytes)) => before.extend(bytes),
+                (_, piece) => joined.push(piece),
+            }
+        }
+        joined
+    }
+
+    /// Literals and directives in their order; of several layouts, all that the operator wrote.
+    #[must_use]
+    pub fn pieces(&self) -> &[Piece] {
+        match &self.layout {
+            Layout::Pieces(pieces) => pieces,
+            Layout::OneOf(one_of) => &one_of.whole,
+            Layout::Json(_) => &[],
+        }
+    }
+
     /// The directives, in their order.
     pub fn directives(&self) -> impl Iterator<Item = &Directive> {
-        let pieces: &[Piece] = match &self.layout {
-            Layout::Pieces(pieces) => pieces,
-            Layout::Json(_) => &[],
-        };
-        pieces.iter().filter_map(|piece| match piece {
+        self.pieces().iter().filter_map(|piece| match piece {
             Piece::Literal(_) => None,
             Piece::Directive(directive) => Some(directive),
         })

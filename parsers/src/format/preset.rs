@@ -1,10 +1,10 @@
 //! Formats that go by a name.
 
 use super::quoting::Text;
-use super::{Format, Server, apache, json, lighttpd, squid, varnish};
+use super::{Format, Server, apache, haproxy, json, lighttpd, squid, varnish};
 
 /// The presets' names.
-pub const PRESETS: [&str; 10] = [
+pub const PRESETS: [&str; 11] = [
     "common",
     "combined",
     "vhost_combined",
@@ -15,6 +15,7 @@ pub const PRESETS: [&str; 10] = [
     "json",
     "squid",
     "varnishncsa",
+    "haproxy",
 ];
 
 /// A preset by its name.
@@ -52,9 +53,12 @@ pub(super) fn preset(name: &str) -> Option<Format> {
             parsed.preset = Some(name);
             return Some(parsed);
         }
+        "haproxy" => ("haproxy", Server::Haproxy, haproxy::HTTP),
         _ => return None,
     };
-    let mut parsed = if server == Server::Lighttpd {
+    let mut parsed = if server == Server::Haproxy {
+        haproxy::builtin(format).ok()?
+    } else if server == Server::Lighttpd {
         lighttpd::parse(format.as_bytes(), 0).ok()?
     } else {
         let pieces = apache::pieces(&Text::verbatim(format.as_bytes(), 0), server).ok()?;

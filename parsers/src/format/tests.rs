@@ -26,10 +26,10 @@ fn show(text: &str) -> String {
             "{text}"
         );
     }
-    let super::Layout::Pieces(pieces) = &format.layout else {
+    if matches!(format.layout, super::Layout::Json(_)) {
         return format.text[format.span].to_owned();
-    };
-    let pieces = pieces.iter().map(|piece| match piece {
+    }
+    let pieces = format.pieces().iter().map(|piece| match piece {
         Piece::Literal(bytes) => format!("[{}]", bytes.escape_ascii()),
         Piece::Directive(directive) => directive.written.clone(),
     });

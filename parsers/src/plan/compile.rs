@@ -20,8 +20,10 @@ use super::{
 use crate::error::FormatError;
 use crate::format::{ByteSet, Directive, Format, Layout, Meaning, Piece, Server, TimeForm};
 
+mod alternatives;
 mod choose;
 
+use alternatives::alternatives;
 use choose::choose;
 
 /// A directive, or several that are read as one, with the literal behind.
@@ -40,7 +42,57 @@ struct Field {
 }
 
 pub(super) fn compile(format: &Format) -> Result<Plan, FormatError> {
-    let directives: Vec<&Directive> = format.directives().collect();
+    let (body, reads, notes) = match &format.layout {
+        Layout::Pieces(pieces) => {
+            let one = pieces_of(format, pieces)?;
+            (Body::Fields(one.fields), one.reads, one.notes)
+        }
+        Layout::OneOf(one_of) => alternatives(format, one_of)?,
+        Layout::Json(json) => return super::json::compile(format, json),
+    };
+    let mut notes = notes;
+    // A preset that several servers write may be lighttpd's too; no other server answers with 100 alone.
+    let is_lighttpd = matches!(format.server, Server::Lighttpd | Server::Either);
+    let tells_http2 = is_lighttpd && reads.request && reads.status;
+    if format.server == Server::Lighttpd && !tells_http2 {
+        notes.push(Note::Http2CountedTwice);
+    }
+    Ok(Plan {
+        body,
+        tells_http2,
+        reads,
+        notes,
+        envelope_vhost: EnvelopeVhost::None,
+        format: format.clone(),
+    })
+}
+
+/// Which of several bytes that would do becomes the anchor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Preferred {
+    /// A quote: it holds even for values that older servers let through.
+    Quote,
+    /// The first: where there are several layouts, it is the field's end in all that have the field.
+    First,
+}
+
+/// What one layout compiles to.
+struct Compiled {
+    fields: Fields,
+    reads: Reads,
+    notes: Vec<Note>,
+}
+
+fn directives_of(pieces: &[Piece]) -> Vec<&Directive> {
+    let directives = pieces.iter().filter_map(|piece| match piece {
+        Piece::Literal(_) => None,
+        Piece::Directive(directive) => Some(directive),
+    });
+    directives.collect()
+}
+
+fn pieces_of(format: &Format, pieces: &[Piece]) -> Result<Compiled, FormatError> {
+    let directives = directives_of(pieces);
     let too_many = directives.len() > usize::from(u16::MAX) - 1;
     if too_many {
         return Err(whole(
@@ -50,41 +102,36 @@ pub(super) fn compile(format: &Format) -> Result<Plan, FormatError> {
         ));
     }
     let chosen = choose(format, &directives)?;
-    let (first, mut fields) = fields(format, chosen.takes);
+    let (first, mut fields) = fields(pieces, chosen.takes);
     let mut notes = chosen.notes;
     join_adjacent(&mut fields, &directives, &mut notes)?;
+    let preferred = match format.layout {
+        Layout::OneOf(_) => Preferred::First,
+        Layout::Pieces(_) | Layout::Json(_) => Preferred::Quote,
+    };
     let mut steps = Vec::new();
     let mut rest = VecDeque::from(fields);
     while let Some(field) = rest.pop_front() {
-        steps.push(step(field, &mut rest, &directives, &mut notes)?);
+        steps.push(step(field, &mut rest, preferred, &directives, &mut notes)?);
     }
     let takes = |wanted: fn(&Take) -> bool| any_take(&steps, wanted);
-    let is_request = takes(|take| matches!(take, Take::Request(_) | Take::Method(_)));
     let reads = Reads {
         vhost: takes(|take| matches!(take, Take::Vhost(_))),
         user: takes(|take| matches!(take, Take::User { .. })),
         status: takes(|take| matches!(take, Take::Status)),
+        request: takes(|take| matches!(take, Take::Request(_) | Take::Method(_))),
         ..chosen.reads
     };
-    // A preset that several servers write may be lighttpd's too; no other server answers with 100 alone.
-    let is_lighttpd = matches!(format.server, Server::Lighttpd | Server::Either);
-    let tells_http2 = is_lighttpd && is_request && reads.status;
-    if format.server == Server::Lighttpd && !tells_http2 {
-        notes.push(Note::Http2CountedTwice);
-    }
     let placed = Placed::compile(&first, &steps);
-    Ok(Plan {
-        body: Body::Fields(Fields {
+    Ok(Compiled {
+        fields: Fields {
             first: first.into_boxed_slice(),
             steps,
             composes_time: chosen.composes_time,
             placed,
-        }),
-        tells_http2,
+        },
         reads,
         notes,
-        envelope_vhost: EnvelopeVhost::None,
-        format: format.clone(),
     })
 }
 
@@ -108,13 +155,10 @@ fn whole(format: &Format, message: impl Into<String>, help: impl Into<String>) -
 }
 
 /// The literal at the line's start, and the fields with the literals behind them.
-fn fields(format: &Format, takes: Vec<Take>) -> (Vec<u8>, Vec<Field>) {
+fn fields(pieces: &[Piece], takes: Vec<Take>) -> (Vec<u8>, Vec<Field>) {
     let mut first = Vec::new();
     let mut fields: Vec<Field> = Vec::new();
     let mut takes = takes.into_iter();
-    let Layout::Pieces(pieces) = &format.layout else {
-        return (first, fields);
-    };
     for piece in pieces {
         match piece {
             Piece::Literal(bytes) => match fields.last_mut() {
@@ -283,6 +327,7 @@ impl Field {
 fn step(
     mut field: Field,
     rest: &mut VecDeque<Field>,
+    preferred: Preferred,
     directives: &[&Directive],
     notes: &mut Vec<Note>,
 ) -> Result<Step, FormatError> {
@@ -315,7 +360,7 @@ fn step(
         return Ok(field.ends(End::Count));
     }
     loop {
-        let (behind, anchor) = nearest_anchor(&field, rest);
+        let (behind, anchor) = nearest_anchor(&field, rest, preferred);
         if behind == 0 {
             return Ok(field.ends(anchor.map_or(End::Line, End::Byte)));
         }
@@ -360,7 +405,11 @@ impl Field {
 
 /// The nearest field behind which the literal can be found from the first field's start: how many
 /// fields after the first it is, and the anchor; none: the line's end, which serves any fields.
-fn nearest_anchor(first: &Field, rest: &VecDeque<Field>) -> (usize, Option<Anchor>) {
+fn nearest_anchor(
+    first: &Field,
+    rest: &VecDeque<Field>,
+    preferred: Preferred,
+) -> (usize, Option<Anchor>) {
     let mut region: Vec<&Field> = Vec::with_capacity(rest.len() + 1);
     for (behind, last) in std::iter::once(first).chain(rest).enumerate() {
         let between: Vec<u8> = region
@@ -391,8 +440,7 @@ fn nearest_anchor(first: &Field, rest: &VecDeque<Field>) -> (usize, Option<Ancho
             if !is_free(byte, index) || (escaped && !backslash_is_clear(index)) {
                 continue;
             }
-            // Of several, a quote: it holds even for values that older servers let through.
-            if best.is_none() || byte == b'"' {
+            if best.is_none() || (byte == b'"' && preferred == Preferred::Quote) {
                 best = Some(Anchor {
                     byte,
                     index,

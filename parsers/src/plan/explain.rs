@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::{Body, End, Grade, Plan, Take, Used, json};
-use crate::format::{Count, Directive, Layout, Meaning, Server};
+use super::{Body, End, Fields, Grade, Plan, Take, Used, json};
+use crate::format::{Count, Directive, Layout, Meaning, Moment, Server};
 
 /// What one directive means to the account.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,13 +22,20 @@ pub(super) fn explain(plan: &Plan) -> Vec<Explained> {
     if let Layout::Json(json) = &plan.format.layout {
         return json::explain(plan.format.server, json);
     }
-    let directives = plan.format.directives().enumerate();
-    directives
-        .filter(|(_, directive)| directive.meaning != Meaning::Padding)
-        .map(|(index, directive)| {
-            let take = u16::try_from(index)
-                .ok()
-                .and_then(|index| take_of(plan, index));
+    let mut explained: Vec<&Range<usize>> = Vec::new();
+    plan.format
+        .directives()
+        .filter(|directive| directive.meaning != Meaning::Padding)
+        .filter(|directive| {
+            // Some are several fields (HAProxy's `%tr`): the first of them says all.
+            let is_new = !explained.contains(&&directive.span) || directive.span.is_empty();
+            explained.push(&directive.span);
+            is_new
+        })
+        .collect::<Vec<_>>()
+        .into_iter()
+        .map(|directive| {
+            let take = take_of(plan, directive);
             let meaning = take.map_or("skipped", |take| meaning(take, directive));
             Explained {
                 written: directive.written.clone(),
@@ -44,11 +51,29 @@ pub(super) fn explain(plan: &Plan) -> Vec<Explained> {
         .collect()
 }
 
-/// What is done with a directive.
-fn take_of(plan: &Plan, index: u16) -> Option<&Take> {
-    let Body::Fields(fields) = &plan.body else {
-        return None;
-    };
+/// What is done with a directive; of several layouts, where something is.
+fn take_of<'p>(plan: &'p Plan, directive: &Directive) -> Option<&'p Take> {
+    let index = plan
+        .format
+        .directives()
+        .position(|other| other == directive);
+    let index = index.and_then(|index| u16::try_from(index).ok())?;
+    match &plan.body {
+        Body::Fields(fields) => take_in(fields, index),
+        Body::Alternatives(several) => {
+            let is_used =
+                |take: &&Take| !matches!(take, Take::Skip | Take::Time { used: Used::No, .. });
+            let takes = || {
+                let all = several.layouts.iter();
+                all.filter_map(|one| take_in(&one.fields, one.own(index)?))
+            };
+            takes().find(is_used).or_else(|| takes().next())
+        }
+        Body::Json(_) => None,
+    }
+}
+
+fn take_in(fields: &Fields, index: u16) -> Option<&Take> {
     fields.steps.iter().find_map(|step| {
         if step.directive == index {
             return Some(&step.take);
@@ -169,6 +194,39 @@ fn footnote(server: Server, directive: &Directive) -> Option<&'static str> {
             "the Host as the client sent it; %{Host}i says where it ends; localhost stands for none"
         }
         (Server::Varnish, Meaning::Time { .. }) => "of the request's start",
+        (
+            Server::Haproxy,
+            Meaning::Bytes {
+                count: Count::In, ..
+            },
+        ) => {
+            "in mode http of HAProxy's own form of the request: for each, from 20 less to 7 more than the wire, and 0 for one that it refused; in mode tcp equals the wire"
+        }
+        (
+            Server::Haproxy,
+            Meaning::Bytes {
+                count: Count::Out, ..
+            },
+        ) => {
+            "in mode http of HAProxy's own form of the answer: for each, from 1 to 34 less than the wire, and 0 for a request that it refused; in mode tcp equals the wire"
+        }
+        (Server::Haproxy, Meaning::User) => {
+            "as the config made it; HAProxy does not say whether a password was checked"
+        }
+        (Server::Haproxy, Meaning::Vhost { rank: 2 }) => {
+            "of the captured headers the first, unless the lines that capture them stand before the format; as the client sent it"
+        }
+        (Server::Haproxy, Meaning::Vhost { rank: 5 }) => {
+            "the name in the TLS handshake, which need not be the Host"
+        }
+        (Server::Haproxy, Meaning::Vhost { .. }) => "as the client sent it",
+        (
+            Server::Haproxy,
+            Meaning::Time {
+                moment: Moment::Accept,
+                ..
+            },
+        ) => "of the connection's last answer before, or its start; %trg is of the request",
         (Server::Nginx, Meaning::User) => {
             "whatever the client sent: nginx logs it with the password unchecked"
         }
@@ -231,17 +289,18 @@ pub(super) fn recommended(server: Server) -> String {
         Server::Either => format!("nginx:  {NGINX}\nApache: {APACHE}"),
         Server::Squid => format!("reverse proxy: {SQUID_REVERSE}\nforward proxy: {SQUID_FORWARD}"),
         Server::Varnish => VARNISH.to_owned(),
-        Server::Haproxy
-        | Server::Caddy
-        | Server::Traefik
-        | Server::W3c
-        | Server::Cloudfront
-        | Server::Any => String::new(),
+        Server::Haproxy => HAPROXY.to_owned(),
+        Server::Caddy | Server::Traefik | Server::W3c | Server::Cloudfront | Server::Any => {
+            String::new()
+        }
     }
 }
 
 const NGINX: &str = r#"log_format tk '$msec $status $request_length $bytes_sent $request_time $remote_addr $host "$remote_user" "$request" "$http_referer" "$http_user_agent"';"#;
 const APACHE: &str = r#"LogFormat "%{%Y-%m-%dT%H:%M:%S%z}t %>s %I %O %D %a %v \"%u\" \"%r\" \"%{Referer}i\" \"%{User-Agent}i\"" tk"#;
+/// In the frontend. `%hr` stands for nothing else than the host then.
+const HAPROXY: &str = r#"capture request header Host len 255
+log-format "%trg %ST %U %B %Ta %ci %hr %{+Q}r""#;
 const LIGHTTPD: &str = r#"accesslog.format = "%{%Y-%m-%dT%H:%M:%S%z}t %s %I %O %D %a %V \"%u\" \"%r\" \"%{Referer}i\" \"%{User-Agent}i\"""#;
 const SQUID_REVERSE: &str = "logformat tk %ts.%03tu %>Hs %>st %<st %tr %>a %>rd %[un %rm %ru";
 const SQUID_FORWARD: &str = "logformat tk %ts.%03tu %>Hs %>st %<st %tr %>a %[un %rm %ru";

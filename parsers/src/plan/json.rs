@@ -170,6 +170,7 @@ pub(super) fn compile(format: &Format, json: &Json) -> Result<Plan, FormatError>
         tells_http2: false,
         reads: Reads {
             vhost_in_request: false,
+            request: false,
             vhost: find(|means| *means == Means::Vhost).is_some(),
             user: find(|means| *means == Means::User).is_some(),
             status: find(|means| *means == Means::Status).is_some(),

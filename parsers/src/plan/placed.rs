@@ -281,6 +281,10 @@ impl Compiler {
                 for told in told {
                     let spaces = self.times_of(told.take)?;
                     self.next = self.next.saturating_add(spaces);
+                    // A duration may have a point, which no count has.
+                    if told.is_count && matches!(told.take, Take::Duration { .. }) {
+                        self.field(What::Count, told.literal);
+                    }
                     let what = match told.take {
                         Take::Skip if told.is_count => Some(What::Count),
                         Take::Skip => None,
@@ -372,14 +376,11 @@ impl Compiler {
 
     /// A field ends, and this stands behind it. Only the last literal may be without a place.
     fn end(&mut self, what: Option<What>, literal: &[u8], can_be_hidden: bool) {
-        let first = literal.iter().position(|&byte| self.is_place(byte));
-        let end = Edge::before(self.next, first.unwrap_or(0));
         if let Some(what) = what {
-            let start = self.at;
-            let span = Span { start, end };
-            self.fields.push(Field { span, what });
+            self.field(what, literal);
         }
-        self.is_at_end = first.is_none();
+        let end = self.edge_before(literal);
+        self.is_at_end = self.places_in(literal) == 0;
         if self.is_at_end {
             return;
         }
@@ -393,6 +394,19 @@ impl Compiler {
         }
         self.at = end.behind(literal.len());
         self.pass(literal);
+    }
+
+    /// What is done with the field that ends before this.
+    fn field(&mut self, what: What, literal: &[u8]) {
+        let (start, end) = (self.at, self.edge_before(literal));
+        let span = Span { start, end };
+        self.fields.push(Field { span, what });
+    }
+
+    /// Where a literal begins that has the next place, or the line's end.
+    fn edge_before(&self, literal: &[u8]) -> Edge {
+        let first = literal.iter().position(|&byte| self.is_place(byte));
+        Edge::before(self.next, first.unwrap_or(0))
     }
 
     fn words(&mut self, start: Edge, literal: &[u8]) {

@@ -7,6 +7,7 @@ use crate::record::{Logged, Record};
 use crate::time::Time;
 
 mod enveloped;
+mod haproxy;
 mod judged;
 mod proxies;
 

@@ -669,7 +669,8 @@ pub(super) fn status(field: &[u8]) -> Option<Option<u16>> {
             u16::from(a - b'0') * 100 + u16::from(b - b'0') * 10 + u16::from(c - b'0'),
         )),
         [b'0'] => Some(Some(0)),
-        [] | [b'-'] => Some(None),
+        // HAProxy writes -1 where nothing was answered.
+        [] | [b'-'] | [b'-', b'1'] => Some(None),
         _ => None,
     }
 }

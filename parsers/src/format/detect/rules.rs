@@ -95,6 +95,7 @@ pub(super) fn writers(name: &str) -> &'static str {
         "vhost_combined" | "combinedio" => "Apache",
         "lighttpd" => "lighttpd",
         "squid" => "Squid",
+        "haproxy" => "HAProxy",
         "caddy" => "Caddy",
         "traefik" => "Traefik",
         "varnishncsa" => "Varnish",

@@ -106,7 +106,10 @@ pub(super) fn choose(format: &Format, directives: &[&Directive]) -> Result<Chose
     });
     let mut notes = Vec::new();
     if format.forgeable {
-        notes.push(Note::Forgeable);
+        notes.push(match format.server {
+            Server::Haproxy => Note::ForgeableExpression,
+            _ => Note::Forgeable,
+        });
     }
     if time.is_local {
         notes.push(Note::NoZone);
@@ -177,8 +180,9 @@ impl ChosenTime {
     }
 }
 
-/// One directive that gives the whole time, the request's start before its end; else all that
-/// belong to the start together, if they make a time; else all that belong to the end.
+/// One directive that gives the whole time, the request's start before its end and that before the
+/// connection's; else all that belong to the start together, if they make a time; else all that belong
+/// to the end.
 fn choose_time(format: &Format, directives: &[&Directive]) -> Result<ChosenTime, FormatError> {
     let of = |moment: Moment| {
         directives
@@ -192,7 +196,7 @@ fn choose_time(format: &Format, directives: &[&Directive]) -> Result<ChosenTime,
             })
     };
     let mut local = None;
-    for moment in [Moment::Begin, Moment::End] {
+    for moment in [Moment::Begin, Moment::End, Moment::Accept] {
         let whole = of(moment)
             .filter(|(.., optional)| !optional)
             .filter_map(|(index, form, _)| {
@@ -266,12 +270,10 @@ fn choose_time(format: &Format, directives: &[&Directive]) -> Result<ChosenTime,
             Server::Apache | Server::Either => "add %t",
             Server::Lighttpd | Server::Varnish => "add %t",
             Server::Squid => "add %ts or %tl",
-            Server::Haproxy
-            | Server::Caddy
-            | Server::Traefik
-            | Server::W3c
-            | Server::Cloudfront
-            | Server::Any => "add one",
+            Server::Haproxy => "add %trg, or %T in mode tcp",
+            Server::Caddy | Server::Traefik | Server::W3c | Server::Cloudfront | Server::Any => {
+                "add one"
+            }
         };
         whole(
             format,
