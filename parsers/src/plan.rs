@@ -8,6 +8,7 @@
 //! that does not fit to its last byte is an error, never a guess.
 
 mod carried;
+mod columns;
 mod compile;
 mod enveloped;
 mod explain;
@@ -70,6 +71,12 @@ pub enum Note {
     LesserGrade,
     /// The time has no zone; it is taken for the zone that the caller knows.
     NoZone,
+    /// What the columns mean is said in the log.
+    ColumnsInLog,
+    /// The log's `#Fields` line lacks a column without which no line counts.
+    WithoutColumn(&'static str),
+    /// The site is named by IIS's own name of it alone.
+    SiteName,
     /// This directive is not read, since its end cannot be told from what follows it.
     NotRead(String),
 }
@@ -89,6 +96,21 @@ impl fmt::Display for Note {
             Self::NoZone => {
                 f.write_str("the times have no zone; they are taken for the configured time zone")
             }
+            Self::ColumnsInLog => f.write_str(
+                "the grade is that of the log's own #Fields line: exact with sc-bytes and cs-bytes, out only without cs-bytes; without sc-bytes, date or time no line counts",
+            ),
+            Self::WithoutColumn(name) => write!(
+                f,
+                "the #Fields line has no {name}, so no line behind it can be charged to anybody; in IIS Manager: Logging, Select Fields, {}",
+                match *name {
+                    "date" => "Date (date)",
+                    "time" => "Time (time)",
+                    _ => "Bytes Sent (sc-bytes), and Bytes Received (cs-bytes)",
+                }
+            ),
+            Self::SiteName => f.write_str(
+                "the site is known by IIS's own name of it (s-sitename) alone; switch on Host (cs-host), or name the site with --vhost NAME (vhost = \"NAME\" in the config)",
+            ),
             Self::NotRead(written) => {
                 write!(f, "{written} is not read: where it ends cannot be told for certain")
             }
@@ -127,6 +149,8 @@ pub struct Plan {
 enum Body {
     /// Field after field, in the order of the format.
     Fields(Fields),
+    /// Column after column, as the log names them.
+    Columns(columns::Columns),
 }
 
 /// What a line is made of.
@@ -287,6 +311,7 @@ impl Plan {
     fn read_text<'l>(&self, text: &'l [u8]) -> Result<Line<'l>, LineError> {
         match &self.body {
             Body::Fields(fields) => walk::read(self, fields, text),
+            Body::Columns(columns) => columns.read(text, &mut columns::Known::default()),
         }
     }
 
@@ -317,6 +342,7 @@ impl Plan {
     ) -> Result<Line<'l>, LineError> {
         match &self.body {
             Body::Fields(fields) => walk::read_for_account(self, fields, text, carried),
+            Body::Columns(columns) => columns.read(text, &mut carried.known),
         }
     }
 
@@ -373,6 +399,33 @@ impl Plan {
         let by_envelope =
             || self.format.envelope.is_some() && self.envelope_vhost != EnvelopeVhost::None;
         self.reads.vhost || by_envelope()
+    }
+
+    /// Whether the log names its columns itself: what is [`Carried`] to a line must then be what all
+    /// the lines before it left, from the log's beginning on.
+    #[must_use]
+    pub fn is_columnar(&self) -> bool {
+        matches!(self.body, Body::Columns(_))
+    }
+
+    /// Whether a line names the vhost with certainty, so that no other name can stand for it. For a
+    /// log that names its columns that is the business of the last `#Fields` line.
+    #[must_use]
+    #[inline]
+    pub fn names_vhost(&self, carried: &Carried) -> bool {
+        match &self.body {
+            Body::Fields(_) => self.has_vhost(),
+            Body::Columns(columns) => columns.name_vhost(&carried.known),
+        }
+    }
+
+    /// The plan for what stands behind this `#Fields` line; `None`: it is none, or the log does not
+    /// name its columns.
+    #[must_use]
+    pub fn with_columns(&self, line: &[u8]) -> Option<Self> {
+        let header = crate::format::w3c::read_header(line).ok()?;
+        self.is_columnar()
+            .then(|| columns::with_header(&self.format, Some(&header)))
     }
 
     /// Whether the format names the user.

@@ -15,23 +15,30 @@ pub enum Escape {
     Backslash,
     /// As in a JSON string.
     Json,
+    /// `%HH` (CloudFront). What a client sent encoded is encoded twice, so it is undone once.
+    Percent,
+    /// Two quotes for one (the W3C's draft).
+    Doubled,
 }
 
 impl Escape {
     /// What was meant. Borrowed when there is nothing to undo.
     #[must_use]
     pub fn decode<'l>(self, bytes: &'l [u8]) -> Cow<'l, [u8]> {
-        if self == Self::None {
-            return Cow::Borrowed(bytes);
-        }
-        let Some(first) = memchr::memchr(b'\\', bytes) else {
+        let escape = match self {
+            Self::None => return Cow::Borrowed(bytes),
+            Self::Backslash | Self::Json => b'\\',
+            Self::Percent => b'%',
+            Self::Doubled => b'"',
+        };
+        let Some(first) = memchr::memchr(escape, bytes) else {
             return Cow::Borrowed(bytes);
         };
         let mut decoded = Vec::with_capacity(bytes.len());
         decoded.extend_from_slice(&bytes[..first]);
         let mut rest = &bytes[first..];
         while let Some(&byte) = rest.first() {
-            let used = if byte == b'\\' {
+            let used = if byte == escape {
                 self.decode_one(rest, &mut decoded)
             } else {
                 0
@@ -49,7 +56,10 @@ impl Escape {
     /// Decodes the escape that `bytes` start with; how many bytes it has, 0 if it is none.
     fn decode_one(self, bytes: &[u8], decoded: &mut Vec<u8>) -> usize {
         let meant = match (bytes.get(1), self) {
-            (Some(b'x'), Self::Backslash) => return decode_hex(bytes, decoded),
+            (_, Self::Percent) => return decode_hex(bytes, 1, decoded),
+            (Some(b'"'), Self::Doubled) => b'"',
+            (_, Self::Doubled) => return 0,
+            (Some(b'x'), Self::Backslash) => return decode_hex(bytes, 2, decoded),
             (Some(b'u'), Self::Json) => return decode_utf16(bytes, decoded),
             (Some(b'/'), Self::Json) => b'/',
             (Some(&byte @ (b'"' | b'\\')), _) => byte,
@@ -68,14 +78,14 @@ impl Escape {
     }
 }
 
-/// `\xHH`.
-fn decode_hex(bytes: &[u8], decoded: &mut Vec<u8>) -> usize {
-    let Some(value) = bytes.get(2..4).and_then(hex) else {
+/// Two hexadecimal digits behind what stands before them: `\xHH`, `%HH`.
+fn decode_hex(bytes: &[u8], before: usize, decoded: &mut Vec<u8>) -> usize {
+    let Some(value) = bytes.get(before..before + 2).and_then(hex) else {
         return 0;
     };
     // Two hexadecimal digits are at most 255.
     decoded.push(u8::try_from(value).unwrap_or(u8::MAX));
-    4
+    before + 2
 }
 
 /// `\uXXXX`, or two of them where they are a surrogate pair.
@@ -172,7 +182,7 @@ mod tests {
 
     #[test]
     fn escapes_are_undone() {
-        use Escape::{Backslash, Json, None};
+        use Escape::{Backslash, Doubled, Json, None, Percent};
         let cases: &[(Escape, &[u8], &[u8])] = &[
             (None, br"a\x22", br"a\x22"),
             (Backslash, b"plain", b"plain"),
@@ -213,6 +223,10 @@ mod tests {
                 b"a\"b\\c \x01\x7f\xff\xc3\xa9\tz\x0b\x0c\x07\x08",
             ),
             (Json, br"\x41", br"\x41"),
+            // CloudFront's documentation: a quote sent as %22 is logged as %2522.
+            (Percent, b"a%20b%2522%2", b"a b%22%2"),
+            (Percent, br"%gg%C3%a9\x41%", b"%gg\xc3\xa9\\x41%"),
+            (Doubled, br#"a""b"c\"""#, br#"a"b"c\""#),
         ];
         for &(escape, logged, meant) in cases {
             assert_eq!(&*escape.decode(logged), meant, "{}", logged.escape_ascii());

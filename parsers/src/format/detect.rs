@@ -4,8 +4,9 @@
 //! alone. `combined` and `lighttpd` have the same shape: the second word is the identd name in one
 //! and the vhost in the other. It is chosen only where the sample shows which.
 
+use super::w3c::FIELDS;
 use super::{PRESETS, Spec};
-use crate::plan::Plan;
+use crate::plan::{Carried, Plan};
 use crate::record::Line;
 use crate::syslog::{self, Envelope};
 
@@ -37,7 +38,8 @@ pub enum Detected {
 
 /// A line of `vhost_combined` fits `combined` too: its client as the identd name, `- -` as the user.
 /// So of presets that fit equally, the one that asks for more is taken.
-const SPECIFIC_FIRST: [&str; PRESETS.len()] = [
+/// The logs that name their columns themselves are told by that.
+const SPECIFIC_FIRST: [&str; PRESETS.len() - 2] = [
     "combinedio",
     "vhost_combined",
     "combined",
@@ -49,10 +51,54 @@ const SPECIFIC_FIRST: [&str; PRESETS.len()] = [
 /// daemon wrote, that is taken off first: some would fit a preset with it, as parts of a user's name.
 #[must_use]
 pub fn detect(sample: &[&[u8]]) -> Detected {
+    if let Some(detected) = by_its_header(sample) {
+        return detected;
+    }
     let lines = || sample.iter().filter(|line| !is_ignored(line));
     let written = lines().filter(|line| syslog::written(line).is_some());
     let are_written = written.count() * 2 > lines().count();
     judge(sample, are_written.then_some(Envelope::Written))
+}
+
+/// A log that names its own columns, unless most of its lines are not in them. CloudFront's are told
+/// by what only it has, and by their tabs.
+fn by_its_header(sample: &[&[u8]]) -> Option<Detected> {
+    let mut headers = sample.iter().filter(|line| line.starts_with(FIELDS));
+    let header = headers.find_map(|line| super::w3c::read_header(line).ok())?;
+    let names: [&'static str; 2] = match header.is_cloudfront() {
+        true => ["cloudfront", "w3c"],
+        false => ["w3c", "cloudfront"],
+    };
+    let lines = sample.iter().filter(|line| !is_ignored(line)).count();
+    let fits = names.into_iter().filter_map(|name| {
+        let Ok(Spec::Format(format)) = Spec::parse(name) else {
+            return None;
+        };
+        let plan = Plan::compile(&format).ok()?;
+        let mut carried = Carried::default();
+        let is_record = |line: &&&[u8]| {
+            matches!(
+                plan.read_for_account(line, &mut carried),
+                Ok(Line::Record(_))
+            )
+        };
+        Some((name, sample.iter().filter(is_record).count()))
+    });
+    // Of two that fit alike, the first.
+    let (name, count) = fits.reduce(|best, next| if next.1 > best.1 { next } else { best })?;
+    if lines > 0 && count * 2 <= lines {
+        return None;
+    }
+    let by = match (name, header.is_cloudfront()) {
+        ("w3c", _) => "",
+        (_, true) => ", and has CloudFront's columns",
+        (_, false) => ", and tabs stand between them",
+    };
+    Some(Detected::Preset {
+        name,
+        envelope: None,
+        why: format!("its #Fields line names its columns{by}; {count} of {lines} lines fit"),
+    })
 }
 
 /// As [`detect`], for lines that stand in an envelope.
@@ -223,6 +269,8 @@ mod tests {
         br#"127.0.0.1 a.example - [22/Nov/2026:08:23:11 +0000] "GET / HTTP/1.1" 200 21 "-" "curl""#;
     const IDENT: &[u8] =
         br#"127.0.0.1 root - [22/Nov/2026:08:23:11 +0000] "GET / HTTP/1.1" 200 21 "-" "curl""#;
+    const W3C: &[u8] = b"#Fields: date time sc-bytes";
+    const CLOUDFRONT: &[u8] = b"#Fields: date time x-edge-location sc-bytes";
     const H2: &[u8] =
         br#"127.0.0.1 - - [22/Nov/2026:08:23:11 +0000] "PRI * HTTP/2.0" 100 518 "-" "-""#;
 
@@ -298,6 +346,34 @@ mod tests {
             ),
             (&[], "there are no lines to judge by"),
             (&[b"", b"#Fields: x"], "there are no lines to judge by"),
+            (&[b"#Version: 1.0", W3C], "w3c"),
+            (
+                &[
+                    W3C,
+                    b"2026-11-22 08:23:11 1",
+                    b"2026-11-22 08:23:11 2",
+                    b"x",
+                ],
+                "w3c",
+            ),
+            (&[W3C, b"2026-11-22\t08:23:11\t1"], "cloudfront"),
+            (
+                &[CLOUDFRONT, b"2026-11-22\t08:23:11\tLAX1\t1"],
+                "cloudfront",
+            ),
+            (&[CLOUDFRONT], "cloudfront"),
+            (&[CLOUDFRONT, b"2026-11-22 08:23:11 LAX1 1"], "w3c"),
+            // A line of a client's, in a log of another kind.
+            (&[W3C, COMBINED, COMBINED], "combined"),
+            (
+                &[
+                    b"2026-11-22 08:23:11 1",
+                    W3C,
+                    b"2026-11-22 08:23:11 1",
+                    b"2026-11-22 08:23:11 1",
+                ],
+                "w3c",
+            ),
         ];
         for (sample, expected) in cases {
             assert_eq!(name(sample), *expected);

@@ -12,6 +12,7 @@ mod lighttpd;
 mod nginx;
 mod preset;
 mod quoting;
+pub mod w3c;
 
 use std::ops::Range;
 
@@ -88,6 +89,8 @@ pub struct Format {
 pub enum Layout {
     /// Literals and directives in their order; two literals never stand together.
     Pieces(Vec<Piece>),
+    /// Columns, which a `#Fields` line of the log names; this one, until the log has one of its own.
+    Columns(Option<w3c::Header>),
 }
 
 /// A piece of a format.
@@ -303,6 +306,15 @@ impl Spec {
                 return Ok(Self::Format(format));
             }
         }
+        let servers = [("w3c:", Server::W3c), ("cloudfront:", Server::Cloudfront)];
+        for (prefix, server) in servers {
+            if let Some(written) = name.strip_prefix(prefix) {
+                let parsed = w3c::parse(server, written.as_bytes(), start + prefix.len());
+                let mut format = parsed.map_err(|error| on_characters(error, text))?;
+                format.text = text.to_owned();
+                return Ok(Self::Format(format));
+            }
+        }
         Err(unknown(name, start))
     }
 }
@@ -368,9 +380,12 @@ impl Format {
         }
     }
 
-    /// The directives, in their order.
+    /// The directives, in their order; columns are none.
     pub fn directives(&self) -> impl Iterator<Item = &Directive> {
-        let Layout::Pieces(pieces) = &self.layout;
+        let pieces = match &self.layout {
+            Layout::Pieces(pieces) => &pieces[..],
+            Layout::Columns(_) => &[],
+        };
         pieces.iter().filter_map(|piece| match piece {
             Piece::Literal(_) => None,
             Piece::Directive(directive) => Some(directive),

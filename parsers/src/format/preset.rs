@@ -1,15 +1,17 @@
 //! Formats that go by a name.
 
 use super::quoting::Text;
-use super::{Format, Server, apache, lighttpd};
+use super::{Format, Server, apache, lighttpd, w3c};
 
 /// The presets' names.
-pub const PRESETS: [&str; 5] = [
+pub const PRESETS: [&str; 7] = [
     "common",
     "combined",
     "vhost_combined",
     "combinedio",
     "lighttpd",
+    "w3c",
+    "cloudfront",
 ];
 
 /// A preset by its name.
@@ -39,6 +41,8 @@ pub(super) fn preset(name: &str) -> Option<Format> {
             Server::Lighttpd,
             r#"%h %V %u %t "%r" %>s %b "%{Referer}i" "%{User-Agent}i""#,
         ),
+        "w3c" => return Some(w3c::preset(Server::W3c, "w3c")),
+        "cloudfront" => return Some(w3c::preset(Server::Cloudfront, "cloudfront")),
         _ => return None,
     };
     let mut parsed = if server == Server::Lighttpd {

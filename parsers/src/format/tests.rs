@@ -24,7 +24,9 @@ fn show(text: &str) -> String {
             "{text}"
         );
     }
-    let super::Layout::Pieces(pieces) = &format.layout;
+    let super::Layout::Pieces(pieces) = &format.layout else {
+        panic!("no pieces");
+    };
     let pieces = pieces.iter().map(|piece| match piece {
         Piece::Literal(bytes) => format!("[{}]", bytes.escape_ascii()),
         Piece::Directive(directive) => directive.written.clone(),

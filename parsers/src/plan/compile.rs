@@ -40,6 +40,9 @@ struct Field {
 }
 
 pub(super) fn compile(format: &Format) -> Result<Plan, FormatError> {
+    if let Layout::Columns(header) = &format.layout {
+        return super::columns::compile(format, header.as_ref());
+    }
     let directives: Vec<&Directive> = format.directives().collect();
     let too_many = directives.len() > usize::from(u16::MAX) - 1;
     if too_many {
@@ -110,7 +113,10 @@ fn fields(format: &Format, takes: Vec<Take>) -> (Vec<u8>, Vec<Field>) {
     let mut first = Vec::new();
     let mut fields: Vec<Field> = Vec::new();
     let mut takes = takes.into_iter();
-    let Layout::Pieces(pieces) = &format.layout;
+    let pieces = match &format.layout {
+        Layout::Pieces(pieces) => &pieces[..],
+        Layout::Columns(_) => &[],
+    };
     for piece in pieces {
         match piece {
             Piece::Literal(bytes) => match fields.last_mut() {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Body, End, Grade, Plan, Take, Used};
+use super::{Body, End, Grade, Plan, Take, Used, columns};
 use crate::format::{Count, Directive, Meaning, Server};
 
 /// What one directive means to the account.
@@ -19,6 +19,9 @@ pub struct Explained {
 }
 
 pub(super) fn explain(plan: &Plan) -> Vec<Explained> {
+    if let Body::Columns(of_log) = &plan.body {
+        return columns::explain(plan, of_log);
+    }
     let directives = plan.format.directives().enumerate();
     directives
         .map(|(index, directive)| {
@@ -42,7 +45,9 @@ pub(super) fn explain(plan: &Plan) -> Vec<Explained> {
 
 /// What is done with a directive.
 fn take_of(plan: &Plan, index: u16) -> Option<&Take> {
-    let Body::Fields(fields) = &plan.body;
+    let Body::Fields(fields) = &plan.body else {
+        return None;
+    };
     fields.steps.iter().find_map(|step| {
         if step.directive == index {
             return Some(&step.take);
@@ -171,7 +176,13 @@ fn footnote(server: Server, directive: &Directive) -> Option<&'static str> {
 
 pub(super) fn better(plan: &Plan) -> Option<String> {
     let is_best = plan.grade() == Grade::Exact && plan.can_tell_http2();
-    (!is_best).then(|| recommended(plan.format.server))
+    if is_best {
+        return None;
+    }
+    match &plan.body {
+        Body::Fields(_) => Some(recommended(plan.format.server)),
+        Body::Columns(of_log) => columns::better(plan, of_log),
+    }
 }
 
 /// A format with all that the account wants: the numbers first, before all that clients choose.
