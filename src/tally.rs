@@ -9,6 +9,7 @@ use ahash::RandomState;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Slot;
 use tollkeeper_parsers::error::{Expected, LineError};
+use tollkeeper_parsers::format::w3c::FIELDS;
 use tollkeeper_parsers::framing::{Framed, Lines, MAX_LINE_BYTES, Rest};
 use tollkeeper_parsers::plan::Carried;
 use tollkeeper_parsers::record::{Line, Logged, Record};
@@ -162,8 +163,10 @@ impl Outcome {
 pub struct Tally {
     /// What has been summed.
     pub ledger: Ledger,
+    /// What the lines of the file before the next chunk left for those in it. Whoever reads a file
+    /// whose plans are columnar puts it here before each chunk.
+    pub carried: Carried,
     days: Days,
-    carried: Carried,
     vhosts: Cache,
     users: Cache,
     none: NameId,
@@ -177,8 +180,8 @@ impl Tally {
         let none = ledger.name(name::NONE);
         Self {
             ledger,
-            days: Days::new(rules.zone),
             carried: Carried::default(),
+            days: Days::new(rules.zone),
             vhosts: Cache::default(),
             users: Cache::default(),
             none,
@@ -312,6 +315,9 @@ impl Walk<'_> {
             at: MAX_LINE_BYTES,
             expected: Expected::ShorterLine,
         };
+        if line.starts_with(FIELDS) {
+            self.tally.carried.forget_columns();
+        }
         self.fail(line, offset, 0, error);
         self.book_unparsed(offset, bytes, false);
     }
@@ -344,13 +350,19 @@ impl Walk<'_> {
     /// Reads one line; `true` when the format is to be given up.
     fn line(&mut self, line: &[u8], offset: u64, bytes: u64) -> bool {
         let mut furthest: Option<(usize, LineError)> = None;
+        if line.first() == Some(&b'#') && self.source.plans.len() > 1 {
+            // Another format of the list may take it for a comment.
+            self.tally.carried.note(line);
+        }
         for (index, plan) in self.source.plans.iter().enumerate() {
             match plan.read_for_account(line, &mut self.tally.carried) {
-                Ok(Line::Record(record)) => {
+                Ok(Line::Record(mut record)) => {
                     self.parsed();
-                    let site = if plan.has_vhost() {
+                    let site = if plan.names_vhost(&self.tally.carried) {
                         self.tally.none
                     } else {
+                        // A name that is no host's gives way to the one that is set.
+                        record.vhost = record.vhost.filter(|_| self.source.vhost.is_none());
                         self.site
                     };
                     self.charge(&record, site, offset, bytes);

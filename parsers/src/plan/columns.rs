@@ -324,7 +324,8 @@ impl<'l> Values<'l> {
             Means::Nothing => {}
             Means::Date => (self.date, self.time_at) = (value, at),
             Means::Time => (self.time, self.time_at) = (value, at),
-            Means::In => self.record.bytes_in = number(value, at)?,
+            // CloudFront's documentation has lines with a dash here: what was sent counts all the same.
+            Means::In => self.record.bytes_in = number(value, at)?.or(Some(0)),
             Means::Out => self.record.bytes_out = number(value, at)?,
             Means::Vhost { .. } => self.record.vhost = logged,
             Means::User => self.record.user = logged,
