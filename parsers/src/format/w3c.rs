@@ -4,9 +4,9 @@
 //! the next such line. So a format of this kind says only whose log it is; what its columns mean is
 //! found in the log. <https://www.w3.org/TR/WD-logfile.html>
 //!
-//! Can a client write a `#Fields` line, or a column? Neither server writes a newline or a separator
-//! that a client sent: IIS writes spaces as `+`, CloudFront percent-encodes all up to the space. What
-//! remains is the start of a line. A header whose first column holds what clients choose is refused,
+//! Can a client write a `#Fields` line, or a column? As documented, neither server writes a newline or
+//! a separator that a client sent: IIS refuses control bytes in a URL and writes spaces as `+`,
+//! CloudFront percent-encodes all up to the space. What remains is the start of a line. A header whose first column holds what clients choose is refused,
 //! so no line that a client had a part in begins with `#`.
 
 use std::ops::Range;

@@ -28,7 +28,7 @@ impl Carried {
     /// A line that begins with `#Fields:` was too long to be read: until the next one nobody knows
     /// what the columns mean.
     pub fn forget_columns(&mut self) {
-        self.known = Known::TooLong;
+        self.known = Known::Unreadable;
     }
 
     /// The `#Fields` line that is in force, if one is that can be read.

@@ -38,10 +38,8 @@ pub(super) enum Known {
     Nothing,
     /// What the last one says.
     Header(Arc<Compiled>),
-    /// The last one could not be read.
+    /// The last one could not be read, or was longer than any line that is.
     Unreadable,
-    /// The last one was longer than any line that is read.
-    TooLong,
 }
 
 /// A header, and how the lines behind it are read.
@@ -74,7 +72,7 @@ impl Known {
     pub(super) fn header(&self) -> Option<&Header> {
         match self {
             Self::Header(compiled) => Some(&compiled.header),
-            Self::Nothing | Self::Unreadable | Self::TooLong => None,
+            Self::Nothing | Self::Unreadable => None,
         }
     }
 
@@ -114,7 +112,7 @@ impl Known {
             let rest = &lines[start..];
             let end = memchr(b'\n', rest).unwrap_or(rest.len());
             if end > MAX_LINE_BYTES {
-                *self = Self::TooLong;
+                *self = Self::Unreadable;
             } else {
                 let _ = self.note(&rest[..end]);
             }
@@ -464,7 +462,7 @@ impl Columns {
         let compiled = match known {
             Known::Header(compiled) => compiled,
             Known::Nothing => self.initial.as_ref()?,
-            Known::Unreadable | Known::TooLong => return None,
+            Known::Unreadable => return None,
         };
         Some(match self.is_cloudfront {
             true => &compiled.cloudfront,
