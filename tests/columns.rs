@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use support::log::{DAY, NOON};
+use support::log::{DAY, FORMAT, NOON, lines, rows};
 use support::{Balance, Row, Sandbox, append, gzip, repository, source, text, wait_until};
 
 /// The host and both directions.
@@ -306,6 +306,37 @@ fn a_killed_daemon_goes_on_in_the_middle() {
         daemon.stop();
         assert_eq!(sandbox.gaps(), []);
     }
+}
+
+#[test]
+fn a_format_that_comes_with_a_reload_finds_the_header_before_it() {
+    let (sandbox, path, config) = followed(FORMAT);
+    let old = lines(0, 50);
+    let mut log = Log::default();
+    append(
+        &path,
+        old.clone() + &log.header(A) + &log.lines(20) + &log.header(B) + &log.lines(20),
+    );
+    let daemon = sandbox.start(&["-c", text(&config)]);
+    // The header is a comment to the old format, and counted as such; the lines behind it wait.
+    sandbox.wait_for_rows(&rows([old.as_str()]));
+    let section = source(&[&path], FORMAT, "");
+    let listed = section
+        .replace("'''\n", "''', \"w3c\"]\n")
+        .replace("format = ", "format = [");
+    sandbox.config(&listed);
+    daemon.signal(rustix::process::Signal::HUP);
+    append(&path, log.lines(20));
+    let sum = |of: &[Row]| of.iter().map(|row| row.bytes_out).sum::<u64>();
+    let expected = sum(&rows([old.as_str()])) + sum(&log.rows());
+    wait_until("all is counted", || match sum(&sandbox.rows()) {
+        sum if sum == expected => Ok(()),
+        sum => Err((sum, expected, daemon.said())),
+    });
+    daemon.stop();
+    log.balance.lines += 50;
+    log.balance.counted += 50;
+    assert_eq!(sandbox.stored_balance(), log.balance);
 }
 
 /// Packs a log as `gzip` does, with its time of change.

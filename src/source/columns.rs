@@ -63,7 +63,7 @@ pub fn at_each(content: &mut dyn Read, offsets: &[u64]) -> io::Result<Vec<Carrie
             passing.pass(&buffer[..read]);
             at += read as u64;
         }
-        found.push(passing.carried.clone());
+        found.push(passing.so_far());
     }
     Ok(found)
 }
@@ -91,6 +91,13 @@ impl Passing {
         let whole = memrchr(b'\n', bytes).map_or(0, |last| last + 1);
         self.carried.pass(&bytes[..whole]);
         self.begin(&bytes[whole..]);
+    }
+
+    /// A last line may have no newline.
+    fn so_far(&self) -> Carried {
+        let mut carried = self.carried.clone();
+        carried.pass(&self.begun);
+        carried
     }
 
     fn begin(&mut self, bytes: &[u8]) {
