@@ -365,7 +365,11 @@ impl Walk<'_> {
                         record.vhost = record.vhost.filter(|_| self.source.vhost.is_none());
                         self.site
                     };
-                    self.charge(&record, site, offset, bytes);
+                    if let Err(reason) = self.charge(&record, site, bytes) {
+                        let missing = plan.missing_column(&self.tally.carried);
+                        let reason = missing.map_or(reason, Unattributed::NoColumn);
+                        self.unattributed(reason, offset, bytes);
+                    }
                     return false;
                 }
                 Ok(Line::Ignored(_)) => {
@@ -411,18 +415,21 @@ impl Walk<'_> {
         }
     }
 
-    fn charge(&mut self, record: &Record<'_>, site: NameId, offset: u64, bytes: u64) {
-        let (day, bytes_in, bytes_out) = match measure(record, &mut self.tally.days, self.now) {
-            Ok(measured) => measured,
-            Err(reason) => {
-                self.outcome.unattributed.get_or_insert((offset, reason));
-                self.outcome
-                    .book(self.progress.last_day)
-                    .unattributed
-                    .line(bytes);
-                return;
-            }
-        };
+    #[cold]
+    fn unattributed(&mut self, reason: Unattributed, offset: u64, bytes: u64) {
+        self.outcome.unattributed.get_or_insert((offset, reason));
+        let day = self.progress.last_day;
+        self.outcome.book(day).unattributed.line(bytes);
+    }
+
+    #[inline]
+    fn charge(
+        &mut self,
+        record: &Record<'_>,
+        site: NameId,
+        bytes: u64,
+    ) -> Result<(), Unattributed> {
+        let (day, bytes_in, bytes_out) = measure(record, &mut self.tally.days, self.now)?;
         self.progress.last_day = Some(day);
         if self.outcome.first_day.is_none() {
             self.outcome.first_day = Some(day);
@@ -451,6 +458,7 @@ impl Walk<'_> {
             self.tally.ledger.add_class(day, vhost, class, amount);
         }
         self.outcome.book(Some(day)).counted.line(bytes);
+        Ok(())
     }
 
     fn vhost(&mut self, logged: &Logged<'_>) -> NameId {

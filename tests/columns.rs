@@ -413,6 +413,26 @@ fn streams_are_refused() {
 }
 
 #[test]
+fn what_to_switch_on_is_said() {
+    let sandbox = Sandbox::new();
+    let log = repository().join("fixtures/servers/iis/documented.log");
+    let wanted = "has no sc-bytes; in IIS Manager: Logging, Select Fields, Bytes Sent";
+    let ran = sandbox.import(&[text(&log)]);
+    assert_eq!(ran.balance().unattributed, 1);
+    assert!(ran.stderr.contains(wanted), "{}", ran.stderr);
+    let ran = sandbox.ran(["check", text(&log)]);
+    assert!(ran.stdout.contains(wanted), "{}", ran.stdout);
+    let (sandbox, path, config) = followed("w3c");
+    append(&path, fs::read(&log).expect("a fixture"));
+    let daemon = sandbox.start(&["-c", text(&config)]);
+    wait_until("the daemon says it", || match daemon.said() {
+        said if said.contains(wanted) => Ok(()),
+        said => Err(said),
+    });
+    daemon.stop();
+}
+
+#[test]
 fn check_explains_each_header() {
     let sandbox = Sandbox::new();
     let log = repository().join("fixtures/servers/iis/documented.log");

@@ -419,6 +419,16 @@ impl Plan {
         }
     }
 
+    /// The column without which no line can be charged (`date`, `time` or `sc-bytes`), where the last
+    /// `#Fields` line names none.
+    #[must_use]
+    pub fn missing_column(&self, carried: &Carried) -> Option<&'static str> {
+        match &self.body {
+            Body::Fields(_) => None,
+            Body::Columns(columns) => columns.missing(&carried.known),
+        }
+    }
+
     /// The plan for what stands behind this `#Fields` line; `None`: it is none, or the log does not
     /// name its columns.
     #[must_use]

@@ -476,6 +476,15 @@ impl Columns {
         walk.is_some_and(|walk| walk.has_vhost && !walk.has_site_name)
     }
 
+    /// What no line here can be charged without, and the header in force lacks.
+    pub(super) fn missing(&self, known: &Known) -> Option<&'static str> {
+        match known {
+            Known::Header(compiled) => missing(&compiled.header),
+            // The one that was given is complete.
+            Known::Nothing | Known::Unreadable => None,
+        }
+    }
+
     pub(super) fn header(&self) -> Option<&Header> {
         self.initial.as_ref().map(|compiled| &compiled.header)
     }

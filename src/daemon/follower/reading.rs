@@ -6,7 +6,7 @@ use std::time::Instant;
 use tollkeeper_parsers::plan::{Carried, Plan};
 
 use super::{Follower, MAX_BATCH_ACCOUNTS, MAX_LEDGER_ACCOUNTS, shown};
-use crate::account::day;
+use crate::account::{Unattributed, day};
 use crate::daemon::clock;
 use crate::daemon::tracked::{Chunk, QUIET_INTERVAL, Tracked};
 use crate::source::blocks::Block;
@@ -212,6 +212,10 @@ impl Follower {
                 .get(failure.format)
                 .map(|plan| plan.describe(&failure.error));
             tracing::debug!(path = %shown(&file.path), offset = failure.offset, ?wanted, "a line does not parse");
+        }
+        if let Some((_, reason @ Unattributed::NoColumn(_))) = outcome.unattributed {
+            let what = format!("lines of it are charged to nobody: {}", reason.reason());
+            self.say(&file.path.clone(), what);
         }
         let (outcome, more) = file.walked(bytes, outcome, is_last);
         // Lines that are held back are read again, with what those before them left.

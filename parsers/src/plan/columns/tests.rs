@@ -255,8 +255,10 @@ fn a_site_name_gives_way() {
     assert!(!plan.names_vhost(&carried));
     carried.note(b"#Fields: date time s-sitename sc-bytes");
     assert!(!plan.names_vhost(&carried));
-    carried.note(b"#Fields: date time s-sitename cs-host sc-bytes");
+    assert_eq!(plan.missing_column(&carried), None);
+    carried.note(b"#Fields: date time s-sitename cs-host");
     assert!(plan.names_vhost(&carried));
+    assert_eq!(plan.missing_column(&carried), Some("sc-bytes"));
     carried.note(b"#Fields: date date");
     assert!(!plan.names_vhost(&carried));
 }
