@@ -1,8 +1,11 @@
 use proptest::prelude::*;
 
+use super::line::instant;
 use super::*;
 use crate::format::Spec;
-use crate::plan::{Carried, Grade};
+use crate::plan::{Carried, Grade, Note};
+use crate::record::Logged;
+use crate::time::Time;
 
 fn plan(text: &str) -> Plan {
     let Ok(Spec::Format(format)) = Spec::parse(text) else {
