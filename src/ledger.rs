@@ -37,6 +37,9 @@ pub struct Ledger {
     without_user: Vec<u32>,
     classes: Vec<Entry>,
     by_class: HashTable<u32>,
+    /// What servers behind the edge logged. No part of `entries`: the edge has counted it.
+    layers: Vec<Entry>,
+    by_layer: HashTable<u32>,
     /// Names that [`Ledger::hand_over`] has told.
     told: usize,
 }
@@ -47,12 +50,13 @@ pub struct Ledger {
 pub struct Sums {
     entries: Vec<Entry>,
     classes: Vec<Entry>,
+    layers: Vec<Entry>,
     /// Names that the other one knows; none: it is to forget all.
     known: usize,
     new_names: Vec<Box<str>>,
 }
 
-/// What one account moved on one day. `part` is a user, or the number of a class.
+/// What one account moved on one day. `part` is a user, a layer, or the number of a class.
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     day: DayNumber,
@@ -124,10 +128,25 @@ impl Ledger {
         );
     }
 
+    /// Adds to what a layer behind the edge logged of a vhost.
+    pub fn add_layer(&mut self, day: DayNumber, vhost: NameId, layer: NameId, amount: Amount) {
+        add(
+            &self.hasher,
+            &mut self.layers,
+            &mut self.by_layer,
+            Entry {
+                day,
+                vhost,
+                part: layer,
+                amount,
+            },
+        );
+    }
+
     /// Accounts and days with something to flush.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.entries.len() + self.classes.len()
+        self.entries.len() + self.classes.len() + self.layers.len()
     }
 
     /// Whether there is nothing to flush.
@@ -136,7 +155,7 @@ impl Ledger {
         self.len() == 0
     }
 
-    /// All amounts together.
+    /// All amounts of the edge together.
     #[must_use]
     pub fn total(&self) -> Amount {
         let mut total = Amount::default();
@@ -152,12 +171,14 @@ impl Ledger {
         let sums = Sums {
             entries: std::mem::take(&mut self.entries),
             classes: std::mem::take(&mut self.classes),
+            layers: std::mem::take(&mut self.layers),
             known: self.told,
             new_names: self.names.texts[self.told..].to_vec(),
         };
         self.told = self.names.texts.len();
         self.by_key.clear();
         self.by_class.clear();
+        self.by_layer.clear();
         let forget = self.told > MAX_NAMES_KEPT;
         if forget {
             *self = Self::default();
@@ -176,6 +197,7 @@ impl Ledger {
         }
         self.entries = sums.entries;
         self.classes = sums.classes;
+        self.layers = sums.layers;
     }
 
     /// Takes over what another ledger has summed, and leaves it empty. The numbers that the other one
@@ -212,8 +234,23 @@ impl Ledger {
                 Entry { vhost, ..entry },
             );
         }
+        for entry in other.layers.drain(..) {
+            let vhost = rename(&mut self.names, &self.hasher, entry.vhost);
+            let part = rename(&mut self.names, &self.hasher, entry.part);
+            add(
+                &self.hasher,
+                &mut self.layers,
+                &mut self.by_layer,
+                Entry {
+                    vhost,
+                    part,
+                    ..entry
+                },
+            );
+        }
         other.by_key.clear();
         other.by_class.clear();
+        other.by_layer.clear();
     }
 
     /// Takes everything out, as sorted deltas; names beyond the caps share the overflow row.
@@ -263,6 +300,12 @@ impl Ledger {
         for (vhost, class, entry) in class_entries {
             merge(&mut by_class, vhost, class, entry);
         }
+        self.layers
+            .sort_unstable_by_key(|entry| (rank(entry.vhost), rank(entry.part), entry.day));
+        let mut layers: Vec<Delta> = Vec::new();
+        for entry in &self.layers {
+            merge(&mut layers, text(entry.vhost), text(entry.part), entry);
+        }
         let new_names = growth
             .take_added()
             .into_iter()
@@ -271,8 +314,10 @@ impl Ledger {
 
         self.entries.clear();
         self.classes.clear();
+        self.layers.clear();
         self.by_key.clear();
         self.by_class.clear();
+        self.by_layer.clear();
         let forget = self.names.texts.len() > MAX_NAMES_KEPT;
         if forget {
             *self = Self::default();
@@ -282,6 +327,7 @@ impl Ledger {
                 vhosts,
                 users,
                 classes: by_class,
+                layers,
                 new_names,
             },
             forget,
@@ -306,6 +352,12 @@ impl Ledger {
         }
         for entry in &mut self.classes {
             if !growth.admits_vhost(entry.day, text(entry.vhost)) {
+                entry.vhost = overflow;
+            }
+        }
+        // After the edge: what it admits needs no place among the names of a layer.
+        for entry in &mut self.layers {
+            if !growth.admits_in_layer(entry.day, text(entry.part), text(entry.vhost)) {
                 entry.vhost = overflow;
             }
         }
@@ -523,6 +575,78 @@ mod tests {
                 "_overflow  1970-01-01 12",
                 "y  1970-01-01 2",
                 "z  1970-01-01 1"
+            ]
+        );
+    }
+
+    #[test]
+    fn layers_are_apart_from_the_edge_all_the_way() {
+        let (mut walker, mut mirror, mut batch) =
+            (Ledger::default(), Ledger::default(), Ledger::default());
+        let classes = Classes::default();
+        let mut growth = Growth::new(KnownNames::default(), [], 9, 9);
+        // Other numbers for the same names.
+        batch.name("php");
+        for _ in 0..2 {
+            let (b, a) = (walker.name("b"), walker.name("a"));
+            let (php, backend) = (walker.name("php"), walker.name("backend"));
+            walker.add(0, a, NO_USER, amount(1));
+            walker.add_layer(0, a, php, amount(10));
+            walker.add_layer(0, a, backend, amount(100));
+            walker.add_layer(1, b, backend, amount(1_000));
+            walker.add_layer(0, b, backend, amount(10_000));
+            assert_eq!(walker.len(), 5);
+            mirror.receive(walker.hand_over().0);
+            assert!(walker.is_empty());
+            batch.absorb(&mut mirror);
+            assert!(mirror.is_empty());
+        }
+        assert_eq!(batch.total().bytes_out, 2, "layers are no part of it");
+        let deltas = batch.take(&mut growth, &classes).0;
+        assert_eq!(show(&deltas.vhosts), ["a  1970-01-01 2"]);
+        assert!(deltas.users.is_empty() && deltas.classes.is_empty());
+        assert_eq!(
+            show(&deltas.layers),
+            [
+                "a backend 1970-01-01 200",
+                "a php 1970-01-01 20",
+                "b backend 1970-01-01 20000",
+                "b backend 1970-01-02 2000",
+            ]
+        );
+        assert!(batch.is_empty());
+        assert!(batch.take(&mut growth, &classes).0.layers.is_empty());
+    }
+
+    #[test]
+    fn a_layer_alone_is_something_to_flush() {
+        let mut ledger = Ledger::default();
+        let (vhost, layer) = (ledger.name("a"), ledger.name("backend"));
+        ledger.add_layer(0, vhost, layer, amount(1));
+        assert!(!ledger.is_empty());
+    }
+
+    #[test]
+    fn the_cap_of_a_layer_is_its_own() {
+        let mut ledger = Ledger::default();
+        let layer = ledger.name("backend");
+        for (index, vhost) in ["z", "y", "x", "w"].into_iter().enumerate() {
+            let vhost = ledger.name(vhost);
+            ledger.add_layer(0, vhost, layer, amount(1 << index));
+        }
+        let real = ledger.name("real");
+        ledger.add(0, real, NO_USER, amount(64));
+        ledger.add_layer(0, real, layer, amount(128));
+        let mut growth = Growth::new(KnownNames::default(), [], 2, 9);
+        let (deltas, _) = ledger.take(&mut growth, &Classes::default());
+        assert_eq!(show(&deltas.vhosts), ["real  1970-01-01 64"]);
+        assert_eq!(
+            show(&deltas.layers),
+            [
+                "_overflow backend 1970-01-01 12",
+                "real backend 1970-01-01 128",
+                "y backend 1970-01-01 2",
+                "z backend 1970-01-01 1"
             ]
         );
     }

@@ -8,10 +8,12 @@
 use ahash::RandomState;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Slot;
+use memchr::{memchr, memrchr};
 use tollkeeper_parsers::error::{Expected, LineError};
 use tollkeeper_parsers::format::w3c::FIELDS;
-use tollkeeper_parsers::framing::{Framed, Lines, MAX_LINE_BYTES, Rest};
-use tollkeeper_parsers::plan::Carried;
+use tollkeeper_parsers::framing::MAX_LINE_BYTES;
+use tollkeeper_parsers::index::{Index, Text};
+use tollkeeper_parsers::plan::{Carried, Plan};
 use tollkeeper_parsers::record::{Line, Logged, Record};
 
 use crate::account::balance::Balance;
@@ -33,6 +35,8 @@ const MAX_LOSSES: usize = 4_000;
 const MAX_REASON_CHARS: usize = 100;
 /// Lines that did not parse, of which an outcome says why.
 const MAX_FAILURES: usize = 5;
+/// Bytes of a chunk that an index is made of at a time: it stays in the processor's first cache.
+const PIECE_BYTES: usize = 32 << 10;
 /// Raw names that are remembered with their number; beyond, all are forgotten.
 const MAX_CACHED_NAMES: usize = 65_536;
 
@@ -170,6 +174,7 @@ pub struct Tally {
     vhosts: Cache,
     users: Cache,
     none: NameId,
+    index: Index,
 }
 
 impl Tally {
@@ -185,6 +190,7 @@ impl Tally {
             vhosts: Cache::default(),
             users: Cache::default(),
             none,
+            index: Index::default(),
         }
     }
 
@@ -217,8 +223,12 @@ impl Tally {
         now: i64,
     ) -> Outcome {
         let site = source.vhost.as_deref().map(|site| self.ledger.name(site));
+        let layer = source.layer.inner().map(|layer| self.ledger.name(layer));
         let mut walk = Walk {
             site: site.unwrap_or(self.none),
+            layer,
+            credits: source.credit_users && layer.is_none(),
+            has_parts: layer.is_some() || !rules.classes.is_empty(),
             tally: self,
             rules,
             source,
@@ -227,39 +237,38 @@ impl Tally {
             lines: 0,
             outcome: Outcome::default(),
         };
-        let mut lines = Lines::new(chunk);
         let mut at = 0;
-        loop {
-            let framed = lines.next();
-            let end = match framed {
-                Some(Framed::Line { end, .. } | Framed::TooLong { end, .. }) => end,
-                None => chunk.len(),
+        let mut index = std::mem::take(&mut walk.tally.index);
+        let is_indexed = source.plans.iter().any(Plan::wants_index) && !source.spooled;
+        'chunk: while at < chunk.len() {
+            let piece = &chunk[at..piece_end(chunk, at)];
+            let mut lines = if is_indexed {
+                index.lines(piece)
+            } else {
+                Index::none(piece)
             };
-            if at == end {
-                break;
-            }
-            let (offset, bytes) = (base + at as u64, (end - at) as u64);
-            let run_too_long = match (framed, lines.rest()) {
-                (Some(Framed::Line { bytes: line, .. }), _) | (None, Rest::Partial(line)) => {
-                    if source.spooled {
-                        walk.record(line, offset)
-                    } else {
-                        walk.line(line, offset, bytes)
-                    }
-                }
-                (Some(Framed::TooLong { .. }), _) | (None, Rest::TooLong(_)) => {
+            let start = at;
+            while let Some(line) = lines.next() {
+                let end = start + lines.offset();
+                let (offset, bytes) = (base + at as u64, (end - at) as u64);
+                let run_too_long = if line.bytes().len() > MAX_LINE_BYTES {
                     walk.too_long(&chunk[at..end], offset, bytes);
                     false
+                } else if source.spooled {
+                    walk.record(line.bytes(), offset)
+                } else {
+                    walk.line(line, offset, bytes)
+                };
+                at = end;
+                walk.lines += 1;
+                if run_too_long {
+                    let start = walk.outcome.held.take().map_or(base, |held| held.start);
+                    walk.outcome.does_not_fit = Some(start);
+                    break 'chunk;
                 }
-            };
-            at = end;
-            walk.lines += 1;
-            if run_too_long {
-                let start = walk.outcome.held.take().map_or(base, |held| held.start);
-                walk.outcome.does_not_fit = Some(start);
-                break;
             }
         }
+        walk.tally.index = index;
         let mut outcome = walk.outcome;
         outcome.consumed = at;
         outcome
@@ -278,6 +287,15 @@ impl Tally {
             day,
         });
         outcome
+    }
+}
+
+/// Where the piece of a chunk ends that begins at `at`: behind a newline, if there is one.
+fn piece_end(chunk: &[u8], at: usize) -> usize {
+    let aim = (at + PIECE_BYTES).min(chunk.len());
+    match memrchr(b'\n', &chunk[at..aim]) {
+        Some(newline) => at + newline + 1,
+        None => memchr(b'\n', &chunk[aim..]).map_or(chunk.len(), |newline| aim + newline + 1),
     }
 }
 
@@ -301,6 +319,12 @@ struct Walk<'w> {
     source: &'w SourceRules,
     progress: &'w mut Progress,
     site: NameId,
+    /// Where its requests go, if not to the edge's rows.
+    layer: Option<NameId>,
+    /// Whether users are credited.
+    credits: bool,
+    /// Whether a request may be counted elsewhere than for its vhost and user.
+    has_parts: bool,
     now: i64,
     lines: u64,
     outcome: Outcome,
@@ -348,11 +372,12 @@ impl Walk<'_> {
     }
 
     /// Reads one line; `true` when the format is to be given up.
-    fn line(&mut self, line: &[u8], offset: u64, bytes: u64) -> bool {
+    fn line<'l>(&mut self, line: impl Into<Text<'l>>, offset: u64, bytes: u64) -> bool {
+        let line = line.into();
         let mut furthest: Option<(usize, LineError)> = None;
-        if line.first() == Some(&b'#') && self.source.plans.len() > 1 {
+        if line.bytes().first() == Some(&b'#') && self.source.plans.len() > 1 {
             // Another format of the list may take it for a comment.
-            self.tally.carried.note(line);
+            self.tally.carried.note(line.bytes());
         }
         for (index, plan) in self.source.plans.iter().enumerate() {
             match plan.read_for_account(line, &mut self.tally.carried) {
@@ -388,7 +413,7 @@ impl Walk<'_> {
             }
         }
         if let Some((format, error)) = furthest {
-            self.fail(line, offset, format, error);
+            self.fail(line.bytes(), offset, format, error);
         }
         self.progress.run += 1;
         self.book_unparsed(offset, bytes, true);
@@ -422,7 +447,7 @@ impl Walk<'_> {
         self.outcome.book(day).unattributed.line(bytes);
     }
 
-    #[inline]
+    #[inline(always)]
     fn charge(
         &mut self,
         record: &Record<'_>,
@@ -444,21 +469,36 @@ impl Walk<'_> {
             None => site,
         };
         let user = match &record.user {
-            Some(logged) if self.source.credit_users && credits_user(record.status) => {
-                self.user(logged)
-            }
+            Some(logged) if self.credits && credits_user(record.status) => self.user(logged),
             _ => NO_USER,
         };
-        self.tally.ledger.add(day, vhost, user, amount);
-        if !self.rules.classes.is_empty()
-            && let Some(class) = record
-                .client
-                .and_then(|client| self.rules.classes.of(client))
-        {
-            self.tally.ledger.add_class(day, vhost, class, amount);
+        if self.has_parts {
+            self.charge_parts(record.client, day, (vhost, user), amount);
+        } else {
+            self.tally.ledger.add(day, vhost, user, amount);
         }
         self.outcome.book(Some(day)).counted.line(bytes);
         Ok(())
+    }
+
+    /// A request to a layer behind the edge is no part of what the edge has; one to the edge may be
+    /// part of what a class of clients has.
+    fn charge_parts(
+        &mut self,
+        client: Option<&[u8]>,
+        day: DayNumber,
+        (vhost, user): (NameId, NameId),
+        amount: Amount,
+    ) {
+        let ledger = &mut self.tally.ledger;
+        if let Some(layer) = self.layer {
+            ledger.add_layer(day, vhost, layer, amount);
+            return;
+        }
+        ledger.add(day, vhost, user, amount);
+        if let Some(class) = client.and_then(|client| self.rules.classes.of(client)) {
+            ledger.add_class(day, vhost, class, amount);
+        }
     }
 
     fn vhost(&mut self, logged: &Logged<'_>) -> NameId {

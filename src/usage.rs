@@ -5,7 +5,9 @@ use chrono::NaiveDate;
 /// One stored row.
 ///
 /// A row of `bandwidth` has neither user nor class and is the whole of its vhost on its day; rows
-/// of `bandwidth_user` and `bandwidth_class` name the part of it that they are.
+/// of `bandwidth_user` and `bandwidth_class` name the part of it that they are. Rows of
+/// `bandwidth_layer` name the layer, and are no part of it: behind the edge the same requests are
+/// logged once more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsageRow {
     /// The day on which the lines say that the requests were served, in the store's zone.
@@ -16,6 +18,8 @@ pub struct UsageRow {
     pub user: Option<String>,
     /// The client class.
     pub class: Option<String>,
+    /// The layer behind the edge; `None`: the edge.
+    pub layer: Option<String>,
     /// Bytes received.
     pub bytes_in: u64,
     /// Bytes sent.
@@ -33,6 +37,8 @@ pub enum UsageTable {
     Users,
     /// `bandwidth_class`: the part of each client class.
     Classes,
+    /// `bandwidth_layer`: what the servers behind the edge logged.
+    Layers,
 }
 
 /// Which rows are wanted. A store may hand out more: [`UsageQuery::wants`] is asked again.
@@ -44,6 +50,8 @@ pub struct UsageQuery {
     pub to: Option<NaiveDate>,
     /// These vhosts alone; empty: all.
     pub vhosts: Vec<String>,
+    /// This layer behind the edge alone.
+    pub layer: Option<String>,
 }
 
 impl UsageQuery {
@@ -53,5 +61,6 @@ impl UsageQuery {
         self.from.is_none_or(|from| from <= row.day)
             && self.to.is_none_or(|to| row.day <= to)
             && (self.vhosts.is_empty() || self.vhosts.contains(&row.vhost))
+            && (self.layer.is_none() || self.layer == row.layer)
     }
 }

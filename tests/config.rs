@@ -133,6 +133,21 @@ fn everything_that_can_be_said_is_understood() {
     assert_eq!(apache.name, "apache");
     assert_eq!(apache.vhost.as_deref(), Some("example.org"));
     assert_eq!(apache.max_spool_bytes, 100_000_000);
+    let layers: Vec<_> = config
+        .layers()
+        .map(|(source, layer)| (source, layer.inner()))
+        .collect();
+    assert_eq!(
+        layers,
+        [
+            ("/var/log/nginx/*.access.log", None),
+            ("customers", Some("backend")),
+            ("haproxy", None),
+            ("edge.nginx", None),
+            ("open-to-certificates", Some("inner_2")),
+            ("apache", Some("php-fpm")),
+        ]
+    );
 
     let vhosts = &config.vhosts;
     assert_eq!(vhosts.known, ["example.org", "*.example.org"]);

@@ -46,6 +46,7 @@ fn the_configs_are_accepted() {
     for name in [
         "README.md",
         "docs/config.md",
+        "docs/layers.md",
         "docs/pipes.md",
         "docs/syslog.md",
         "docs/service.md",
@@ -118,5 +119,21 @@ fn links_lead_somewhere() {
                 .any(|line| line.starts_with('#') && line.ends_with(&heading));
             assert!(anchor.is_empty() || is_there, "{name}: {target}");
         }
+    }
+}
+
+#[test]
+fn the_formats_of_json_are_accepted() {
+    let page = page("docs/formats.md");
+    // In backticks or a line of their own; those with an ellipsis are no whole formats.
+    let pieces = page.split(['`', '\n']);
+    let formats: Vec<&str> = pieces
+        .filter(|piece| piece.starts_with("json:") && piece.contains('=') && !piece.contains('…'))
+        .filter(|piece| piece.contains("time") && piece.contains(','))
+        .collect();
+    assert_eq!(formats.len(), 2, "{formats:?}");
+    let sandbox = Sandbox::new();
+    for format in formats {
+        sandbox.ran(["check", "--format", format]).exited(0);
     }
 }

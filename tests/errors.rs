@@ -323,6 +323,8 @@ fn bad_options_exit_with_2_and_touch_nothing() {
         vec!["import", "--format", "nonsense", log],
         vec!["import", "--format", "apache:%h %Z", log],
         vec!["import", "--format", "nginx:$host", log],
+        vec!["import", "--format", "json:time=ts", log],
+        vec!["import", "--format", "json:time=ts,out=a b", log],
         vec!["import", "--timezone", "Mars/Olympus", log],
         vec!["import", "--users", "some", log],
         vec!["import", "--again", "--unparsed", log],

@@ -24,7 +24,8 @@ fn fixture(log: PathBuf, server: Option<&str>) -> Fixture {
     };
     let expected: Value = serde_json::from_str(&read(&beside("expected.json"))).expect("JSON");
     let mut formats = Vec::new();
-    if let Some(server) = server {
+    // JSON has no format string in the server's configuration.
+    if let Some(server) = server.filter(|_| beside("format").exists()) {
         formats.push(format!("{server}:{}", read(&beside("format"))));
     }
     if beside("preset").exists() {
@@ -158,6 +159,25 @@ fn documented_logs_equal_what_another_reader_found() {
 }
 
 #[test]
+fn caddy_logs_equal_what_another_reader_found() {
+    check_server("caddy");
+}
+
+#[test]
+fn traefik_lines_as_its_documentation_has_them_are_read() {
+    check_server("traefik");
+}
+
+#[test]
+fn caddy_and_traefik_are_detected() {
+    for server in ["caddy", "traefik"] {
+        for fixture in fixtures(server) {
+            assert_eq!(differences(&fixture, "auto", &fixture.log), None);
+        }
+    }
+}
+
+#[test]
 fn the_sample_is_detected_and_equals_what_another_reader_found() {
     let sample = sample();
     let packed = sample.log.with_extension("log.gz");
@@ -191,7 +211,7 @@ fn what_the_daemon_follows_equals_it_too() {
 
 #[test]
 fn check_agrees_with_import() {
-    for server in ["nginx", "apache", "lighttpd"] {
+    for server in ["nginx", "apache", "lighttpd", "caddy", "traefik"] {
         for fixture in fixtures(server) {
             let sandbox = Sandbox::new();
             let format = fixture.formats[0].as_str();

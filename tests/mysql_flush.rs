@@ -98,6 +98,7 @@ impl Process {
         for site in sites {
             batch.deltas.vhosts.push(delta(site, "", 1));
             batch.deltas.users.push(delta(site, "alice", 1));
+            batch.deltas.layers.push(delta(site, "backend", 1));
         }
         let names = &mut batch.deltas.new_names;
         names.insert((day(), String::new()), 1);
@@ -130,7 +131,7 @@ impl Process {
 #[track_caller]
 fn assert_exact(database: &Database<'_>, sites: &[&str], flushes: u64) {
     for site in sites {
-        for table in ["bandwidth", "bandwidth_user"] {
+        for table in ["bandwidth", "bandwidth_user", "bandwidth_layer"] {
             let found = database.sql(&format!(
                 "SELECT `in`, `out`, requests FROM {table} WHERE vhost = '{site}'"
             ));
@@ -364,6 +365,7 @@ fn a_poison_row_goes_to_invalid_and_all_others_where_they_belong() {
     let database = MariaDb::shared().database();
     database.sql(
         "ALTER TABLE bandwidth ADD CONSTRAINT no_poison CHECK (vhost NOT LIKE 'poison%'); \
+         ALTER TABLE bandwidth_layer ADD CONSTRAINT no_poison CHECK (vhost NOT LIKE 'poison%'); \
          ALTER TABLE bandwidth_user ADD CONSTRAINT not_him CHECK (`user` <> 'mallory');",
     );
     let mut store = database.open();
@@ -373,14 +375,16 @@ fn a_poison_row_goes_to_invalid_and_all_others_where_they_belong() {
         let site = format!("{number:05}.example");
         batch.deltas.vhosts.push(delta(&site, "", 1));
         batch.deltas.users.push(delta(&site, "alice", 1));
+        batch.deltas.layers.push(delta(&site, "backend", 1));
     }
     let long = "x".repeat(300);
     for poison in ["poison-1", "poison-2", long.as_str()] {
         batch.deltas.vhosts.push(delta(poison, "", 7));
+        batch.deltas.layers.push(delta(poison, "backend", 5));
     }
     batch.deltas.users.push(delta("a.example", "mallory", 9));
     let flushed = store.flush(&mut writer, "n", &batch, NOW).expect("a flush");
-    assert_eq!(flushed.refused.len(), 4, "{:?}", flushed.refused);
+    assert_eq!(flushed.refused.len(), 7, "{:?}", flushed.refused);
     let row = |table: &str, vhost: &str| {
         let what = format!("SELECT `out`, requests FROM {table} WHERE vhost = '{vhost}'");
         database.sql(&what)
@@ -393,6 +397,13 @@ fn a_poison_row_goes_to_invalid_and_all_others_where_they_belong() {
         "SELECT count(*), sum(`out`) FROM bandwidth WHERE vhost LIKE '0%' AND length(vhost) < 99",
     );
     assert_eq!(rest, format!("{ROWS}\t{ROWS}"));
+    let layers = database.sql(
+        "SELECT vhost = '_invalid', layer, count(*), sum(`out`) FROM bandwidth_layer GROUP BY 1, 2",
+    );
+    assert_eq!(
+        layers,
+        format!("0\tbackend\t{ROWS}\t{ROWS}\n1\tbackend\t1\t15")
+    );
 }
 
 #[test]

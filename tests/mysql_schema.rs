@@ -85,7 +85,13 @@ fn init_says_what_it_made_and_needs_no_more_than_it_says() {
     assert_eq!(tables.iter().cloned().collect::<BTreeSet<_>>(), there);
     let others = there.iter().filter(|name| !name.starts_with("tollkeeper_"));
     let others: Vec<_> = others.map(String::as_str).collect();
-    assert_eq!(others, ["bandwidth", "bandwidth_class", "bandwidth_user"]);
+    let tables_of_rows = [
+        "bandwidth",
+        "bandwidth_class",
+        "bandwidth_layer",
+        "bandwidth_user",
+    ];
+    assert_eq!(others, tables_of_rows);
     let again = ran(&sandbox, &database, &["store", "init"]).exited(0);
     assert!(!again.stdout.contains("made"), "{}", again.stdout);
     assert!(again.stdout.contains("is ready; its days are those of UTC"));
@@ -157,6 +163,63 @@ fn many_that_make_one_store_at_once_make_it_once() {
         });
         assert!(seeds.iter().all(|seed| *seed == seeds[0]), "{seeds:?}");
     }
+}
+
+#[test]
+fn a_store_from_before_there_were_layers_gets_their_table() {
+    let sandbox = Sandbox::new();
+    let database = MariaDb::shared().empty_database();
+    database.may_change_tables();
+    ran(&sandbox, &database, &["store", "init"]).exited(0);
+    database.may_count();
+    let log = line(NOON, 200, (1, 2), "a.example", "-");
+    import(&sandbox, &database, &log).exited(0);
+    // As an older version has left it, whose user may count and no more.
+    database.sql("DROP TABLE bandwidth_layer");
+
+    let refused = import(&sandbox, &database, &log).exited(1).stderr;
+    let help = "run `tollkeeper store init` as a user who may, and grant this one what \
+                `tollkeeper store grants` prints";
+    assert!(
+        refused.contains("bandwidth_layer") && refused.contains(help),
+        "{refused}"
+    );
+    // What is there can be read.
+    let report = ran(&sandbox, &database, &["report", "--output", "csv"]).exited(0);
+    assert!(
+        report.stdout.contains("a.example,1,2,1"),
+        "{}",
+        report.stdout
+    );
+
+    database.may_change_tables();
+    let shown = ran(&sandbox, &database, &["store", "upgrade", "--dry-run"]).exited(0);
+    assert!(
+        shown
+            .stdout
+            .starts_with("CREATE TABLE IF NOT EXISTS bandwidth_layer ("),
+        "{}",
+        shown.stdout
+    );
+    assert_eq!(shown.stdout.matches("TABLE").count(), 1, "{}", shown.stdout);
+    assert_eq!(database.sql("SHOW TABLES LIKE 'bandwidth_layer'"), "");
+    let run = ran(&sandbox, &database, &["store", "upgrade"]).exited(0);
+    assert!(run.stdout.starts_with(&shown.stdout), "{}", run.stdout);
+    database.may_count();
+    let path = sandbox.write("inner.log", line(NOON, 200, (3, 4), "a.example", "-"));
+    let arguments = [
+        "import",
+        "--layer",
+        "backend",
+        "--format",
+        FORMAT,
+        text(&path),
+    ];
+    ran(&sandbox, &database, &arguments).exited(0);
+    let rows = database.sql("SELECT vhost, layer, day, `in`, `out`, requests FROM bandwidth_layer");
+    assert_eq!(rows, "a.example\tbackend\t2024-06-15\t3\t4\t1");
+    let edge = database.sql("SELECT vhost, `in`, `out`, requests FROM bandwidth");
+    assert_eq!(edge, "a.example\t1\t2\t1");
 }
 
 /// mod_bw_counter's table, in a form that it may have.
@@ -325,6 +388,11 @@ fn tables_of_something_else_are_refused() {
             "CREATE TABLE bandwidth_user (vhost varchar(250), `user` varchar(250), day date, \
              PRIMARY KEY (vhost, `user`, day)) CHARSET utf8mb4 COLLATE utf8mb4_general_ci",
             "does not compare names bytewise",
+        ),
+        (
+            "CREATE TABLE bandwidth_layer (vhost varchar(255), layer varchar(255), day date, \
+             PRIMARY KEY (vhost, day))",
+            "has no primary key (vhost, layer, day)",
         ),
         (
             "CREATE TABLE tollkeeper_meta (name varbinary(64) PRIMARY KEY, value varbinary(255)); \

@@ -4,6 +4,7 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use chrono::NaiveDate;
 use chrono_tz::Tz;
@@ -77,6 +78,7 @@ on_each_store! {
     of_several_new_files_the_one_that_was_looked_up_first_decides
     a_new_daemon_takes_the_place_of_the_old
     one_row_that_cannot_take_more_does_not_stop_the_others
+    what_a_layer_logged_has_rows_of_its_own
     ranges_of_unparsed_bytes_are_bounded_and_read_again_once
     positions_are_found_by_head_and_by_inode
     a_store_keeps_its_zone
@@ -409,6 +411,125 @@ fn one_row_that_cannot_take_more_does_not_stop_the_others(bench: &Bench) {
     assert_eq!(totals["z"], 9);
 }
 
+fn what_a_layer_logged_has_rows_of_its_own(bench: &Bench) {
+    let mut store = bench.open();
+    let mut writer = register(&mut store, "n", Role::Import);
+    let seed = store.seed();
+    let full = i64::MAX.unsigned_abs();
+    let layers = |deltas: &[(&str, &str, u64)]| -> Vec<Delta> {
+        let deltas = deltas.iter();
+        deltas
+            .map(|(vhost, layer, out)| delta(vhost, layer, *out))
+            .collect()
+    };
+    let mut first = batch(
+        "a",
+        1,
+        checkpoint(Moves::New { epoch: 0 }, print(seed, b"1\n")),
+    );
+    first.deltas.layers = layers(&[
+        ("a", "backend", 10),
+        ("a", "php", 100),
+        ("full", "backend", full),
+        ("only-inside", "backend", 7),
+    ]);
+    assert_eq!(first.rows(), 6);
+    let id = store
+        .flush(&mut writer, "n", &first, NOW)
+        .expect("a flush")
+        .positions[0];
+
+    // Somebody else has moved the position: nothing of it gets in.
+    let mut late = batch(
+        "a",
+        1,
+        checkpoint(Moves::Stored { id, from: 9 }, print(seed, b"1\n2\n")),
+    );
+    late.deltas.layers = layers(&[("a", "backend", 1_000)]);
+    let error = store.flush(&mut writer, "n", &late, NOW);
+    assert!(matches!(error, Err(FlushError::Overtaken(_))), "{error:?}");
+
+    // A row that cannot take more is in nobody's way, and stays in its layer.
+    let mut more = batch(
+        "a",
+        2,
+        checkpoint(Moves::Stored { id, from: 2 }, print(seed, b"1\n2\n")),
+    );
+    more.deltas.layers = layers(&[
+        ("a", "backend", 20),
+        ("full", "backend", 5),
+        ("z", "php", 3),
+    ]);
+    let flushed = store.flush(&mut writer, "n", &more, NOW).expect("a flush");
+    let [refused] = flushed.refused.as_slice() else {
+        panic!("{:?}", flushed.refused);
+    };
+    assert!(
+        refused.starts_with("bandwidth_layer: full backend 2026-11-21:"),
+        "{refused}"
+    );
+    let found = |store: &mut Box<dyn Store>, query: &UsageQuery| {
+        let mut rows = store.rows(UsageTable::Layers, query).expect("rows");
+        rows.retain(|row| query.wants(row));
+        let mut rows: Vec<_> = rows
+            .into_iter()
+            .map(|row| {
+                assert_eq!((row.user, row.class, row.day), (None, None, day(21)));
+                let layer = row.layer.expect("a layer");
+                (row.vhost, layer, row.bytes_out, row.requests)
+            })
+            .collect();
+        rows.sort();
+        rows
+    };
+    let row = |vhost: &str, layer: &str, out, requests| {
+        (vhost.to_owned(), layer.to_owned(), out, requests)
+    };
+    assert_eq!(
+        found(&mut store, &UsageQuery::default()),
+        [
+            row("_invalid", "backend", 5, 1),
+            row("a", "backend", 30, 2),
+            row("a", "php", 100, 1),
+            row("full", "backend", full, 1),
+            row("only-inside", "backend", 7, 1),
+            row("z", "php", 3, 1),
+        ]
+    );
+    let of_one = UsageQuery {
+        vhosts: vec!["a".to_owned()],
+        layer: Some("php".to_owned()),
+        ..UsageQuery::default()
+    };
+    assert_eq!(found(&mut store, &of_one), [row("a", "php", 100, 1)]);
+    assert_eq!(
+        rows(&mut store, UsageTable::Vhosts),
+        [("a".to_owned(), 2, 3, 2)]
+    );
+    assert_eq!(
+        rows(&mut store, UsageTable::Users),
+        [("a".to_owned(), 2, 3, 2)]
+    );
+    assert_eq!(rows(&mut store, UsageTable::Classes), []);
+
+    // What only a layer has seen is not known to the edge.
+    let mut known = store.known_names(day(1)).expect("names");
+    assert_eq!(known.vhosts, ["a"]);
+    known.layers.sort();
+    let pair = |layer: &str, vhost: &str| (layer.to_owned(), vhost.to_owned());
+    assert_eq!(
+        known.layers,
+        [
+            pair("backend", "_invalid"),
+            pair("backend", "a"),
+            pair("backend", "full"),
+            pair("backend", "only-inside"),
+            pair("php", "a"),
+            pair("php", "z"),
+        ]
+    );
+}
+
 fn ranges_of_unparsed_bytes_are_bounded_and_read_again_once(bench: &Bench) {
     let mut store = bench.open();
     let mut writer = register(&mut store, "n", Role::Import);
@@ -705,4 +826,115 @@ fn what_is_no_embedded_store_is_refused() {
 
     let none = Sqlite::open_existing(&path.with_file_name("none.db"), None);
     assert!(none.expect("no error").is_none());
+}
+
+/// What the first version of this program has made, with a row in it.
+fn store_of_version_1(path: &Path) {
+    let connection = rusqlite::Connection::open(path).expect("a new file");
+    let filled = "INSERT INTO meta VALUES ('timezone', 'UTC'), ('seed', '00000000000000ff'); \
+                  INSERT INTO bandwidth VALUES ('a', '2026-11-20', 1, 2, 3); \
+                  PRAGMA user_version = 1; PRAGMA journal_mode = WAL;";
+    connection
+        .execute_batch(include_str!("../sql/sqlite/schema-1.sql"))
+        .and_then(|()| connection.execute_batch(filled))
+        .expect("a store");
+}
+
+#[test]
+fn an_embedded_store_of_an_older_version_is_upgraded_when_somebody_says_so() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("store.db");
+    store_of_version_1(&path);
+    let refused = |path: &Path| {
+        let opened = Sqlite::open(path, None, Tz::UTC).map(drop);
+        opened.expect_err("an old store").to_string()
+    };
+    for needle in ["has schema version 1", "run `tollkeeper store upgrade`"] {
+        assert!(refused(&path).contains(needle), "{}", refused(&path));
+    }
+    // It can be read all the same, but for what it has not.
+    let mut old = Sqlite::open_existing(&path, None)
+        .expect("readable")
+        .expect("there");
+    let all = UsageQuery::default();
+    assert_eq!(old.rows(UsageTable::Vhosts, &all).expect("rows").len(), 1);
+    let error = old.rows(UsageTable::Layers, &all).expect_err("no table");
+    assert!(error.to_string().contains("store upgrade"), "{error}");
+
+    let mut shown = String::new();
+    Sqlite::upgrade(&path, &mut |step| {
+        shown.push_str(step);
+        false
+    })
+    .expect("nothing");
+    assert!(shown.contains("CREATE TABLE bandwidth_layer"), "{shown}");
+    assert!(!shown.contains("CREATE TABLE bandwidth ("), "{shown}");
+    refused(&path);
+
+    // While another process has it open.
+    let mut steps = 0;
+    let mut count = |_: &str| {
+        steps += 1;
+        true
+    };
+    Sqlite::upgrade(&path, &mut count).expect("an upgrade");
+    assert_eq!(old.rows(UsageTable::Layers, &all).expect("rows").len(), 0);
+    Sqlite::upgrade(&path, &mut count).expect("nothing to do");
+    assert_eq!(steps, 1);
+    let mut store = Sqlite::open(&path, None, Tz::UTC).expect("a store");
+    assert_eq!(store.seed(), 0xff);
+    let mut writer = store.register("n", Role::Import, NOW).expect("a writer");
+    let mut batch = Batch::default();
+    batch.deltas.layers.push(delta("a", "backend", 5));
+    store.flush(&mut writer, "n", &batch, NOW).expect("a flush");
+    assert_eq!(store.rows(UsageTable::Vhosts, &all).expect("rows").len(), 1);
+    assert_eq!(store.rows(UsageTable::Layers, &all).expect("rows").len(), 1);
+
+    // What is made anew and what is upgraded are the same.
+    let new = folder.path().join("new.db");
+    drop(Sqlite::open(&new, None, Tz::UTC).expect("a store"));
+    let tables = |path: &Path| -> Vec<(String, Option<String>)> {
+        let connection = rusqlite::Connection::open(path).expect("a store");
+        let mut statement = connection
+            .prepare("SELECT name, sql FROM sqlite_schema ORDER BY name")
+            .expect("a query");
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)));
+        rows.expect("rows").map(|row| row.expect("a row")).collect()
+    };
+    assert_eq!(tables(&path), tables(&new));
+}
+
+#[test]
+fn many_that_upgrade_one_store_at_once_upgrade_it_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for round in 0..5 {
+        let path = folder.path().join(format!("{round}.db"));
+        store_of_version_1(&path);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| Sqlite::upgrade(&path, &mut |_| true).expect("an upgrade"));
+            }
+        });
+        Sqlite::open(&path, None, Tz::UTC).expect("a store");
+    }
+}
+
+#[test]
+fn a_store_that_is_not_ours_or_newer_is_not_upgraded() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (version, says) in [(1, "no such table: meta"), (99, "has schema version 99")] {
+        let path = folder.path().join(format!("{version}.db"));
+        let connection = rusqlite::Connection::open(&path).expect("a new file");
+        connection
+            .execute_batch(&format!(
+                "CREATE TABLE x (y); PRAGMA user_version = {version}"
+            ))
+            .expect("a database");
+        let error = Sqlite::upgrade(&path, &mut |step| panic!("{step}"));
+        let error = error.expect_err("not ours").to_string();
+        assert!(error.contains(says), "{error}");
+    }
+    let none = folder.path().join("none.db");
+    Sqlite::upgrade(&none, &mut |step| panic!("{step}")).expect("nothing to do");
+    assert!(!none.exists());
 }

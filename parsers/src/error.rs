@@ -56,8 +56,35 @@ pub enum Expected {
     Header(&'static str),
     /// As many columns as the `#Fields` line before it names.
     Columns(u16),
+    /// What makes a line one JSON object.
+    Json(Syntax),
     /// A line no longer than the limit (the line was cut).
     ShorterLine,
+}
+
+/// What JSON wants at a place in a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Syntax {
+    /// The object that the line is.
+    Object,
+    /// A key, in quotes.
+    Key,
+    /// The colon behind a key.
+    Colon,
+    /// A value.
+    Value,
+    /// What goes on with an object or an array, or ends it.
+    CommaOrEnd,
+    /// The rest of a string: a quote that ends it, no control character, a known escape.
+    Text,
+    /// A number.
+    Number,
+    /// Another key: one that is read stands in the object twice.
+    OtherKey,
+    /// A value that is nested less deeply.
+    Shallower,
+    /// The keys that the server writes into every line.
+    KnownKeys,
 }
 
 impl fmt::Display for LineError {
@@ -84,6 +111,18 @@ impl fmt::Display for Expected {
             Self::Envelope => {
                 "what a syslog daemon writes before a line (a time, a host, and a program with a colon)"
             }
+            Self::Json(syntax) => match syntax {
+                Syntax::Object => "a JSON object, {…}",
+                Syntax::Key => "a key in quotes",
+                Syntax::Colon => "a colon",
+                Syntax::Value => "a JSON value",
+                Syntax::CommaOrEnd => "a comma, or the end of the object or array",
+                Syntax::Text => "the rest of a JSON string (no control character, a known escape, a quote at its end)",
+                Syntax::Number => "a JSON number",
+                Syntax::OtherKey => "another key (this one stands in the line twice)",
+                Syntax::KnownKeys => "the keys that this server's lines have",
+                Syntax::Shallower => "a value that is nested less deeply",
+            },
             Self::ShorterLine => "a shorter line",
         })
     }

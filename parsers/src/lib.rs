@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! framing   bytes into lines
+//! index     where lines and fields may end
 //! frames    what comes over sockets into messages
 //! syslog    an envelope into the message that it holds
 //! format    an operator's format string into directives
@@ -20,6 +21,7 @@ pub mod format;
 pub mod frames;
 pub mod framing;
 pub mod host;
+pub mod index;
 pub mod plan;
 pub mod record;
 pub mod size;

@@ -7,21 +7,27 @@
 //! of bytes that each directive can hold, and refuses formats for which there is no proof. A line
 //! that does not fit to its last byte is an error, never a guess.
 
+mod account;
 mod carried;
 mod columns;
 mod compile;
 mod enveloped;
 mod explain;
+mod json;
+mod placed;
 mod scan;
 mod walk;
 
 use std::fmt;
 
+use placed::Placed;
+
 pub use carried::Carried;
 pub use explain::Explained;
 
 use crate::error::{Expected, FormatError, LineError};
-use crate::format::{Format, Server, TimeForm};
+use crate::format::{Format, Layout, Server, TimeForm};
+use crate::index::Text;
 use crate::record::Line;
 use crate::syslog::Envelope;
 
@@ -146,11 +152,15 @@ pub struct Plan {
 
 /// How what the format says is found in a line.
 #[derive(Debug, Clone)]
+// There are few plans, and each line asks: what it needs is not put behind a pointer.
+#[expect(clippy::large_enum_variant)]
 enum Body {
     /// Field after field, in the order of the format.
     Fields(Fields),
     /// Column after column, as the log names them.
     Columns(columns::Columns),
+    /// By their keys, in one JSON object.
+    Json(json::Keys),
 }
 
 /// What a line is made of.
@@ -161,6 +171,8 @@ struct Fields {
     steps: Vec<Step>,
     /// Whether the time is put together from several fields.
     composes_time: bool,
+    /// The short way, for lines of which an index knows the places.
+    placed: Option<Placed>,
 }
 
 /// Which meanings a plan reads.
@@ -292,7 +304,11 @@ impl Plan {
     /// When the account cannot do without something that the format lacks, or when clients could
     /// choose bytes that make a line mean something else. The span is in the format's text.
     pub fn compile(format: &Format) -> Result<Self, FormatError> {
-        compile::compile(format)
+        match &format.layout {
+            Layout::Columns(header) => columns::compile(format, header.as_ref()),
+            Layout::Pieces(_) => compile::compile(format),
+            Layout::Json(fields) => json::compile(format, fields),
+        }
     }
 
     /// Reads one line (without its newline; a final CR is not part of the line).
@@ -312,6 +328,7 @@ impl Plan {
         match &self.body {
             Body::Fields(fields) => walk::read(self, fields, text),
             Body::Columns(columns) => columns.read(text, &mut columns::Known::default()),
+            Body::Json(keys) => json::read(keys, text, &mut Carried::default()),
         }
     }
 
@@ -320,29 +337,47 @@ impl Plan {
     ///
     /// # Errors
     /// With the first byte that does not fit the format.
-    #[inline]
+    #[inline(always)]
     pub fn read_for_account<'l>(
         &self,
-        line: &'l [u8],
+        line: impl Into<Text<'l>>,
         carried: &mut Carried,
     ) -> Result<Line<'l>, LineError> {
+        let line = line.into();
         match self.format.envelope {
             None => self.read_text_for_account(line, carried),
-            Some(envelope) => enveloped::read(self, envelope, line, |text| {
-                self.read_text_for_account(text, carried)
+            Some(envelope) => enveloped::read(self, envelope, line.bytes(), |text| {
+                self.read_text_for_account(text.into(), carried)
             }),
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn read_text_for_account<'l>(
         &self,
-        text: &'l [u8],
+        text: Text<'l>,
         carried: &mut Carried,
     ) -> Result<Line<'l>, LineError> {
         match &self.body {
-            Body::Fields(fields) => walk::read_for_account(self, fields, text, carried),
-            Body::Columns(columns) => columns.read(text, &mut carried.known),
+            Body::Fields(fields) => {
+                if let Some(placed) = &fields.placed
+                    && let Some(line) = placed.read(self, fields, text, carried)
+                {
+                    return Ok(line);
+                }
+                walk::read_for_account(self, fields, text.bytes(), carried)
+            }
+            Body::Columns(columns) => columns.read(text.bytes(), &mut carried.known),
+            Body::Json(keys) => json::read(keys, text.bytes(), carried),
+        }
+    }
+
+    /// Whether [`Plan::read_for_account`] is faster where the chunk of a line has an index.
+    #[must_use]
+    pub fn wants_index(&self) -> bool {
+        match &self.body {
+            Body::Fields(fields) => self.format.envelope.is_none() && fields.placed.is_some(),
+            Body::Columns(_) | Body::Json(_) => false,
         }
     }
 
@@ -414,7 +449,7 @@ impl Plan {
     #[inline]
     pub fn names_vhost(&self, carried: &Carried) -> bool {
         match &self.body {
-            Body::Fields(_) => self.has_vhost(),
+            Body::Fields(_) | Body::Json(_) => self.has_vhost(),
             Body::Columns(columns) => columns.name_vhost(&carried.known),
         }
     }
@@ -424,7 +459,7 @@ impl Plan {
     #[must_use]
     pub fn missing_column(&self, carried: &Carried) -> Option<&'static str> {
         match &self.body {
-            Body::Fields(_) => None,
+            Body::Fields(_) | Body::Json(_) => None,
             Body::Columns(columns) => columns.missing(&carried.known),
         }
     }
@@ -495,7 +530,10 @@ impl Plan {
     #[must_use]
     pub fn describe(&self, error: &LineError) -> String {
         let (Expected::Literal(after), Body::Fields(fields)) = (error.expected, &self.body) else {
-            return error.to_string();
+            return match json::remedy(self.format.server, error) {
+                Some(remedy) => format!("{error}; {remedy}"),
+                None => error.to_string(),
+            };
         };
         let literal = match after.checked_sub(1) {
             None => &fields.first,

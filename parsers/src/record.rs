@@ -24,6 +24,9 @@ pub enum Ignored {
     /// lighttpd's extra line for a whole HTTP/2 connection (request `PRI * HTTP/2.0`, status 100):
     /// its bytes are already in the lines of the connection's requests.
     Http2Connection,
+    /// What a server wrote into the same file about something else than a request (Caddy's and
+    /// Traefik's own messages).
+    NotARequest,
 }
 
 /// What accounting needs of one request. Borrowed from the line; nothing is decoded yet but numbers.

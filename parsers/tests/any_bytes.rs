@@ -28,6 +28,10 @@ const FORMATS: &[&str] = &[
     "lighttpd:%{begin:usec}t %{nsec_frac}t%b %V %u",
     "w3c:#Fields: date time cs-host cs-username sc-status sc-bytes cs-bytes time-taken",
     "cloudfront:#Fields: date time sc-bytes x-host-header cs-uri-stem",
+    "caddy",
+    "traefik",
+    "json",
+    r#"json:time:"%d %b %Y %H:%M"=a.t,body=b|c|"a.b",duration:ms=d,in=i"#,
 ];
 
 fn plans() -> Vec<Plan> {
@@ -161,6 +165,11 @@ fn line() -> impl Strategy<Value = Vec<u8>> {
         b"2026-11-22T08:23:11+00:00",
         b"\",\"h\":\"",
         b"1795335791.215",
+        b"{\"ts\":1795335791.215,\"size\":5,",
+        b"\"request\":{\"host\":\"",
+        b"\"}}",
+        b"{\"time\":\"2026-11-22T08:23:11Z\",\"DownstreamContentSize\":",
+        b"\\u00e9",
         b"#",
         b"[Sunday 22/November/2026:08:23:11.214 +0000 UTC]",
         b"99999999999999999999999",
@@ -209,11 +218,12 @@ fn spans_lie_in_their_line() {
 proptest! {
     #[test]
     fn any_format_string_is_read_or_refused_with_a_span(
-        server in prop::sample::select(vec!["", "syslog:", "syslog:nginx:", "nginx:", "apache:", "lighttpd:", "nginx:log_format x ", "apache:LogFormat ", "lighttpd:accesslog.format = "]),
+        server in prop::sample::select(vec!["", "syslog:", "syslog:nginx:", "nginx:", "apache:", "lighttpd:", "json:", "json:time=a,out=b", "nginx:log_format x ", "apache:LogFormat ", "lighttpd:accesslog.format = "]),
         parts in prop::collection::vec(prop_oneof![
             4 => prop::sample::select(vec![
                 "%", "$", "{", "}", "\"", "'", "\\", " ", ";", "#", "\n", "%t", "%b", "%u", "%{x}i", "$host", "$msec", "$bytes_sent",
                 "${", "%{%Y-%m-%d %H}t", "%{begin:", "msec}t", "%^", "%>", "%!2", "+", "escape=json ", "ż", "-", "%Z", "%r",
+                "time", ":ms", "=", "|", ".", ",", "body", "out=x", "\"%F",
             ]).prop_map(str::to_owned),
             1 => any::<String>(),
         ], 0..12),

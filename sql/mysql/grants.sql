@@ -5,6 +5,7 @@ GRANT SELECT, INSERT, UPDATE, CREATE, ALTER, INDEX ON {schema}.* TO {account};
 GRANT SELECT, INSERT, UPDATE ON {database}.bandwidth TO {account};
 GRANT SELECT, INSERT, UPDATE ON {database}.bandwidth_user TO {account};
 GRANT SELECT, INSERT, UPDATE ON {database}.bandwidth_class TO {account};
+GRANT SELECT, INSERT, UPDATE ON {database}.bandwidth_layer TO {account};
 GRANT SELECT ON {database}.tollkeeper_meta TO {account};
 GRANT SELECT, INSERT, UPDATE, DELETE ON {database}.tollkeeper_writer TO {account};
 GRANT SELECT, INSERT, UPDATE ON {database}.tollkeeper_searched TO {account};

@@ -1,2 +1,2 @@
-SELECT day, vhost, NULL, class, `in`, `out`, requests FROM bandwidth_class
+SELECT day, vhost, NULL, class, NULL, `in`, `out`, requests FROM bandwidth_class
 WHERE vhost = ? AND day >= ? AND day <= ?

@@ -1,2 +1,2 @@
-SELECT day, vhost, `user`, NULL, `in`, `out`, requests FROM bandwidth_user
+SELECT day, vhost, `user`, NULL, NULL, `in`, `out`, requests FROM bandwidth_user
 WHERE vhost = ? AND day >= ? AND day <= ?

@@ -1,2 +1,2 @@
-SELECT day, vhost, NULL, NULL, `in`, `out`, requests FROM bandwidth
+SELECT day, vhost, NULL, NULL, NULL, `in`, `out`, requests FROM bandwidth
 WHERE vhost = ? AND day >= ? AND day <= ?

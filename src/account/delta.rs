@@ -33,12 +33,12 @@ impl Amount {
     }
 }
 
-/// One row to add to. `part` is the user or the class, in the tables that have one.
+/// One row to add to. `part` is the user, the class or the layer, in the tables that have one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delta {
     /// The site.
     pub vhost: String,
-    /// The user or the class; empty in the table of vhosts.
+    /// The user, the class or the layer; empty in the table of vhosts.
     pub part: String,
     /// The day.
     pub day: NaiveDate,
@@ -55,6 +55,9 @@ pub struct Deltas {
     pub users: Vec<Delta>,
     /// For `bandwidth_class`.
     pub classes: Vec<Delta>,
-    /// Names seen for the first time: (day, the vhost that they are users of or "") to how many.
+    /// For `bandwidth_layer`: what is no part of the others.
+    pub layers: Vec<Delta>,
+    /// Names seen for the first time: (day, the vhost that they are users of or "", or `layer NAME`) to
+    /// how many.
     pub new_names: BTreeMap<(NaiveDate, String), u64>,
 }

@@ -2,6 +2,9 @@
 //!
 //! A name that has rows, or that the operator knows, is never capped. What counts against a day's
 //! cap is stored with the rows, so that a restart does not open it again.
+//!
+//! A layer behind the edge has a cap of its own. It knows what the edge knows, but the edge does not
+//! learn from it: names that only a layer has seen take no place from the sites at the edge.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -13,6 +16,8 @@ use super::name;
 
 /// First-ever names a day, unless the operator says otherwise; and the same for users of one vhost.
 pub const DEFAULT_MAX_NEW_NAMES: u64 = 10_000;
+/// Stands before the name of a layer, where others have a vhost.
+const OF_LAYER: &str = "layer ";
 
 /// Names that have rows already, as a store knew them when it was asked.
 #[derive(Debug, Default)]
@@ -21,7 +26,10 @@ pub struct KnownNames {
     pub vhosts: Vec<String>,
     /// (vhost, user) that have rows.
     pub users: Vec<(String, String)>,
-    /// How many were new, by day and vhost ("" for vhosts), for the days asked about.
+    /// (layer, vhost) that have rows.
+    pub layers: Vec<(String, String)>,
+    /// How many were new, by day and vhost ("" for vhosts, `layer NAME` for those of a layer), for the
+    /// days asked about.
     pub new_names: BTreeMap<(NaiveDate, String), u64>,
 }
 
@@ -78,7 +86,7 @@ impl Growth {
     pub fn is_full(&self) -> bool {
         self.grown.iter().any(|((_, of), grown)| {
             *grown
-                >= if of.is_empty() {
+                >= if of.is_empty() || of.starts_with(OF_LAYER) {
                     self.max_vhosts
                 } else {
                     self.max_users
@@ -93,6 +101,10 @@ impl Growth {
         }
         for (vhost, user) in &stored.users {
             self.known.insert(self.hasher.hash_one((vhost, user)));
+        }
+        for (layer, vhost) in &stored.layers {
+            let of = of_layer(layer);
+            self.known.insert(self.hasher.hash_one((&of, vhost)));
         }
     }
 
@@ -125,6 +137,16 @@ impl Growth {
             || self.admits(day, vhost, self.max_users, (vhost, user))
     }
 
+    /// The same for the vhosts of a layer behind the edge; what has a row at the edge is never capped.
+    pub fn admits_in_layer(&mut self, day: DayNumber, layer: &str, vhost: &str) -> bool {
+        let at_edge = self.hasher.hash_one((vhost, ""));
+        if self.known.contains(&at_edge) {
+            return true;
+        }
+        let of = of_layer(layer);
+        self.admits(day, &of, self.max_vhosts, (&of, vhost))
+    }
+
     /// What was admitted since the last call: to be stored with the rows.
     pub fn take_added(&mut self) -> BTreeMap<(DayNumber, String), u64> {
         std::mem::take(&mut self.added)
@@ -144,6 +166,12 @@ impl Growth {
         self.known.insert(hash);
         true
     }
+}
+
+/// The vhosts of a layer are kept as if they were users of a vhost of this name, which no vhost can
+/// have: there is a space in it.
+fn of_layer(layer: &str) -> String {
+    format!("{OF_LAYER}{layer}")
 }
 
 #[cfg(test)]
@@ -187,5 +215,40 @@ mod tests {
         assert!(growth.admits_user(1, "a.example", "alice"));
         assert!(!growth.admits_user(1, "a.example", "bob"));
         assert!(growth.admits_user(1, "b.example", "bob"));
+    }
+
+    #[test]
+    fn a_flood_behind_the_edge_takes_nothing_from_the_edge() {
+        let mut stored = KnownNames {
+            vhosts: vec!["edge.example".to_owned()],
+            layers: vec![("backend".to_owned(), "old.example".to_owned())],
+            ..KnownNames::default()
+        };
+        stored
+            .new_names
+            .insert((day::date(1), "layer php".to_owned()), 2);
+        let mut growth = Growth::new(stored, [], 2, 9);
+        for vhost in ["a.example", "b.example"] {
+            assert!(growth.admits_in_layer(1, "backend", vhost));
+        }
+        assert!(growth.is_full());
+        assert!(!growth.admits_in_layer(1, "backend", "c.example"));
+        for known in ["edge.example", "old.example", name::NONE, "a.example"] {
+            assert!(growth.admits_in_layer(1, "backend", known), "{known}");
+        }
+        assert!(
+            !growth.admits_in_layer(1, "php", "a.example"),
+            "its day is full"
+        );
+        assert_eq!(
+            growth.take_added().into_iter().collect::<Vec<_>>(),
+            [((1, "layer backend".to_owned()), 2)]
+        );
+        // The edge has not heard of any of them, and has all of its day left.
+        assert!(growth.admits_vhost(1, "c.example"));
+        assert!(growth.admits_vhost(1, "a.example"));
+        assert!(!growth.admits_vhost(1, "old.example"));
+        // What the edge admits the layer takes as well.
+        assert!(growth.admits_in_layer(1, "backend", "c.example"));
     }
 }

@@ -11,7 +11,7 @@ use tollkeeper_parsers::format::Spec;
 use tollkeeper_parsers::plan::Plan;
 use tollkeeper_parsers::record::Record;
 
-use crate::config::Users;
+use crate::config::{Layer, Users};
 
 pub mod balance;
 pub mod class;
@@ -52,6 +52,9 @@ pub struct SourceRules {
     pub gives_up: bool,
     /// The lines are records of a spool, each with what was received.
     pub spooled: bool,
+    /// Whose rows its requests go to: the edge's, which are billed, or those of a layer behind it,
+    /// which are counted apart and know no users or classes.
+    pub layer: Layer,
 }
 
 impl SourceRules {
@@ -83,6 +86,7 @@ impl SourceRules {
             vhost: vhost.map(|vhost| folding.site(vhost.as_bytes())),
             gives_up: true,
             spooled: false,
+            layer: Layer::default(),
         }
     }
 }

@@ -11,7 +11,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use tollkeeper_parsers::format::Spec;
 
 use super::report::By;
-use crate::config::{self, StoreUrl, Users};
+use crate::config::{self, Layer, StoreUrl, Users};
 use crate::excerpt::excerpt;
 
 /// Columns that a faulty format may take in a message.
@@ -78,8 +78,8 @@ pub enum Command {
 pub enum StoreCommand {
     /// Make the store ready, if it is not (other commands do that on first use as well)
     Init,
-    /// Make the tables of a database ours, mod_bw_counter's rows included; each statement is shown
-    /// before it is run
+    /// Make what an older version's store lacks, and the tables of a database ours, mod_bw_counter's
+    /// rows included; each statement is shown before it is run
     Upgrade {
         /// Show the statements, run none
         #[arg(long)]
@@ -124,6 +124,10 @@ pub struct ImportArgs {
     /// How to understand them.
     #[command(flatten)]
     pub lines: LineOptions,
+    /// Count the files apart, as what this layer of servers behind the edge logged; edge: as what is
+    /// billed [default: that of the source in the config that follows the file, else edge]
+    #[arg(long, value_name = "NAME", value_parser = layer)]
+    pub layer: Option<Layer>,
     /// Count files that were counted before once more
     #[arg(long, conflicts_with = "unparsed")]
     pub again: bool,
@@ -145,8 +149,8 @@ pub struct ImportArgs {
 /// `tollkeeper report`
 #[derive(Debug, ClapArgs)]
 pub struct ReportArgs {
-    /// Comma list of day, month, vhost, user, owner, class; user or class alone means by day and
-    /// vhost as well
+    /// Comma list of day, month, vhost, user, owner, class, layer; user or class alone means by day
+    /// and vhost as well
     #[arg(long, value_name = "KEYS", default_value = "day,vhost")]
     pub by: By,
     /// The first day, YYYY-MM-DD
@@ -158,6 +162,9 @@ pub struct ReportArgs {
     /// This site alone; repeatable
     #[arg(long = "vhost", value_name = "NAME", value_parser = stored_vhost)]
     pub vhosts: Vec<String>,
+    /// What this layer behind the edge logged, instead of what is billed
+    #[arg(long, value_name = "NAME", value_parser = layer)]
+    pub layer: Option<Layer>,
     /// How to print it
     #[arg(long, value_name = "HOW", value_enum, default_value_t = ReportOutput::Table)]
     pub output: ReportOutput,
@@ -294,6 +301,10 @@ fn users(users: &str) -> Result<Users, String> {
     config::parse_users(users).map_err(with_help)
 }
 
+fn layer(name: &str) -> Result<Layer, String> {
+    config::parse_layer(name).map_err(with_help)
+}
+
 fn vhost(name: &str) -> Result<String, String> {
     config::names::fold(name)
 }
@@ -409,6 +420,9 @@ mod tests {
             "tollkeeper import --vhost a/b a.log",
             "tollkeeper import --format combind a.log",
             "tollkeeper report --by user,class",
+            "tollkeeper report --by layer,user",
+            "tollkeeper report --layer Backend",
+            "tollkeeper import --layer a/b a.log",
             "tollkeeper report --by day,day",
             "tollkeeper report --by days",
             "tollkeeper report --from 2026-02-30",

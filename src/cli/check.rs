@@ -12,6 +12,7 @@ use unicode_width::UnicodeWidthStr as _;
 
 use super::args::Output;
 use super::{Failure, print};
+use crate::config::Layer;
 use crate::excerpt::{Excerpt, excerpt, printable};
 
 /// Columns that a line which did not parse may take.
@@ -27,6 +28,8 @@ pub struct CheckReport {
     pub config: Option<String>,
     /// The log, where one was read.
     pub log: Option<String>,
+    /// Which layer of servers it is of, where it was read as a source of the config.
+    pub layer: Option<Layer>,
     /// The format that was used for most lines, or the first one.
     pub format: Option<String>,
     /// How exact the numbers are: the least exact of the formats that lines fitted.
@@ -216,6 +219,12 @@ impl CheckReport {
                 format_args!("  read as {}: {grade}", printable(format)),
             );
         }
+        if let Some(layer) = self.layer.as_ref().and_then(Layer::inner) {
+            line(
+                text,
+                format_args!("  layer {layer}: {}", super::inspect::COUNTED_APART),
+            );
+        }
         for sample in &self.samples {
             line(text, format_args!("  {}", sample.describe()));
         }
@@ -347,6 +356,7 @@ mod tests {
         CheckReport {
             config: Some("/etc/tollkeeper/tollkeeper.toml".into()),
             log: Some("access.log".into()),
+            layer: Some(Layer::EDGE),
             format: Some("main".into()),
             grade: Some(Grade::OutOnly),
             lines: 1000,

@@ -129,6 +129,7 @@ fn input(file: &Path, args: &ImportArgs, settings: &Settings) -> Input {
         users: lines.users,
         vhost: lines.vhost.clone(),
         vhost_given: lines.vhost.is_some(),
+        layer: args.layer.clone().unwrap_or_default(),
         log: None,
     };
     let path = input.path.as_deref().unwrap_or(Path::new("-"));
@@ -138,6 +139,9 @@ fn input(file: &Path, args: &ImportArgs, settings: &Settings) -> Input {
             input.formats = source.formats.clone();
         }
         input.users = input.users.or(source.users);
+        if args.layer.is_none() {
+            input.layer = source.layer.clone();
+        }
         if input.vhost.is_none() {
             let template = source.vhost.as_ref();
             input.vhost = template.and_then(|vhost| expand_vhost(vhost, &owner.captures));
@@ -244,6 +248,14 @@ fn to_json(summary: &Summary, dry_run: bool) -> Result<String, Failure> {
     object.insert("in".into(), summary.total.bytes_in.into());
     object.insert("out".into(), summary.total.bytes_out.into());
     object.insert("requests".into(), summary.total.requests.into());
+    let layers = summary.layers.iter().map(|(layer, total)| {
+        let total = json!({
+            "in": total.bytes_in, "out": total.bytes_out, "requests": total.requests,
+        });
+        (layer.clone(), total)
+    });
+    let layers: serde_json::Map<String, Value> = layers.collect();
+    object.insert("layers".into(), layers.into());
     let partial = summary.files.iter().filter(|file| file.partial > 0).count();
     object.insert("partial".into(), partial.into());
     let files: Vec<Value> = summary.files.iter().map(file_json).collect();
@@ -260,6 +272,13 @@ fn to_json(summary: &Summary, dry_run: bool) -> Result<String, Failure> {
             })
             .collect();
         object.insert("rows".into(), rows.into());
+        let rows = summary.layer_rows.iter().map(|row| {
+            json!({
+                "day": row.day.to_string(), "vhost": row.vhost, "layer": row.part,
+                "in": row.amount.bytes_in, "out": row.amount.bytes_out, "requests": row.amount.requests,
+            })
+        });
+        object.insert("layer_rows".into(), rows.collect::<Vec<Value>>().into());
     }
     let text = serde_json::to_string(&object).map_err(failed)?;
     Ok(text + "\n")
@@ -326,6 +345,15 @@ fn to_text(summary: &Summary, dry_run: bool) -> String {
         human_bytes(total.bytes_in.into()),
         human_bytes(total.bytes_out.into())
     );
+    for (layer, total) in &summary.layers {
+        let _ = writeln!(
+            text,
+            "{verb} apart, in layer {layer}: {} requests, {} in, {} out",
+            total.requests,
+            human_bytes(total.bytes_in.into()),
+            human_bytes(total.bytes_out.into())
+        );
+    }
     let already = summary.files.iter().filter(|file| file.already).count();
     if already > 0 {
         let _ = writeln!(

@@ -31,6 +31,8 @@ use crate::source::find::{Finder, Folders, rotation_folder, source_of};
 use crate::source::{open as files, packed};
 use crate::tally::{Progress, Tally};
 
+/// What becomes of the lines of a layer behind the edge.
+pub(super) const COUNTED_APART: &str = "counted apart from the edge's rows, and not billed";
 /// Lines shown as understood.
 const SAMPLES: usize = 5;
 /// Lines shown that do not parse.
@@ -102,6 +104,11 @@ fn check_formats(
         report.notes.extend(sources.iter().filter_map(olddir_note));
         let streams = &settings.config.syslog_sources;
         report.notes.extend(streams.iter().flat_map(listener_notes));
+        let layers = settings.config.layers();
+        report.notes.extend(layers.filter_map(|(source, layer)| {
+            let layer = layer.inner()?;
+            Some(format!("{source}: layer {layer}: {COUNTED_APART}"))
+        }));
     }
     Ok(())
 }
@@ -178,6 +185,7 @@ fn check_log(
     };
     let sources = &settings.config.file_sources;
     let source = source_of(sources, log).map(|owner| owner.source);
+    report.layer = source.map(|source| source.layer.clone());
     let mut specs = match source {
         _ if !args.lines.formats.is_empty() => args.lines.specs(),
         Some(source) => source.formats.clone(),
@@ -335,6 +343,7 @@ fn written(format: &Format) -> String {
                 .as_ref()
                 .map_or_else(String::new, |header| header.line.clone());
         }
+        Layout::Json(_) => return format.text.clone(),
     };
     for piece in pieces {
         match piece {
@@ -358,7 +367,7 @@ fn server(server: Server) -> &'static str {
         Server::Varnish => "varnish",
         Server::W3c => "iis",
         Server::Cloudfront => "cloudfront",
-        Server::Any => "any",
+        Server::Any => "json",
     }
 }
 

@@ -14,10 +14,14 @@ use chrono::{Datelike as _, NaiveDate};
 
 use super::args::{ReportArgs, ReportOutput};
 use super::{Failure, Settings, complain};
-use crate::config::names;
+use crate::config::{Layer, names};
 use crate::usage::{UsageQuery, UsageRow, UsageTable};
 
 mod table;
+
+/// Why layers do not go together with users or classes.
+const NO_PARTS_OF_LAYERS: &str = "the rows of a layer have no users and no classes, only the edge's \
+                                  have: ask for one after the other";
 
 /// The columns behind the keys.
 const COUNTERS: [&str; 3] = ["in", "out", "requests"];
@@ -39,15 +43,18 @@ pub enum Key {
     Owner,
     /// The client class; null for clients of no class.
     Class,
+    /// The layer of servers: the edge, or one behind it.
+    Layer,
 }
 
-const KEYS: [Key; 6] = [
+const KEYS: [Key; 7] = [
     Key::Day,
     Key::Month,
     Key::Vhost,
     Key::User,
     Key::Owner,
     Key::Class,
+    Key::Layer,
 ];
 
 impl Key {
@@ -61,11 +68,12 @@ impl Key {
             Self::User => "user",
             Self::Owner => "owner",
             Self::Class => "class",
+            Self::Layer => "layer",
         }
     }
 }
 
-/// The keys of a report, in their order; never empty, none twice, never both user and class.
+/// The keys of a report, in their order; never empty, none twice, never two of user, class and layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct By {
     keys: Vec<Key>,
@@ -89,6 +97,12 @@ impl By {
         } else {
             None
         }
+    }
+
+    /// Whether layers stand side by side.
+    #[must_use]
+    pub fn has_layers(&self) -> bool {
+        self.keys.contains(&Key::Layer)
     }
 
     fn names(&self) -> impl Iterator<Item = &'static str> + '_ {
@@ -131,6 +145,11 @@ impl FromStr for By {
                         after the other"
                     .into(),
             );
+        }
+        if keys.contains(&Key::Layer)
+            && keys.iter().any(|key| matches!(key, Key::User | Key::Class))
+        {
+            return Err(NO_PARTS_OF_LAYERS.into());
         }
         if let [part @ (Key::User | Key::Class)] = keys[..] {
             keys = vec![Key::Day, Key::Vhost, part];
@@ -244,6 +263,7 @@ pub fn aggregate<'r>(
         .flat_map(|(owner, vhosts)| vhosts.iter().map(|vhost| (vhost.as_str(), owner.as_str())))
         .collect();
     let name = |name: Option<&'r str>| name.map_or(Value::Null, Value::Name);
+    let edge = Layer::EDGE.name();
     let mut groups: BTreeMap<[Value<'r>; KEYS.len()], Sums> = BTreeMap::new();
     for row in rows {
         let mut values = [Value::Null; KEYS.len()];
@@ -255,6 +275,7 @@ pub fn aggregate<'r>(
                 Key::User => name(row.user.as_deref()),
                 Key::Owner => name(owner_of.get(row.vhost.as_str()).copied()),
                 Key::Class => name(row.class.as_deref()),
+                Key::Layer => Value::Name(row.layer.as_deref().unwrap_or(edge)),
             };
         }
         groups.entry(values).or_default().add(row);
@@ -271,7 +292,7 @@ pub fn aggregate<'r>(
 /// Runs the command; `load` hands out the rows of a stored table.
 ///
 /// # Errors
-/// Days in the wrong order, or what `load` or the output ran into.
+/// Days in the wrong order, users or classes of a layer, or what `load` or the output ran into.
 pub fn run(
     args: &ReportArgs,
     settings: &Settings,
@@ -282,6 +303,10 @@ pub fn run(
     {
         return Err(Failure::Usage(format!("--from {from} is after --to {to}")));
     }
+    let inner = args.layer.as_ref().and_then(Layer::inner);
+    if inner.is_some() && args.by.parts().is_some() {
+        return Err(Failure::Usage(NO_PARTS_OF_LAYERS.to_owned()));
+    }
     let query = UsageQuery {
         from: args.from,
         to: args.to,
@@ -290,15 +315,21 @@ pub fn run(
             .iter()
             .map(|name| billed_vhost(name, settings))
             .collect(),
+        layer: inner.map(str::to_owned),
     };
     let mut wanted = |table| -> Result<Vec<UsageRow>, Failure> {
         let mut rows = load(table, &query)?;
         rows.retain(|row| query.wants(row));
         Ok(rows)
     };
-    let mut stored = wanted(UsageTable::Vhosts)?;
+    let mut stored = match inner {
+        Some(_) => wanted(UsageTable::Layers)?,
+        None => wanted(UsageTable::Vhosts)?,
+    };
     if let Some(table) = args.by.parts() {
         stored = remainder(&stored, wanted(table)?);
+    } else if args.by.has_layers() && args.layer.is_none() {
+        stored.append(&mut wanted(UsageTable::Layers)?);
     }
     let rows = aggregate(&args.by, &stored, &settings.config.owners);
     if rows.is_empty() && args.output == ReportOutput::Table {
@@ -307,7 +338,7 @@ pub fn run(
                 "nothing has been counted yet: start with `tollkeeper import FILE`, or `tollkeeper \
                  run`"
             }
-            false => "nothing was counted there: try without --from, --to and --vhost",
+            false => "nothing was counted there: try without --from, --to, --vhost and --layer",
         });
     }
     let stdout = io::stdout();

@@ -11,8 +11,8 @@ use tollkeeper_parsers::plan::Plan;
 use super::args::{Common, RunArgs};
 use super::{Environment, Failure, Settings, logging, open, status};
 use crate::account::day::same_clock;
-use crate::config::FileSource;
 use crate::config::glob::literal;
+use crate::config::{FileSource, Layer};
 use crate::daemon::service::{Control, OpenStore, ReadConfig};
 use crate::daemon::{self, DaemonError, follower::Ended};
 use crate::detect;
@@ -137,6 +137,7 @@ fn source(log: &Path, args: &RunArgs) -> Result<FileSource, Failure> {
         users: args.lines.users,
         vhost: args.lines.vhost.clone(),
         olddir: None,
+        layer: Layer::default(),
     })
 }
 

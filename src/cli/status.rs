@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::args::{Common, Output, StatusArgs};
 use super::{Failure, Settings, complain, open, print};
+use crate::config::Config;
 use crate::daemon::status::{
     BalanceStatus, FileState, FileStatus, Gaps, SourceStatus, Status, StoreStatus,
 };
@@ -154,7 +155,7 @@ fn without_daemon(settings: &Settings) -> Result<Status, Failure> {
         ..Status::default()
     };
     let opened = open::existing_store(settings).and_then(|store| match store {
-        Some(mut store) => tell(store.as_mut(), &mut status),
+        Some(mut store) => tell(store.as_mut(), &settings.config, &mut status),
         None => {
             status.store.error = Some("there is none yet".to_owned());
             Ok(())
@@ -166,7 +167,11 @@ fn without_daemon(settings: &Settings) -> Result<Status, Failure> {
     Ok(status)
 }
 
-fn tell(store: &mut dyn Store, status: &mut Status) -> Result<(), crate::store::StoreError> {
+fn tell(
+    store: &mut dyn Store,
+    config: &Config,
+    status: &mut Status,
+) -> Result<(), crate::store::StoreError> {
     let known = ask::know(store, &status.node)?;
     let living = store.living(&status.node)?;
     status.store.timezone = Some(store.zone().name().to_owned());
@@ -199,6 +204,9 @@ fn tell(store: &mut dyn Store, status: &mut Status) -> Result<(), crate::store::
     for (name, mut source) in sources {
         let today = known.today.get(&name);
         source.balance.today = Some(today.map(BalanceStatus::from).unwrap_or_default());
+        let mut layers = config.layers();
+        let layer = layers.find_map(|(of, layer)| (of == name).then(|| layer.clone()));
+        source.layer = layer.unwrap_or_default();
         source.name = name;
         status.sources.push(source);
     }

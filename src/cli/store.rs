@@ -7,6 +7,7 @@ use super::{Failure, Settings, open, print};
 use crate::config::StoreUrl;
 use crate::store::Store as _;
 use crate::store::mysql::{self, Mysql};
+use crate::store::sqlite::Sqlite;
 
 /// Runs the command.
 ///
@@ -41,7 +42,16 @@ pub(super) fn run(command: StoreCommand, settings: &Settings) -> Result<ExitCode
                 ready(settings, store.zone())?;
             }
         }
-        (StoreCommand::Upgrade { dry_run }, StoreUrl::Sqlite(_)) => {
+        (StoreCommand::Upgrade { dry_run }, StoreUrl::Sqlite(path)) => {
+            let mut shown = Ok(());
+            let mut show = |step: &str| {
+                if shown.is_ok() {
+                    shown = print(step);
+                }
+                !dry_run && shown.is_ok()
+            };
+            Sqlite::upgrade(path, &mut show).map_err(anyhow::Error::new)?;
+            shown?;
             if !dry_run {
                 let store = open::store(settings).map_err(anyhow::Error::new)?;
                 ready(settings, store.zone())?;

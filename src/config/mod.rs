@@ -7,6 +7,7 @@
 mod accepts;
 mod diagnostic;
 pub mod glob;
+mod layer;
 mod listen;
 pub mod names;
 pub mod store;
@@ -31,6 +32,7 @@ pub use self::accepts::{Accepts, NamePattern};
 pub use self::diagnostic::ConfigError;
 use self::diagnostic::{Findings, span_in_literal};
 use self::glob::Pattern;
+pub use self::layer::{Layer, parse_layer};
 pub use self::listen::{Listen, parse_listen};
 pub use self::store::{MysqlUrl, StoreAccess, StoreUrl, parse_store_url};
 use self::stream::Taken;
@@ -92,6 +94,8 @@ pub struct FileSource {
     pub vhost: Option<String>,
     /// Where logrotate moves the rotations: absolute, or from each log's own folder on.
     pub olddir: Option<PathBuf>,
+    /// Which layer of servers wrote the logs.
+    pub layer: Layer,
 }
 
 /// Who vouches for the user names of a source.
@@ -214,6 +218,14 @@ impl Config {
             && self.pipe_sources.is_empty()
     }
 
+    /// The layer of each source, by its name.
+    pub fn layers(&self) -> impl Iterator<Item = (&str, &Layer)> {
+        let files = self.file_sources.iter().map(|it| (&*it.name, &it.layer));
+        let syslog = self.syslog_sources.iter().map(|it| (&*it.name, &it.layer));
+        let pipes = self.pipe_sources.iter().map(|it| (&*it.name, &it.layer));
+        files.chain(syslog).chain(pipes)
+    }
+
     /// Reads a config file.
     ///
     /// # Errors
@@ -324,6 +336,7 @@ impl<'t> Reader<'_, 't> {
         let users = table.string("users", self.findings);
         let vhost = table.string("vhost", self.findings);
         let olddir = table.string("olddir", self.findings);
+        let layer = self.layer(&mut table);
         table.finish(self.findings);
 
         if let Some(name) = name {
@@ -366,7 +379,15 @@ impl<'t> Reader<'_, 't> {
             users,
             vhost,
             olddir,
+            layer,
         })
+    }
+
+    /// `layer`, which a source of any kind may have.
+    fn layer(&mut self, table: &mut Table<'t>) -> Layer {
+        let text = table.string("layer", self.findings);
+        let layer = text.and_then(|text| self.checked(text, parse_layer));
+        layer.unwrap_or_default()
     }
 
     fn format(&mut self, text: Text<'t>) -> Option<Spec> {

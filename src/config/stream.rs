@@ -16,7 +16,7 @@ use super::accepts::{Accepts, parse_facility, parse_pattern};
 use super::diagnostic::Findings;
 use super::listen::{Listen, parse_listen};
 use super::table::{Table, Text};
-use super::{Reader, Users, names, parse_absolute, parse_network, parse_users};
+use super::{Layer, Reader, Users, names, parse_absolute, parse_network, parse_users};
 
 /// Why a log that names its own columns cannot come as a stream.
 pub const COLUMNS_IN_STREAM: &str = "a log that names its own columns (#Fields) cannot be read from a stream: nothing says under which #Fields line a message stands";
@@ -45,6 +45,8 @@ pub struct SyslogSource {
     pub users: Option<Users>,
     /// The site of lines that name none.
     pub vhost: Option<StreamVhost>,
+    /// Which layer of servers sends.
+    pub layer: Layer,
     /// Which messages of its listeners are its own.
     pub accepts: Accepts,
     /// Whose messages are taken; `None`: those of this machine, or, where certificates are asked
@@ -71,6 +73,8 @@ pub struct PipeSource {
     pub users: Option<Users>,
     /// The site of lines that name none, folded.
     pub vhost: Option<String>,
+    /// Which layer of servers writes.
+    pub layer: Layer,
     /// What its spool may hold on disk.
     pub max_spool_bytes: u64,
 }
@@ -175,6 +179,7 @@ impl<'t> Reader<'_, 't> {
         let users = users.and_then(|text| self.checked(text, parse_users));
         let vhost = table.string("vhost", self.findings);
         let vhost = vhost.and_then(|text| self.checked(text, parse_stream_vhost));
+        let layer = self.layer(&mut table);
         let tags = table.strings("tags", self.findings);
         let facilities = table.words("facilities", self.findings);
         let hosts = table.strings("hosts", self.findings);
@@ -210,6 +215,7 @@ impl<'t> Reader<'_, 't> {
             formats,
             users,
             vhost,
+            layer,
             accepts,
             allow,
             tls,
@@ -244,6 +250,7 @@ impl<'t> Reader<'_, 't> {
                 names::fold(name).map_err(|message| (message, String::new()))
             })
         });
+        let layer = self.layer(&mut table);
         let max_spool_bytes = self.max_spool(&mut table);
         table.finish(self.findings);
         Some(PipeSource {
@@ -251,6 +258,7 @@ impl<'t> Reader<'_, 't> {
             formats,
             users,
             vhost,
+            layer,
             max_spool_bytes,
         })
     }

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::account::balance::{Balance, Count};
+use crate::config::Layer;
 use crate::source::syslog::{ListenerSnapshot, SenderSnapshot, Snapshot};
 use crate::store::{Gap, StoredGap};
 
@@ -144,6 +145,9 @@ pub enum ReloadResult {
 pub struct SourceStatus {
     /// As the balance has it.
     pub name: String,
+    /// Which layer of servers it is of.
+    #[serde(default)]
+    pub layer: Layer,
     /// Where it looks.
     pub paths: Vec<String>,
     /// How many files it has.

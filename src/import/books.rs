@@ -358,6 +358,7 @@ impl<'i, 's> Books<'i, 's> {
         };
         self.flushes += 1;
         self.summary.total.add(total);
+        self.summary.add_layers(&batch.deltas.layers);
         self.summary.refused.extend(flushed.refused);
         for (index, balance) in waiting.reports {
             self.summary.balance.add(&balance);
@@ -393,7 +394,9 @@ impl<'i, 's> Books<'i, 's> {
             );
             let mut waiting = std::mem::take(&mut self.batch);
             self.summary.total = waiting.ledger.total();
-            self.summary.rows = waiting.ledger.take(&mut growth, self.classes).0.vhosts;
+            let deltas = waiting.ledger.take(&mut growth, self.classes).0;
+            self.summary.add_layers(&deltas.layers);
+            (self.summary.rows, self.summary.layer_rows) = (deltas.vhosts, deltas.layers);
             for (index, balance) in waiting.reports {
                 self.summary.balance.add(&balance);
                 self.summary.files[index].balance.add(&balance);

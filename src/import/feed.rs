@@ -359,7 +359,7 @@ impl<'f> Feed<'f> {
                 alike.sort_by_key(|stored| stored.print.offset);
             }
         }
-        let hasher = Hasher::new(self.seed());
+        let hasher = self.hasher();
         let start = Start {
             moves: Moves::New { epoch },
             scope,
@@ -413,7 +413,7 @@ impl<'f> Feed<'f> {
             progress: Progress::default(),
             whole: packing != Packing::Plain || self.options.again,
         };
-        let mut hasher = Hasher::new(self.seed());
+        let mut hasher = self.hasher();
         let mut notes = Vec::new();
         if self.options.again {
             start.moves = Moves::New {
@@ -500,7 +500,7 @@ impl<'f> Feed<'f> {
                 }
             }
         }
-        let source = SourceRules::new(
+        let mut source = SourceRules::new(
             &formats,
             input.users,
             input.vhost.as_deref(),
@@ -522,6 +522,7 @@ impl<'f> Feed<'f> {
         if source.vhost.is_none() && !may_name_site && !source.plans.is_empty() {
             notes.push(NO_VHOST.to_owned());
         }
+        source.layer = input.layer.clone();
         let source = Arc::new(source);
         let stop = Arc::new(AtomicBool::new(false));
         self.current = Some(Current {
@@ -620,6 +621,14 @@ impl<'f> Feed<'f> {
             SMALL_BLOCK_BYTES
         } else {
             LARGE_BLOCK_BYTES
+        }
+    }
+
+    /// At the start of a file. Of what is not stored nothing is looked up later.
+    fn hasher(&self) -> Hasher {
+        match self.lookups {
+            Some(_) => Hasher::new(self.seed()),
+            None => Hasher::counting(),
         }
     }
 

@@ -1,10 +1,11 @@
 //! Accounts files once, each to its end: archives, old logs, standard input.
 //!
-//! One thread reads ([`feed`]), others walk the lines, and the caller's own keeps the books
+//! Threads take turns to read ([`feed`]) and walk the lines, and the caller's own keeps the books
 //! ([`books`]) in the order of the files and flushes. A plain file is committed as it goes, so that
 //! an import that was killed goes on where it stopped; an archive or a stream is committed whole,
 //! once its end has shown that it is sound.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{self, Receiver, SyncSender};
@@ -17,7 +18,7 @@ use tollkeeper_parsers::plan::Carried;
 use crate::account::balance::Balance;
 use crate::account::delta::{Amount, Delta};
 use crate::account::{Rules, SourceRules};
-use crate::config::Users;
+use crate::config::{Layer, Users};
 use crate::ledger::{Ledger, Sums};
 use crate::source::content::Fingerprint;
 use crate::store::{Store, StoreError};
@@ -43,6 +44,8 @@ pub struct Input {
     pub vhost: Option<String>,
     /// Whether it was given on the command line: it is then wrong for a format that names the site.
     pub vhost_given: bool,
+    /// Which layer of servers wrote it.
+    pub layer: Layer,
     /// The log of a source that it is, or was before it was rotated.
     pub log: Option<PathBuf>,
 }
@@ -93,14 +96,28 @@ pub struct FileReport {
 pub struct Summary {
     /// Every line read.
     pub balance: Balance,
-    /// What was counted.
+    /// What was counted, at the edge.
     pub total: Amount,
+    /// What was counted apart, by the layer behind the edge that logged it.
+    pub layers: BTreeMap<String, Amount>,
     /// In the order of the inputs.
     pub files: Vec<FileReport>,
     /// The sums by vhost and day, where nothing was stored.
     pub rows: Vec<Delta>,
+    /// The same of the layers behind the edge.
+    pub layer_rows: Vec<Delta>,
     /// Keys that the database refused.
     pub refused: Vec<String>,
+}
+
+impl Summary {
+    /// Adds what was counted apart.
+    fn add_layers(&mut self, rows: &[Delta]) {
+        for row in rows {
+            let layer = self.layers.entry(row.part.clone()).or_default();
+            layer.add(row.amount);
+        }
+    }
 }
 
 /// Why an import stopped as a whole.
@@ -299,85 +316,77 @@ enum Told {
 }
 
 fn on_threads(
-    mut feed: Feed<'_>,
+    feed: Feed<'_>,
     rules: &Rules,
     options: Options,
     meter: &Meter,
     books: &mut Books<'_, '_>,
 ) -> Result<Pass, ImportError> {
     let walkers = options.threads;
-    let (give_work, take_work) = mpsc::sync_channel::<(u64, Box<Work>)>(walkers);
-    let take_work = Arc::new(Mutex::new(take_work));
     let (tell, told) = mpsc::sync_channel::<Numbered>(4 * walkers);
-    let (give_spare, take_spare) = mpsc::channel::<Vec<u8>>();
     let (pass_barrier, barrier) = mpsc::sync_channel::<()>(1);
-    for _ in 0..2 * walkers {
-        // The receiver lives to the end of this function.
-        let _ = give_spare.send(Vec::new());
-    }
+    let feeding = Mutex::new(Feeding {
+        feed,
+        next: 0,
+        barrier,
+    });
     std::thread::scope(|scope| {
-        let feeder_tells = tell.clone();
-        scope.spawn(move || {
-            feed_threads(&mut feed, &give_work, &feeder_tells, &take_spare, &barrier);
-        });
         for walker in 0..walkers {
-            let (tell, give_spare, take_work) =
-                (tell.clone(), give_spare.clone(), Arc::clone(&take_work));
+            let (tell, feeding) = (tell.clone(), &feeding);
             scope.spawn(move || {
                 let mut tally = Tally::new(rules);
+                let mut spare = Vec::new();
                 loop {
-                    let work = take_work
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .recv();
-                    let Ok((number, work)) = work else { return };
+                    // Whoever is free reads the next block, so it lies in the cache of the processor
+                    // that walks it.
+                    let mut feeding = feeding.lock().unwrap_or_else(PoisonError::into_inner);
+                    let Some((number, work)) = feeding.next(&tell, std::mem::take(&mut spare))
+                    else {
+                        return;
+                    };
+                    drop(feeding);
                     let walked = walk(&mut tally, rules, &work, options.now);
                     let sums = tally.hand_over();
-                    let _ = give_spare.send(work.block.into_spare());
-                    if tell
-                        .send((number, Told::Walked(Box::new((walked, sums, walker)))))
-                        .is_err()
-                    {
+                    spare = work.block.into_spare();
+                    let told = Told::Walked(Box::new((walked, sums, walker)));
+                    if tell.send((number, told)).is_err() {
                         return;
                     }
                 }
             });
         }
         // Whoever is left waiting for another ends when that other's end of the channel is gone.
-        drop((tell, give_spare, take_work));
+        drop(tell);
         let mirrors = std::iter::repeat_with(Ledger::default).take(walkers);
         keep_books(told, mirrors.collect(), books, meter, pass_barrier)
     })
 }
 
-fn feed_threads(
-    feed: &mut Feed<'_>,
-    give_work: &SyncSender<(u64, Box<Work>)>,
-    tell: &SyncSender<Numbered>,
-    take_spare: &Receiver<Vec<u8>>,
-    barrier: &Receiver<()>,
-) {
-    let mut number = 0;
-    loop {
-        let Ok(spare) = take_spare.recv() else { return };
-        // Memory that this turn does not need comes back for the next one.
+/// What the walkers take from in turn.
+struct Feeding<'f> {
+    feed: Feed<'f>,
+    /// The number of what is fed next.
+    next: u64,
+    /// The keeper of the books says here that everything up to a barrier is committed.
+    barrier: Receiver<()>,
+}
+
+impl Feeding<'_> {
+    /// The next block, once all that was fed before it has been told; `None` at the end, or where
+    /// nobody listens any more. `spare` is memory to use again.
+    fn next(&mut self, tell: &SyncSender<Numbered>, spare: Vec<u8>) -> Option<(u64, Box<Work>)> {
         let mut spare = Some(spare);
         loop {
-            let Some(fed) = feed.next(spare.take().unwrap_or_default()) else {
-                return;
-            };
+            let fed = self.feed.next(spare.take().unwrap_or_default())?;
+            let number = self.next;
+            self.next += 1;
             let is_barrier = matches!(fed, Fed::Barrier);
-            let is_work = matches!(fed, Fed::Work(_));
-            let sent = match fed {
-                Fed::Work(work) => give_work.send((number, work)).is_ok(),
-                other => tell.send((number, Told::Fed(other))).is_ok(),
-            };
-            if !sent || (is_barrier && barrier.recv().is_err()) {
-                return;
+            match fed {
+                Fed::Work(work) => return Some((number, work)),
+                other => tell.send((number, Told::Fed(other))).ok()?,
             }
-            number += 1;
-            if is_work {
-                break;
+            if is_barrier {
+                self.barrier.recv().ok()?;
             }
         }
     }

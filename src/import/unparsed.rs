@@ -15,7 +15,7 @@ use super::feed::shown;
 use super::{FileReport, ImportError, Input, Options, Summary};
 use crate::account::balance::{Balance, Count};
 use crate::account::day::{self, DayNumber};
-use crate::account::delta::Amount;
+use crate::account::delta::{Amount, Delta};
 use crate::account::{Rules, SourceRules};
 use crate::detect::detect_at;
 use crate::recognise;
@@ -47,6 +47,7 @@ pub fn run(
             Ok(Done::Again {
                 balance,
                 total,
+                layers,
                 lines,
             }) => {
                 report
@@ -55,6 +56,7 @@ pub fn run(
                 report.balance = balance;
                 summary.balance.add(&balance);
                 summary.total.add(total);
+                summary.add_layers(&layers);
             }
             Err(NotRead::Error(error)) => report.error = Some(error),
             Err(NotRead::Import(error)) => return Err(error),
@@ -70,6 +72,7 @@ enum Done {
     Again {
         balance: Balance,
         total: Amount,
+        layers: Vec<Delta>,
         lines: u64,
     },
 }
@@ -118,13 +121,16 @@ fn again(
     }
     // A log that was counted again has more than one.
     let (mut balance, mut total, mut lines) = (Balance::default(), Amount::default(), 0);
+    let mut layers = Vec::new();
     for stored in positions {
         let ranges = account.store.unparsed(stored.id).map_err(Wrapped)?;
         if ranges.is_empty() {
             continue;
         }
         lines += ranges.iter().map(|range| range.range.lines).sum::<u64>();
-        let (read, amount) = reread(stored, ranges, &content, input, rules, options, account)?;
+        let (read, amount, apart) =
+            reread(stored, ranges, &content, input, rules, options, account)?;
+        layers.extend(apart);
         balance.add(&read);
         total.add(amount);
     }
@@ -136,6 +142,7 @@ fn again(
     Ok(Done::Again {
         balance,
         total,
+        layers,
         lines,
     })
 }
@@ -149,7 +156,7 @@ fn reread(
     rules: &Rules,
     options: Options,
     account: &mut Account<'_>,
-) -> Result<(Balance, Amount), NotRead> {
+) -> Result<(Balance, Amount, Vec<Delta>), NotRead> {
     let chunks = read_ranges(&mut *content()?, &ranges)?;
     let starts: Vec<u64> = ranges.iter().map(|it| it.range.start).collect();
     let carried = || columns::at_each(&mut *content()?, &starts);
@@ -214,7 +221,7 @@ fn reread(
         .store
         .flush(&mut account.writer, &account.node, &batch, options.now)
     {
-        Ok(_) => Ok((balance, total)),
+        Ok(_) => Ok((balance, total, batch.deltas.layers)),
         Err(FlushError::Overtaken(what)) => Err(NotRead::Error(format!(
             "{what} was moved by another process meanwhile; nothing was counted, try again"
         ))),
@@ -285,6 +292,7 @@ fn source_rules(
     )
     .map_err(|(_, error)| NotRead::Error(format!("its format cannot be used: {error}")))?;
     source.gives_up = false;
+    source.layer = input.layer.clone();
     Ok(source)
 }
 

@@ -256,6 +256,7 @@ fn rotated_by<'c>(source: &'c FileSource, path: &Path) -> Option<Owner<'c>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Layer;
 
     #[test]
     fn patterns_lead_to_files_and_to_the_folders_where_others_may_appear() {
@@ -333,6 +334,7 @@ mod tests {
             users: None,
             vhost: None,
             olddir: None,
+            layer: Layer::EDGE,
         };
         let sources = [
             source("sites", "/var/log/*.access.log"),
@@ -381,6 +383,7 @@ mod tests {
             users: None,
             vhost: None,
             olddir: Some(olddir.to_owned()),
+            layer: Layer::EDGE,
         };
         let owner = |olddir: &Path, path: &str| {
             let sources = [source(olddir)];

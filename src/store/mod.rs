@@ -202,6 +202,7 @@ impl Batch {
     pub fn is_empty(&self) -> bool {
         self.checkpoints.is_empty()
             && self.deltas.vhosts.is_empty()
+            && self.deltas.layers.is_empty()
             && self.balance.is_empty()
             && self.gaps.is_empty()
             && self.forgotten.is_empty()
@@ -214,9 +215,10 @@ impl Batch {
             vhosts,
             users,
             classes,
+            layers,
             ..
         } = &self.deltas;
-        (vhosts.len() + users.len() + classes.len()) as u64
+        (vhosts.len() + users.len() + classes.len() + layers.len()) as u64
     }
 }
 

@@ -359,6 +359,9 @@ impl Store for Mysql {
         let users = self.list_all(what, sql!("known_users"), Vec::new(), |mut row| {
             Ok((row.text()?, row.text()?))
         })?;
+        let layers = self.list_all(what, sql!("known_layers"), Vec::new(), |mut row| {
+            Ok((row.text()?, row.text()?))
+        })?;
         let since = vec![rows::day(since.clamp(first_day(), last_day()))];
         let new_names = self.list_all(what, sql!("new_names"), since, |mut row| {
             Ok(((row.day()?, row.text()?), row.amount()?))
@@ -366,6 +369,7 @@ impl Store for Mysql {
         Ok(KnownNames {
             vhosts,
             users,
+            layers,
             new_names: new_names.into_iter().collect(),
         })
     }
@@ -416,6 +420,7 @@ impl Store for Mysql {
             UsageTable::Vhosts => [sql!("rows_vhost"), sql!("rows_vhost_of")],
             UsageTable::Users => [sql!("rows_user"), sql!("rows_user_of")],
             UsageTable::Classes => [sql!("rows_class"), sql!("rows_class_of")],
+            UsageTable::Layers => [sql!("rows_layer"), sql!("rows_layer_of")],
         };
         let from = query.from.unwrap_or(NaiveDate::MIN).max(first_day());
         let to = query.to.unwrap_or(NaiveDate::MAX).min(last_day());
@@ -433,6 +438,7 @@ impl Store for Mysql {
                 vhost: row.text()?,
                 user: row.text_or_null()?,
                 class: row.text_or_null()?,
+                layer: row.text_or_null()?,
                 bytes_in: row.amount()?,
                 bytes_out: row.amount()?,
                 requests: row.amount()?,

@@ -9,10 +9,7 @@ use std::time::{Duration, Instant};
 
 use chrono::NaiveDate;
 use chrono_tz::Tz;
-use rusqlite::{
-    Connection, ErrorCode, OpenFlags, OptionalExtension as _, Row, Transaction,
-    TransactionBehavior, params,
-};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Row, Transaction, TransactionBehavior, params};
 
 use super::{
     Batch, FlushError, Flushed, Gap, KEEP_FINISHED_SECONDS, Role, Store, StoreError, StoredGap,
@@ -27,8 +24,6 @@ use crate::usage::{UsageQuery, UsageRow, UsageTable};
 
 /// How long a flush waits for another process's.
 pub const BUSY_WAIT: Duration = Duration::from_secs(30);
-/// The version of the schema that this program writes.
-const SCHEMA_VERSION: i64 = 1;
 
 macro_rules! sql {
     ($name:literal) => {
@@ -42,8 +37,10 @@ macro_rules! sql {
 }
 
 mod flush;
+mod schema;
 
 use flush::{Flush, Stop};
+use schema::{may_be_read, may_be_written, meta, version};
 
 /// One connection.
 pub struct Sqlite {
@@ -82,7 +79,8 @@ impl Sqlite {
         waits.map_err(|cause| unavailable(doing(), &cause))?;
         version(&connection, path)?;
         prepare(&connection).map_err(|cause| unavailable(doing(), &cause))?;
-        initialise(&mut connection, path, zone.unwrap_or(fallback))?;
+        schema::initialise(&mut connection, path, zone.unwrap_or(fallback))?;
+        may_be_written(&connection, path)?;
         Self::check(connection, path, zone)
     }
 
@@ -103,20 +101,31 @@ impl Sqlite {
         if version(&connection, path)? == 0 {
             return Ok(None);
         }
+        may_be_read(&connection, path)?;
         Self::check(connection, path, zone).map(Some)
     }
 
-    fn check(connection: Connection, path: &Path, zone: Option<Tz>) -> Result<Self, StoreError> {
-        let found = version(&connection, path)?;
-        if found != SCHEMA_VERSION {
-            return Err(StoreError::Unusable {
-                message: format!(
-                    "store {} has schema version {found}, this program knows version {SCHEMA_VERSION}\n\
-                     use the program that wrote it, or a newer one",
-                    path.display()
-                ),
-            });
+    /// Makes what a store lacks that an older program has made; all of it or nothing. `show` is given
+    /// each step before the first is run; if it says no to one, none is.
+    ///
+    /// # Errors
+    /// When the file cannot be opened or is no store.
+    pub fn upgrade(path: &Path, show: &mut dyn FnMut(&str) -> bool) -> Result<(), StoreError> {
+        let Some(mut store) = Self::open_existing(path, None)? else {
+            return Ok(());
+        };
+        let mut is_wanted = true;
+        for step in schema::steps_from(version(&store.connection, path)?) {
+            is_wanted &= show(step);
         }
+        if !is_wanted {
+            return Ok(());
+        }
+        schema::upgrade(&mut store.connection)
+            .map_err(|cause| unavailable(store.doing("making tables"), &cause))
+    }
+
+    fn check(connection: Connection, path: &Path, zone: Option<Tz>) -> Result<Self, StoreError> {
         let stored = meta(&connection, path, "timezone")?;
         let Ok(stored_zone) = stored.parse::<Tz>() else {
             return Err(StoreError::Unusable {
@@ -309,12 +318,16 @@ impl Store for Sqlite {
         let users = self.list(what, sql!("known_users"), [], |row| {
             Ok((row.get(0)?, row.get(1)?))
         })?;
+        let layers = self.list(what, sql!("known_layers"), [], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
         let new_names = self.list(what, sql!("new_names"), [since.to_string()], |row| {
             Ok(((day(row, 0)?, row.get(1)?), unsigned(row, 2)?))
         })?;
         Ok(KnownNames {
             vhosts,
             users,
+            layers,
             new_names: new_names.into_iter().collect(),
         })
     }
@@ -362,6 +375,10 @@ impl Store for Sqlite {
             UsageTable::Vhosts => sql!("rows_vhost"),
             UsageTable::Users => sql!("rows_user"),
             UsageTable::Classes => sql!("rows_class"),
+            UsageTable::Layers => {
+                may_be_written(&self.connection, &self.path)?;
+                sql!("rows_layer")
+            }
         };
         let from = query
             .from
@@ -383,9 +400,10 @@ impl Store for Sqlite {
                 vhost: row.get(1)?,
                 user: row.get(2)?,
                 class: row.get(3)?,
-                bytes_in: unsigned(row, 4)?,
-                bytes_out: unsigned(row, 5)?,
-                requests: unsigned(row, 6)?,
+                layer: row.get(4)?,
+                bytes_in: unsigned(row, 5)?,
+                bytes_out: unsigned(row, 6)?,
+                requests: unsigned(row, 7)?,
             })
         })
     }
@@ -478,70 +496,6 @@ fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
             done => return done,
         }
     }
-}
-
-/// Makes the tables of a new store, once, whoever comes first.
-fn initialise(connection: &mut Connection, path: &Path, zone: Tz) -> Result<(), StoreError> {
-    if version(connection, path)? != 0 {
-        return Ok(());
-    }
-    let seed = format!("{:016x}", super::random());
-    let make = |transaction: &Transaction<'_>| {
-        let made: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-        if made != 0 {
-            return Ok(false);
-        }
-        let tables: i64 = transaction.query_row(sql!("tables"), [], |row| row.get(0))?;
-        if tables != 0 {
-            return Ok(true);
-        }
-        transaction.execute_batch(sql!("schema-1"))?;
-        for (name, value) in [("timezone", zone.name()), ("seed", &seed)] {
-            transaction.execute(sql!("meta_insert"), [name, value])?;
-        }
-        transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
-        Ok(false)
-    };
-    let is_foreign = immediately(connection, make)
-        .map_err(|cause| unavailable(format!("making the tables in {}", path.display()), &cause))?;
-    if is_foreign {
-        return Err(StoreError::Unusable {
-            message: format!(
-                "{} is a database of something else\nname another file with --store sqlite:PATH",
-                path.display()
-            ),
-        });
-    }
-    Ok(())
-}
-
-fn version(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
-    connection
-        .query_row("PRAGMA user_version", [], |row| row.get(0))
-        .map_err(|cause| {
-            if cause.sqlite_error_code() == Some(ErrorCode::NotADatabase) {
-                return StoreError::Unusable {
-                    message: format!(
-                        "{} is no SQLite database\nname another file with --store sqlite:PATH",
-                        path.display()
-                    ),
-                };
-            }
-            unavailable(format!("reading {}", path.display()), &cause)
-        })
-}
-
-fn meta(connection: &Connection, path: &Path, name: &str) -> Result<String, StoreError> {
-    let value = connection
-        .query_row(sql!("meta_value"), [name], |row| row.get(0))
-        .optional()
-        .map_err(|cause| unavailable(format!("reading {}", path.display()), &cause))?;
-    value.ok_or_else(|| StoreError::Unusable {
-        message: format!(
-            "{} is no store of tollkeeper: it does not say its {name}",
-            path.display()
-        ),
-    })
 }
 
 fn immediately<T>(

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tempfile::TempDir;
 use tollkeeper::config::Accepts;
-use tollkeeper::config::{Listen, SyslogSource};
+use tollkeeper::config::{Layer, Listen, SyslogSource};
 use tollkeeper::source::spool;
 use tollkeeper::source::spool::record::{Record, decode};
 use tollkeeper::source::syslog::{Inherited, ListenerSnapshot, Reception};
@@ -24,6 +24,7 @@ pub(crate) fn source(name: &str, listen: Listen) -> SyslogSource {
         formats: Vec::new(),
         users: None,
         vhost: None,
+        layer: Layer::EDGE,
         accepts: Accepts::default(),
         allow: None,
         tls: None,

@@ -9,6 +9,7 @@ pub(crate) mod log;
 pub(crate) mod mariadb;
 pub(crate) mod proxy;
 pub(crate) mod server;
+pub(crate) mod usage;
 pub(crate) mod wire;
 
 use std::ffi::OsStr;

@@ -73,6 +73,9 @@ enum Log<'l> {
     Files { lighttpd_log: &'l str },
     /// The standard input of this command.
     Piped { command: &'l str },
+    /// `exact.log`; all but `/edge` is what the server behind it says, whom it asks once more where
+    /// nothing was found.
+    Edge { backend: SocketAddr },
 }
 
 /// A running server.
@@ -96,6 +99,12 @@ impl Server {
         Self::start_with(sandbox, kind, Log::Piped { command })
     }
 
+    /// Starts nginx as a proxy in front of another server. It answers `/edge` by itself, and asks the
+    /// other one a second time for what that has not found.
+    pub(crate) fn start_proxy(sandbox: &Sandbox, backend: SocketAddr) -> Self {
+        Self::start_with(sandbox, Kind::Nginx, Log::Edge { backend })
+    }
+
     fn start_with(sandbox: &Sandbox, kind: Kind, log: Log<'_>) -> Self {
         assert!(
             Path::new(kind.binary()).exists(),
@@ -105,6 +114,7 @@ impl Server {
         let name = match log {
             Log::Files { lighttpd_log } => lighttpd_log,
             Log::Piped { .. } => "piped",
+            Log::Edge { .. } => "edge",
         };
         let folder = sandbox.path(format!("{kind:?}-{name}").to_lowercase());
         make_site(kind, &folder);
@@ -125,7 +135,7 @@ impl Server {
         drop(listener);
         let config = folder.join("server.conf");
         let content = match kind {
-            Kind::Nginx => nginx(folder, address),
+            Kind::Nginx => nginx(folder, address, log),
             Kind::Apache => apache(folder, address, log),
             Kind::Lighttpd => lighttpd(folder, address, log),
         };
@@ -245,9 +255,27 @@ fn make_site(kind: Kind, folder: &Path) {
     fs::write(folder.join("users"), users).expect("a new file");
 }
 
-fn nginx(folder: &Path, address: SocketAddr) -> String {
+fn nginx(folder: &Path, address: SocketAddr, log: Log<'_>) -> String {
     let folder = text(folder);
     let recommended = Kind::Nginx.recommended();
+    let backend = match log {
+        Log::Edge { backend } => backend.to_string(),
+        // Nobody asks it.
+        Log::Files { .. } | Log::Piped { .. } => format!("unix:{folder}/back.sock"),
+    };
+    let locations = match log {
+        Log::Edge { .. } => "location / {
+            proxy_pass http://backend;
+            proxy_set_header Host $http_host;
+            proxy_next_upstream error timeout http_404;
+        }
+        location /edge { return 200 \"edge\\n\"; }"
+            .to_owned(),
+        Log::Files { .. } | Log::Piped { .. } => format!(
+            "location /private/ {{ auth_basic members; auth_basic_user_file {folder}/users; }}
+        location /upload {{ proxy_pass http://unix:{folder}/back.sock:/; }}"
+        ),
+    };
     format!(
         r#"
 worker_processes 2;
@@ -261,6 +289,7 @@ http {{
     keepalive_requests 100000;
     root {folder}/www;
     {recommended}
+    upstream backend {{ server {backend}; server {backend}; }}
     server {{
         listen unix:{folder}/back.sock;
         access_log off;
@@ -271,8 +300,7 @@ http {{
         server_name _;
         access_log {folder}/logs/exact.log tk;
         access_log {folder}/logs/combined.log combined;
-        location /private/ {{ auth_basic members; auth_basic_user_file {folder}/users; }}
-        location /upload {{ proxy_pass http://unix:{folder}/back.sock:/; }}
+        {locations}
     }}
 }}
 "#
@@ -282,14 +310,16 @@ http {{
 fn apache(folder: &Path, address: SocketAddr, log: Log<'_>) -> String {
     let folder = text(folder);
     let logs = match log {
-        Log::Files { .. } => format!(
+        Log::Files { .. } | Log::Edge { .. } => format!(
             "CustomLog {folder}/logs/exact.log tk\nCustomLog {folder}/logs/combined.log combined\n"
         ),
         Log::Piped { .. } => String::new(),
     };
     // One log for all sites is one process; in a graceful restart there are old workers and new ones.
     let (piped, workers) = match log {
-        Log::Files { .. } => (String::new(), "ServerLimit 1\nMaxRequestWorkers 8"),
+        Log::Files { .. } | Log::Edge { .. } => {
+            (String::new(), "ServerLimit 1\nMaxRequestWorkers 8")
+        }
         Log::Piped { command } => (
             format!("CustomLog \"|{command}\" tk\n"),
             "ServerLimit 8\nMaxRequestWorkers 64",
@@ -365,6 +395,7 @@ fn lighttpd(folder: &Path, address: SocketAddr, log: Log<'_>) -> String {
     let target = match log {
         Log::Files { lighttpd_log } => format!("{folder}/logs/{lighttpd_log}.log"),
         Log::Piped { command } => format!("|{command}"),
+        Log::Edge { .. } => format!("{folder}/logs/exact.log"),
     };
     // As distributions run it; its logger is run by that user as well.
     let user = match log {

@@ -18,7 +18,7 @@ struct Passed {
 /// Stands between clients and a server, and counts the bytes of each connection.
 #[derive(Debug)]
 pub(crate) struct Relay {
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     passed: Mutex<Receiver<Passed>>,
 }
 
@@ -57,6 +57,17 @@ impl Relay {
             address,
             passed: Mutex::new(passed),
         }
+    }
+
+    /// What passed through so many connections that others have made: bytes to the server, and to the
+    /// client.
+    pub(crate) fn passed(&self, connections: usize) -> (u64, u64) {
+        let passed = self.passed.lock().expect("nobody else asks");
+        (0..connections).fold((0, 0), |(bytes_in, bytes_out), _| {
+            let one = passed.recv_timeout(DEADLINE);
+            let one = one.expect("the connection has ended");
+            (bytes_in + one.to_server, bytes_out + one.to_client)
+        })
     }
 
     /// One connection: each request waits for the answer to the one before it.

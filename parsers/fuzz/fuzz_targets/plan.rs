@@ -21,6 +21,10 @@ static PLANS: LazyLock<Vec<Plan>> = LazyLock::new(|| {
         r#"apache:[%{%A %d/%B/%Y:%H:%M:%S}t.%{msec_frac}t %{%z %Z}t] %S %I %{ms}T %!200u %v:%p "%{Host}i" %U"#,
         "apache:%u %t %b",
         "lighttpd:%{begin:usec}t %{nsec_frac}t%b %V %u",
+        "caddy",
+        "traefik",
+        "json",
+        r#"json:time:"%d %b %Y %H:%M"=a.t,body=b|c|"a.b",duration:ms=d,in=i"#,
     ]
     .iter()
     .map(|format| match Spec::parse(format) {

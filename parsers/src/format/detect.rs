@@ -5,9 +5,9 @@
 //! and the vhost in the other. It is chosen only where the sample shows which.
 
 use super::w3c::FIELDS;
-use super::{PRESETS, Spec};
+use super::{Layout, Spec};
 use crate::plan::{Carried, Plan};
-use crate::record::Line;
+use crate::record::{Ignored, Line};
 use crate::syslog::{self, Envelope};
 
 /// What a sample of lines looks like.
@@ -38,8 +38,10 @@ pub enum Detected {
 
 /// A line of `vhost_combined` fits `combined` too: its client as the identd name, `- -` as the user.
 /// So of presets that fit equally, the one that asks for more is taken.
-/// The logs that name their columns themselves are told by that.
-const SPECIFIC_FIRST: [&str; PRESETS.len() - 2] = [
+/// `json` is not tried: its keys are guesses. Nor are logs that name their columns: they are told by that.
+const SPECIFIC_FIRST: &[&str] = &[
+    "caddy",
+    "traefik",
     "combinedio",
     "vhost_combined",
     "combined",
@@ -78,7 +80,7 @@ fn by_its_header(sample: &[&[u8]]) -> Option<Detected> {
         let mut carried = Carried::default();
         let is_record = |line: &&&[u8]| {
             matches!(
-                plan.read_for_account(line, &mut carried),
+                plan.read_for_account(**line, &mut carried),
                 Ok(Line::Record(_))
             )
         };
@@ -111,7 +113,7 @@ pub fn detect_within(envelope: Envelope, sample: &[&[u8]]) -> Detected {
 /// half must fit.
 fn judge(sample: &[&[u8]], envelope: Option<Envelope>) -> Detected {
     let mut plans = Vec::new();
-    for name in SPECIFIC_FIRST {
+    for &name in SPECIFIC_FIRST {
         if let Ok(Spec::Format(format)) = Spec::parse(name)
             && let Ok(plan) = Plan::compile(&format)
         {
@@ -180,10 +182,15 @@ fn is_ignored(line: &[u8]) -> bool {
 }
 
 fn is_record(plan: &Plan, line: &[u8]) -> bool {
-    matches!(
-        plan.read(line),
-        Ok(Line::Record(_) | Line::Ignored(crate::record::Ignored::Http2Connection))
-    )
+    match plan.read(line) {
+        // An object without the keys that make one of these servers' lines would do as well.
+        Ok(Line::Record(record)) if matches!(plan.format().layout, Layout::Json(_)) => {
+            record.time.is_some() && record.bytes_out.is_some()
+        }
+        Ok(Line::Record(_)) => true,
+        Ok(Line::Ignored(ignored)) => ignored == Ignored::Http2Connection,
+        Err(_) => false,
+    }
 }
 
 /// The second word decides: always `-`, or always like a host.
@@ -241,6 +248,19 @@ fn combined_or_lighttpd<'l>(
 
 /// The preset that gets furthest into the first line.
 fn nearest(plans: &[(&'static str, Plan)], line: &[u8]) -> String {
+    // Between tabs; the object behind it is written for people.
+    if memchr::memmem::find(line, b"\thandled request\t{").is_some() {
+        return "these lines are of Caddy's console encoder, which quotes nothing that clients send: write \"format json\" into the Caddyfile's log block".into();
+    }
+    let is_read = |plan: &Plan| matches!(plan.read(line), Ok(Line::Record(_)));
+    if let Some((name, _)) = plans.iter().find(|(_, plan)| is_read(plan)) {
+        return format!(
+            "the lines are {name}'s, but have no usable time or no number of bytes sent: let the server log both"
+        );
+    }
+    if line.first() == Some(&b'{') {
+        return "no preset fits; the lines are JSON, with neither Caddy's keys nor Traefik's: name the keys, as in json:time=KEY,out=KEY,vhost=KEY,user=KEY,status=KEY".into();
+    }
     let furthest = plans
         .iter()
         .filter_map(|(name, plan)| Some((plan.read(line).err()?, name, plan)));
@@ -326,6 +346,38 @@ mod tests {
         let local = &*[&b"<190>Nov 21 23:59:01 nginx: "[..], COMBINED].concat();
         let sample: &[&[u8]] = &[wire, local, COMBINED];
         assert_eq!(within(Envelope::Wire, sample), "Wire combined");
+    }
+
+    #[test]
+    fn json_is_told_apart() {
+        const CADDY: &[u8] = br#"{"ts":1,"logger":"http.log.access","msg":"handled request","request":{"host":"a"},"size":6,"status":200}"#;
+        const STARTED: &[u8] =
+            br#"{"level":"info","ts":1,"logger":"http.log","msg":"server running"}"#;
+        const TRAEFIK: &[u8] = br#"{"DownstreamContentSize":5,"StartUTC":"2026-11-22T08:23:11Z","level":"info","msg":""}"#;
+        let cases: &[(&[&[u8]], &str)] = &[
+            (&[CADDY], "caddy"),
+            (&[STARTED, CADDY, CADDY], "caddy"),
+            (&[TRAEFIK], "traefik"),
+            (
+                &[STARTED, STARTED, CADDY],
+                "caddy comes nearest, and fits only 1 of 3 lines",
+            ),
+            (
+                &[br#"{"ts":1,"logger":"http.log.access","request":{"host":"a"},"status":200}"#],
+                "the lines are caddy's, but have no usable time or no number of bytes sent: let the server log both",
+            ),
+            (
+                &[br#"{"time":1,"bytes":5,"host":"a"}"#],
+                "no preset fits; the lines are JSON, with neither Caddy's keys nor Traefik's: name the keys, as in json:time=KEY,out=KEY,vhost=KEY,user=KEY,status=KEY",
+            ),
+            (
+                &[b"2026/11/26 14:20:42.570\tINFO\thttp.log.access\thandled request\t{\"request\": {}}"],
+                "these lines are of Caddy's console encoder, which quotes nothing that clients send: write \"format json\" into the Caddyfile's log block",
+            ),
+        ];
+        for (sample, expected) in cases {
+            assert_eq!(name(sample), *expected);
+        }
     }
 
     #[test]

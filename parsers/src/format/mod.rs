@@ -8,6 +8,7 @@
 mod apache;
 mod bytes;
 mod detect;
+mod json;
 mod lighttpd;
 mod nginx;
 mod preset;
@@ -18,6 +19,8 @@ use std::ops::Range;
 
 pub use bytes::ByteSet;
 pub use detect::{Detected, detect, detect_within};
+pub(crate) use json::time_of;
+pub use json::{Clock, Field, Json, Means, Requests, Unit};
 pub use preset::PRESETS;
 
 use crate::error::FormatError;
@@ -91,6 +94,8 @@ pub enum Layout {
     Pieces(Vec<Piece>),
     /// Columns, which a `#Fields` line of the log names; this one, until the log has one of its own.
     Columns(Option<w3c::Header>),
+    /// One JSON object, its keys in any order.
+    Json(Json),
 }
 
 /// A piece of a format.
@@ -229,7 +234,8 @@ pub enum TimeForm {
 
 impl Spec {
     /// `auto`, a preset's name, `nginx:…`, `apache:…`, `lighttpd:…`. Behind the colon stands the
-    /// format string, bare or in quotes, or the whole directive as it stands in the config. With
+    /// format string, bare or in quotes, or the whole directive as it stands in the config. Behind
+    /// `json:` stand the keys that are read. With
     /// `syslog:` before any of these each line stands in what a syslog daemon wrote.
     ///
     /// # Errors
@@ -293,10 +299,11 @@ impl Spec {
         if let Some(format) = preset::preset(name) {
             return Ok(Self::Format(format));
         }
-        let servers: [(&str, ServerParser); 3] = [
+        let servers: [(&str, ServerParser); 4] = [
             ("nginx:", nginx::parse),
             ("apache:", apache::parse),
             ("lighttpd:", lighttpd::parse),
+            ("json:", json::parse),
         ];
         for (prefix, parse) in servers {
             if let Some(written) = name.strip_prefix(prefix) {
@@ -352,7 +359,7 @@ fn unknown(name: &str, start: usize) -> FormatError {
         start..start + name.len(),
         message,
         format!(
-            "write auto, a preset ({}), or nginx:…, apache:… or lighttpd:… with the format as it stands in the server's config",
+            "write auto, a preset ({}), or nginx:…, apache:… or lighttpd:… with the format as it stands in the server's config, or json:… with the keys",
             PRESETS.join(", ")
         ),
     )
@@ -382,9 +389,9 @@ impl Format {
 
     /// The directives, in their order; columns are none.
     pub fn directives(&self) -> impl Iterator<Item = &Directive> {
-        let pieces = match &self.layout {
-            Layout::Pieces(pieces) => &pieces[..],
-            Layout::Columns(_) => &[],
+        let pieces: &[Piece] = match &self.layout {
+            Layout::Pieces(pieces) => pieces,
+            Layout::Columns(_) | Layout::Json(_) => &[],
         };
         pieces.iter().filter_map(|piece| match piece {
             Piece::Literal(_) => None,

@@ -1,15 +1,18 @@
 //! Formats that go by a name.
 
 use super::quoting::Text;
-use super::{Format, Server, apache, lighttpd, w3c};
+use super::{Format, Server, apache, json, lighttpd, w3c};
 
 /// The presets' names.
-pub const PRESETS: [&str; 7] = [
+pub const PRESETS: [&str; 10] = [
     "common",
     "combined",
     "vhost_combined",
     "combinedio",
     "lighttpd",
+    "caddy",
+    "traefik",
+    "json",
     "w3c",
     "cloudfront",
 ];
@@ -43,6 +46,12 @@ pub(super) fn preset(name: &str) -> Option<Format> {
         ),
         "w3c" => return Some(w3c::preset(Server::W3c, "w3c")),
         "cloudfront" => return Some(w3c::preset(Server::Cloudfront, "cloudfront")),
+        "caddy" | "traefik" | "json" => {
+            let name = PRESETS.into_iter().find(|preset| *preset == name)?;
+            let mut parsed = json::preset(name)?;
+            parsed.preset = Some(name);
+            return Some(parsed);
+        }
         _ => return None,
     };
     let mut parsed = if server == Server::Lighttpd {

@@ -25,7 +25,7 @@ fn show(text: &str) -> String {
         );
     }
     let super::Layout::Pieces(pieces) = &format.layout else {
-        panic!("no pieces");
+        return format.text[format.span].to_owned();
     };
     let pieces = pieces.iter().map(|piece| match piece {
         Piece::Literal(bytes) => format!("[{}]", bytes.escape_ascii()),

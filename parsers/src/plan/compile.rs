@@ -14,8 +14,8 @@
 use std::collections::VecDeque;
 
 use super::{
-    Anchor, Behind, Body, End, EnvelopeVhost, Fields, Note, Plan, Reads, Region, Start, Step, Take,
-    Used,
+    Anchor, Behind, Body, End, EnvelopeVhost, Fields, Note, Placed, Plan, Reads, Region, Start,
+    Step, Take, Used,
 };
 use crate::error::FormatError;
 use crate::format::{ByteSet, Directive, Format, Layout, Meaning, Piece, Server, TimeForm};
@@ -40,9 +40,6 @@ struct Field {
 }
 
 pub(super) fn compile(format: &Format) -> Result<Plan, FormatError> {
-    if let Layout::Columns(header) = &format.layout {
-        return super::columns::compile(format, header.as_ref());
-    }
     let directives: Vec<&Directive> = format.directives().collect();
     let too_many = directives.len() > usize::from(u16::MAX) - 1;
     if too_many {
@@ -75,11 +72,13 @@ pub(super) fn compile(format: &Format) -> Result<Plan, FormatError> {
     if format.server == Server::Lighttpd && !tells_http2 {
         notes.push(Note::Http2CountedTwice);
     }
+    let placed = Placed::compile(&first, &steps);
     Ok(Plan {
         body: Body::Fields(Fields {
             first: first.into_boxed_slice(),
             steps,
             composes_time: chosen.composes_time,
+            placed,
         }),
         tells_http2,
         reads,
@@ -113,9 +112,8 @@ fn fields(format: &Format, takes: Vec<Take>) -> (Vec<u8>, Vec<Field>) {
     let mut first = Vec::new();
     let mut fields: Vec<Field> = Vec::new();
     let mut takes = takes.into_iter();
-    let pieces = match &format.layout {
-        Layout::Pieces(pieces) => &pieces[..],
-        Layout::Columns(_) => &[],
+    let Layout::Pieces(pieces) = &format.layout else {
+        return (first, fields);
     };
     for piece in pieces {
         match piece {

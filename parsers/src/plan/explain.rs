@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::{Body, End, Grade, Plan, Take, Used, columns};
-use crate::format::{Count, Directive, Meaning, Server};
+use super::{Body, End, Grade, Plan, Take, Used, columns, json};
+use crate::format::{Count, Directive, Layout, Meaning, Server};
 
 /// What one directive means to the account.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +21,9 @@ pub struct Explained {
 pub(super) fn explain(plan: &Plan) -> Vec<Explained> {
     if let Body::Columns(of_log) = &plan.body {
         return columns::explain(plan, of_log);
+    }
+    if let Layout::Json(json) = &plan.format.layout {
+        return json::explain(plan.format.server, json);
     }
     let directives = plan.format.directives().enumerate();
     directives
@@ -179,10 +182,11 @@ pub(super) fn better(plan: &Plan) -> Option<String> {
     if is_best {
         return None;
     }
-    match &plan.body {
-        Body::Fields(_) => Some(recommended(plan.format.server)),
+    let better = match &plan.body {
         Body::Columns(of_log) => columns::better(plan, of_log),
-    }
+        Body::Fields(_) | Body::Json(_) => Some(recommended(plan.format.server)),
+    };
+    better.filter(|better| !better.is_empty())
 }
 
 /// A format with all that the account wants: the numbers first, before all that clients choose.

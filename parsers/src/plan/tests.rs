@@ -431,3 +431,47 @@ fn nginx_formats() {
         &[("5.000 12 a \"b\"\\", r#"·|a \"b\"\\|·|5|0|12|·|·|·|·"#)],
     );
 }
+
+/// Lines in the usual formats are read the short way, where the processor has one.
+#[test]
+fn usual_lines_are_read_by_their_places() {
+    let line = r#"203.0.113.7 - alice [22/Nov/2026:08:23:11 +0000] "GET /a b HTTP/1.1" 200 21"#;
+    let numbers = r#"1795335791.215 200 512 51600 0.013 203.0.113.7 www.example.org "alice" "GET / HTTP/1.1" "-" "a b""#;
+    let usual = [
+        ("common", line.to_owned()),
+        ("combined", format!(r#"{line} "-" "a (b; c) d""#)),
+        (
+            "vhost_combined",
+            format!(r#"a.example:80 {line} "-" "a b""#),
+        ),
+        ("combinedio", format!(r#"{line} "-" "a b" 12 3456"#)),
+        ("lighttpd", format!(r#"{line} "-" "a b""#)),
+        (
+            &super::explain::recommended(Server::Nginx),
+            numbers.to_owned(),
+        ),
+        (
+            &super::explain::recommended(Server::Apache),
+            format!(r#"2026-11-22T08:23:11+0000{}"#, &numbers[14..]).replace(" 0.013", " 13"),
+        ),
+    ];
+    for (format, line) in usual {
+        let format = match format.split_once(' ') {
+            Some(("log_format", _)) => format!("nginx:{format}"),
+            Some(_) => format!("apache:{format}"),
+            None => format.to_owned(),
+        };
+        let plan = plan(&format);
+        let super::Body::Fields(fields) = &plan.body else {
+            panic!("{format}");
+        };
+        let placed = fields.placed.as_ref().expect("places");
+        let chunk = [line.as_bytes(), b"\nbehind it"].concat();
+        let mut index = crate::index::Index::default();
+        let text = index.lines(&chunk).next().expect("a line");
+        if text.is_indexed() {
+            let read = placed.read(&plan, fields, text, &mut Carried::default());
+            assert!(read.is_some(), "{format}: {line}");
+        }
+    }
+}

@@ -14,8 +14,8 @@ use crate::text::Escape;
 use crate::time::{self, Parts};
 
 /// What has been read of a line.
-struct Reading<'l, 'm> {
-    record: Record<'l>,
+pub(super) struct Reading<'l, 'm> {
+    pub(super) record: Record<'l>,
     both: Option<u64>,
     request: Option<Logged<'l>>,
     /// Of a time that is put together from several fields.
@@ -27,7 +27,7 @@ struct Reading<'l, 'm> {
 
 /// The line does not fit; what and where is in [`Reading::misfit`]. Steps pass their results on
 /// in registers that way, which an error of two words would not fit into.
-struct Misfit;
+pub(super) struct Misfit;
 
 #[derive(Default)]
 struct Composed {
@@ -89,25 +89,7 @@ fn walk<'l>(
     carried: &mut Carried,
     finish: impl FnOnce(&mut Reading<'l, '_>),
 ) -> Result<Line<'l>, LineError> {
-    let mut reading = Reading {
-        record: Record {
-            vhost: None,
-            user: None,
-            client: None,
-            time: None,
-            bytes_in: (!plan.reads.wire_in && !plan.reads.both).then_some(0),
-            bytes_out: None,
-            status: None,
-            duration_us: None,
-            method: None,
-            path: None,
-        },
-        both: None,
-        request: None,
-        composed: None,
-        carried,
-        misfit: None,
-    };
+    let mut reading = Reading::new(plan, carried);
     if let Err(Misfit) = reading.walk(plan, fields, line) {
         let nothing = LineError {
             at: 0,
@@ -115,11 +97,8 @@ fn walk<'l>(
         };
         return Err(reading.misfit.unwrap_or(nothing));
     }
-    if plan.tells_http2 && reading.is_http2_connection() {
-        return Ok(Line::Ignored(Ignored::Http2Connection));
-    }
     finish(&mut reading);
-    Ok(Line::Record(reading.record))
+    Ok(reading.line(plan))
 }
 
 #[inline]
@@ -156,7 +135,7 @@ fn find_behind_backslashes(line: &[u8], mut at: usize, byte: u8) -> Option<usize
 impl Step {
     /// Reads the field at `at` and what stands behind it; where that ends.
     #[inline(always)]
-    fn walk<'l>(
+    pub(super) fn walk<'l>(
         &self,
         line: &'l [u8],
         at: usize,
@@ -293,7 +272,39 @@ impl Behind {
     }
 }
 
-impl<'l> Reading<'l, '_> {
+impl<'l, 'm> Reading<'l, 'm> {
+    #[inline(always)]
+    pub(super) fn new(plan: &Plan, carried: &'m mut Carried) -> Self {
+        Self {
+            record: Record {
+                vhost: None,
+                user: None,
+                client: None,
+                time: None,
+                bytes_in: (!plan.reads.wire_in && !plan.reads.both).then_some(0),
+                bytes_out: None,
+                status: None,
+                duration_us: None,
+                method: None,
+                path: None,
+            },
+            both: None,
+            request: None,
+            composed: None,
+            carried,
+            misfit: None,
+        }
+    }
+
+    /// What the line is, once all of it has been read.
+    #[inline(always)]
+    pub(super) fn line(self, plan: &Plan) -> Line<'l> {
+        if plan.tells_http2 && self.is_http2_connection() {
+            return Line::Ignored(Ignored::Http2Connection);
+        }
+        Line::Record(self.record)
+    }
+
     #[inline]
     fn walk(&mut self, plan: &Plan, fields: &Fields, line: &'l [u8]) -> Result<(), Misfit> {
         let mut at = self.literal(line, 0, &fields.first, 0)?;
@@ -303,6 +314,12 @@ impl<'l> Reading<'l, '_> {
         if at != line.len() {
             return self.fail(at, Expected::End);
         }
+        self.put_together(plan, fields)
+    }
+
+    /// What comes of several fields.
+    #[inline(always)]
+    pub(super) fn put_together(&mut self, plan: &Plan, fields: &Fields) -> Result<(), Misfit> {
         if fields.composes_time {
             self.compose_time()?;
         }
@@ -357,7 +374,7 @@ impl<'l> Reading<'l, '_> {
 
     /// Takes the field `line[start..end]`.
     #[inline(always)]
-    fn take(
+    pub(super) fn take(
         &mut self,
         take: &Take,
         line: &'l [u8],
@@ -541,11 +558,11 @@ impl<'l> Reading<'l, '_> {
 }
 
 /// nginx `$time_iso8601`: always with an offset, even where that is zero.
-const ISO_BYTES: usize = 25;
+pub(super) const ISO_BYTES: usize = 25;
 
 /// `-` and nothing are no value.
 #[inline]
-fn logged(bytes: &[u8], escape: Escape) -> Option<Logged<'_>> {
+pub(super) fn logged(bytes: &[u8], escape: Escape) -> Option<Logged<'_>> {
     (!matches!(bytes, b"" | b"-")).then_some(Logged { bytes, escape })
 }
 
@@ -594,7 +611,7 @@ fn count_end(line: &[u8], from: usize) -> usize {
 
 /// The number that the field `line[start..end]` is.
 #[inline]
-fn number_before(line: &[u8], start: usize, end: usize) -> Result<u64, LineError> {
+pub(super) fn number_before(line: &[u8], start: usize, end: usize) -> Result<u64, LineError> {
     let word = line.get(..end).and_then(<[u8]>::last_chunk);
     match word.and_then(|word| scan::trailing_number(*word, end - start)) {
         Some(value) => Ok(value),
@@ -645,8 +662,8 @@ fn large_number(field: &[u8], start: usize) -> Result<u64, LineError> {
 
 /// Three digits (nginx may write 000 or 009), or a lone 0 where the server never chose one;
 /// `Some(None)`: a dash. `None`: no status at all.
-#[inline]
-fn status(field: &[u8]) -> Option<Option<u16>> {
+#[inline(always)]
+pub(super) fn status(field: &[u8]) -> Option<Option<u16>> {
     match *field {
         [a @ b'0'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9'] => Some(Some(
             u16::from(a - b'0') * 100 + u16::from(b - b'0') * 10 + u16::from(c - b'0'),

@@ -95,6 +95,26 @@ const DAYS: [&[u8]; 7] = [
 ];
 
 impl Pattern {
+    /// How many spaces there are in each text, if that is always the same and there are no quotes.
+    #[must_use]
+    pub fn spaces(&self) -> Option<usize> {
+        let is_space = |item: &&Item| **item == Item::Byte(b' ');
+        let is_certain = |item: &Item| match item {
+            Item::Byte(byte) => *byte != b'"',
+            Item::Number { blanks, .. } => !blanks,
+            Item::MonthShort
+            | Item::MonthLong
+            | Item::DayShort
+            | Item::DayLong
+            | Item::Half
+            | Item::Offset
+            | Item::ZoneName
+            | Item::Epoch => true,
+        };
+        let certain = self.items.iter().all(is_certain);
+        certain.then(|| self.items.iter().filter(is_space).count())
+    }
+
     /// Compiles a strftime format.
     ///
     /// # Errors

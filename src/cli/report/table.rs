@@ -36,7 +36,7 @@ impl Layout {
     }
 }
 
-/// Aligned columns with a header and a line of totals.
+/// Aligned columns with a header and a line of totals; without that where layers stand side by side.
 ///
 /// # Errors
 /// Those of `out`.
@@ -139,10 +139,23 @@ pub fn write_table(
         let bar = bar(row.sums.bytes_in + row.sums.bytes_out, largest, bar_columns);
         line(&cells, [&bytes_in, &bytes_out, &requests], &bar)?;
     }
+    if !adds_up(by, rows) {
+        return Ok(());
+    }
     let mut cells = vec![Cow::Borrowed(""); names.len()];
     cells[0] = "total".into();
     let [bytes_in, bytes_out, requests] = counters(total);
     line(&cells, [&bytes_in, &bytes_out, &requests], "")
+}
+
+/// Whether rows may be summed: two layers have seen the same requests.
+fn adds_up(by: &By, rows: &[ReportRow<'_>]) -> bool {
+    let layer = by.keys.iter().position(|key| *key == Key::Layer);
+    layer.is_none_or(|at| {
+        let mut layers = rows.iter().map(|row| row.values[at]);
+        let first = layers.next();
+        layers.all(|layer| Some(layer) == first)
+    })
 }
 
 /// A value as it stands in a table; stored names are printable, but nobody relies on that here.

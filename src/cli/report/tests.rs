@@ -14,6 +14,7 @@ fn row(on: u32, vhost: &str, user: Option<&str>, numbers: [u64; 3]) -> UsageRow 
         vhost: vhost.into(),
         user: user.map(str::to_owned),
         class: None,
+        layer: None,
         bytes_in: numbers[0],
         bytes_out: numbers[1],
         requests: numbers[2],
@@ -50,6 +51,8 @@ fn keys_are_understood() {
         ("vhost,user", Ok("vhost,user")),
         ("user,vhost", Ok("user,vhost")),
         ("owner", Ok("owner")),
+        ("layer", Ok("layer")),
+        ("day,vhost,layer", Ok("day,vhost,layer")),
         (
             "month,owner,vhost,user,day",
             Ok("month,owner,vhost,user,day"),
@@ -61,6 +64,8 @@ fn keys_are_understood() {
         ("day,day", Err("twice")),
         ("user,class", Err("not of both")),
         ("day,vhost,class,user", Err("not of both")),
+        ("layer,user", Err("have no users")),
+        ("day,class,layer", Err("have no users")),
     ] {
         match (text.parse::<By>(), expected) {
             (Ok(by), Ok(expected)) => assert_eq!(by.to_string(), expected),
@@ -72,6 +77,43 @@ fn keys_are_understood() {
     assert_eq!(by("day").parts(), None);
     assert_eq!(by("month,user").parts(), Some(UsageTable::Users));
     assert_eq!(by("class").parts(), Some(UsageTable::Classes));
+    assert_eq!(by("layer,vhost").parts(), None);
+    assert!(by("layer,vhost").has_layers() && !by("vhost").has_layers());
+}
+
+#[test]
+fn layers_stand_side_by_side_and_are_not_summed() {
+    let inner = |on, vhost, layer: &str, numbers| UsageRow {
+        layer: Some(layer.to_owned()),
+        ..row(on, vhost, None, numbers)
+    };
+    let rows = [
+        row(21, "a.example", None, [1, 10, 1]),
+        row(22, "a.example", None, [2, 20, 1]),
+        inner(21, "a.example", "php", [3, 30, 2]),
+        inner(21, "a.example", "backend", [4, 40, 2]),
+    ];
+    assert_eq!(
+        json("vhost,layer", &rows),
+        "[\n\
+         {\"vhost\":\"a.example\",\"layer\":\"backend\",\"in\":4,\"out\":40,\"requests\":2},\n\
+         {\"vhost\":\"a.example\",\"layer\":\"edge\",\"in\":3,\"out\":30,\"requests\":2},\n\
+         {\"vhost\":\"a.example\",\"layer\":\"php\",\"in\":3,\"out\":30,\"requests\":2}\n]\n"
+    );
+    assert_eq!(
+        table("layer", &rows, Layout::Plain),
+        "layer    in  out  requests\n\
+         backend   4   40         2\n\
+         edge      3   30         2\n\
+         php       3   30         2\n"
+    );
+    assert_eq!(
+        table("day,layer", &rows[..2], Layout::Plain),
+        "day         layer  in  out  requests\n\
+         2026-11-21  edge    1   10         1\n\
+         2026-11-22  edge    2   20         1\n\
+         total               3   30         2\n"
+    );
 }
 
 #[test]

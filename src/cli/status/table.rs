@@ -139,6 +139,7 @@ fn sources(text: &mut String, sources: &[SourceStatus]) {
         "since start",
     ];
     let mut rows = vec![names.map(str::to_owned).to_vec()];
+    let has_layers = sources.iter().any(|source| source.layer.inner().is_some());
     for source in sources {
         let today = source.balance.today;
         let of_today = |part: fn(&crate::daemon::status::BalanceStatus) -> u64| {
@@ -160,7 +161,13 @@ fn sources(text: &mut String, sources: &[SourceStatus]) {
             source.balance.since_start.lines.to_string(),
         ]);
     }
-    columns(text, "", &rows, 1);
+    if has_layers {
+        let layers = sources.iter().map(|source| source.layer.name());
+        for (row, layer) in rows.iter_mut().zip(["layer"].into_iter().chain(layers)) {
+            row.insert(1, layer.to_owned());
+        }
+    }
+    columns(text, "", &rows, 1 + usize::from(has_layers));
     for source in sources {
         let refusal = source
             .spool

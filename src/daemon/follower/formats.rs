@@ -30,6 +30,7 @@ impl Follower {
                 let folding = &self.rules.folding;
                 let mut rules = SourceRules::with_plans(plans, source.users, vhost, folding);
                 rules.spooled = source.spool.is_some();
+                rules.layer = source.layer.clone();
                 match (why.is_empty(), file.is_segment) {
                     (true, _) => {}
                     (false, false) => tracing::info!("{}: {why}", shown(&file.path)),

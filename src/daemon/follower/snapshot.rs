@@ -84,6 +84,7 @@ impl Follower {
             if known.insert(&source.name) {
                 sources.push(SourceStatus {
                     name: source.name.clone(),
+                    layer: source.layer.clone(),
                     paths: source.paths.clone(),
                     spool: source.spool.map(|max_bytes| SpoolStatus {
                         max_bytes,

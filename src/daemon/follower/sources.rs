@@ -12,7 +12,7 @@ use tollkeeper_parsers::syslog::Envelope;
 
 use crate::account;
 use crate::config::glob::literal;
-use crate::config::{COLUMNS_IN_STREAM, Config, FileSource, StreamVhost, Users};
+use crate::config::{COLUMNS_IN_STREAM, Config, FileSource, Layer, StreamVhost, Users};
 use crate::detect;
 use crate::source::find::Finder;
 use crate::source::spool;
@@ -28,6 +28,7 @@ pub(super) struct Source {
     pub(super) users: Option<Users>,
     pub(super) vhost: Option<String>,
     pub(super) olddir: Option<PathBuf>,
+    pub(super) layer: Layer,
     /// Its files are segments of a spool, which may hold so many bytes.
     pub(super) spool: Option<u64>,
     /// What of the envelopes names the site of lines that do not.
@@ -64,6 +65,7 @@ impl Source {
                     .collect(),
                 users: source.users,
                 vhost: vhost.cloned(),
+                layer: source.layer.clone(),
                 envelope_vhost,
                 ..Self::of_spool(&source.name, state_dir, source.max_spool_bytes)
             }
@@ -72,6 +74,7 @@ impl Source {
             formats: source.formats.clone(),
             users: source.users,
             vhost: source.vhost.clone(),
+            layer: source.layer.clone(),
             ..Self::of_spool(&source.name, state_dir, source.max_spool_bytes)
         });
         files.chain(syslog).chain(pipes).collect()
@@ -87,6 +90,7 @@ impl Source {
             users: source.users,
             vhost: source.vhost.clone(),
             olddir: source.olddir.clone(),
+            layer: source.layer.clone(),
             spool: None,
             envelope_vhost: EnvelopeVhost::None,
             has_fit: false,
@@ -106,6 +110,7 @@ impl Source {
             users: None,
             vhost: None,
             olddir: None,
+            layer: Layer::default(),
             spool: Some(max_bytes),
             envelope_vhost: EnvelopeVhost::None,
             has_fit: false,

@@ -35,6 +35,12 @@ const CLASSES: Table = Table {
     has_part: true,
 };
 
+const LAYERS: Table = Table {
+    name: "bandwidth_layer",
+    upsert: sql!("upsert_bandwidth_layer"),
+    has_part: true,
+};
+
 impl Flush<'_> {
     /// Adds to all rows; keys that were refused are named.
     pub(super) async fn add(
@@ -45,6 +51,7 @@ impl Flush<'_> {
         self.add_to(VHOSTS, &deltas.vhosts, refused).await?;
         self.add_to(USERS, &deltas.users, refused).await?;
         self.add_to(CLASSES, &deltas.classes, refused).await?;
+        self.add_to(LAYERS, &deltas.layers, refused).await?;
         if refused.len() > MAX_NAMED {
             let more = refused.len() - MAX_NAMED;
             refused.truncate(MAX_NAMED);

@@ -17,11 +17,12 @@ use super::trouble::Trouble;
 pub(super) const SCHEMA_VERSION: i64 = 1;
 
 /// The tables, in the order in which they are made.
-const TABLES: [(&str, &str); 12] = [
+const TABLES: [(&str, &str); 13] = [
     ("tollkeeper_meta", sql!("create_meta")),
     ("bandwidth", sql!("create_bandwidth")),
     ("bandwidth_user", sql!("create_bandwidth_user")),
     ("bandwidth_class", sql!("create_bandwidth_class")),
+    ("bandwidth_layer", sql!("create_bandwidth_layer")),
     ("tollkeeper_writer", sql!("create_writer")),
     ("tollkeeper_searched", sql!("create_searched")),
     ("tollkeeper_scope", sql!("create_scope")),
@@ -161,7 +162,7 @@ fn compare(found: &BTreeMap<String, Found>) -> Plan {
         }
         match name {
             "bandwidth" => adopt(table, &mut plan),
-            "bandwidth_user" | "bandwidth_class" => {
+            "bandwidth_user" | "bandwidth_class" | "bandwidth_layer" => {
                 let part = name.trim_start_matches("bandwidth_");
                 check_part(name, part, table, &mut plan);
             }

@@ -53,6 +53,11 @@ impl Flush<'_> {
             &batch.deltas.classes,
             &mut flushed.refused,
         )?;
+        self.add(
+            "bandwidth_layer",
+            &batch.deltas.layers,
+            &mut flushed.refused,
+        )?;
         for ((day, vhost), names) in &batch.deltas.new_names {
             self.execute(
                 sql!("upsert_new_names"),
@@ -274,6 +279,10 @@ impl Flush<'_> {
             ),
             "bandwidth_user" => self.execute(
                 sql!("upsert_bandwidth_user"),
+                params![delta.vhost, delta.part, day, bytes_in, bytes_out, requests],
+            ),
+            "bandwidth_layer" => self.execute(
+                sql!("upsert_bandwidth_layer"),
                 params![delta.vhost, delta.part, day, bytes_in, bytes_out, requests],
             ),
             _ => self.execute(

@@ -1,0 +1,278 @@
+//! Where lines and fields may end in a chunk, found in one pass for all of them.
+//!
+//! A line has a dozen fields of a few bytes each, and to look for the end of each, one after the
+//! other, costs more than all that is done with them: where a field ends is a guess that a processor
+//! gets wrong. So a chunk is looked at once, 64 bytes at a time, and the places of its quotes, and of
+//! its spaces outside quotes, are written down. In a line as the format wants it, the end of each
+//! field is then the place with a number that is known beforehand.
+//!
+//! Quotes are told without looking at backslashes, and a line with an odd number of quotes ends as
+//! if there were one more. So the places of a line may be wrong for its format; whoever uses them
+//! makes sure that they are not, or reads the line without.
+
+/// Bytes that are looked at together.
+const BLOCK: usize = u64::BITS as usize;
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+
+/// Of one chunk after the other. Its memory is used again.
+#[derive(Debug, Default)]
+pub struct Index {
+    /// Before the chunk, then quotes, spaces outside quotes, and newlines, rising; and as many more as
+    /// one block may add.
+    places: Vec<u32>,
+    /// Which of the places are newlines.
+    newlines: Vec<u32>,
+}
+
+/// A line, perhaps with the places at which its fields may end.
+#[derive(Debug, Clone, Copy)]
+pub struct Text<'c> {
+    bytes: &'c [u8],
+    /// What the line stands in.
+    chunk: &'c [u8],
+    /// The newline before the line, its own, and its newline. None: it was not looked at.
+    places: &'c [u32],
+}
+
+/// As many places as are read of one line.
+pub(crate) const MAX_PLACES: usize = 32;
+
+/// The places of one line.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Places<'c> {
+    /// Counted from the line's start; the first is one before it.
+    of_line: [u32; MAX_PLACES],
+    /// What the line stands in.
+    chunk: &'c [u8],
+    /// Where it begins there.
+    begin: usize,
+}
+
+impl Places<'_> {
+    /// Which byte of the line is so far from a place; the distance wraps.
+    #[inline(always)]
+    pub(crate) fn edge(&self, place: u8, distance: u32) -> usize {
+        let place = self.of_line[usize::from(place) % MAX_PLACES];
+        place.wrapping_add(distance) as usize
+    }
+
+    /// Eight bytes of the chunk from this byte of the line on; `None` if the chunk ends before.
+    #[inline(always)]
+    pub(crate) fn word(&self, at: usize) -> Option<u64> {
+        let word = self.chunk.get(self.begin + at..)?.first_chunk()?;
+        Some(u64::from_le_bytes(*word))
+    }
+}
+
+/// The lines of a chunk, and then what stands behind the last newline, unless that is nothing.
+#[derive(Debug, Clone)]
+pub struct Lines<'c> {
+    chunk: &'c [u8],
+    /// Where the next line begins.
+    begin: usize,
+    /// The place of the newline before it.
+    before: usize,
+    /// The places of the newlines to come, as far as there is an index.
+    newlines: std::slice::Iter<'c, u32>,
+    places: &'c [u32],
+}
+
+impl Index {
+    /// The lines of a chunk, found without an index.
+    #[must_use]
+    pub fn none(chunk: &[u8]) -> Lines<'_> {
+        Lines {
+            chunk,
+            begin: 0,
+            before: 0,
+            newlines: [].iter(),
+            places: &[],
+        }
+    }
+
+    /// The lines of a chunk, with an index of it if this processor is fast at that, and if it is of
+    /// less than 4 GiB.
+    pub fn lines<'c>(&'c mut self, chunk: &'c [u8]) -> Lines<'c> {
+        #[cfg(target_arch = "x86_64")]
+        if u32::try_from(chunk.len()).is_ok() && avx2::index(self, chunk) {
+            return Lines {
+                chunk,
+                begin: 0,
+                before: 0,
+                newlines: self.newlines.iter(),
+                places: &self.places,
+            };
+        }
+        Self::none(chunk)
+    }
+
+    /// Looks at a chunk of less than 4 GiB, block by block.
+    #[inline(always)]
+    fn of(&mut self, chunk: &[u8], masks: impl Fn(&[u8; BLOCK]) -> Masks) {
+        self.newlines.clear();
+        // Room for as many places as there are bytes, so that nothing is asked for each block.
+        let room = 1 + (chunk.len() / BLOCK + 1) * BLOCK;
+        if self.places.len() < room {
+            self.places.resize(room, 0);
+        }
+        let Some((before, mut places)) = self.places.split_first_mut() else {
+            return;
+        };
+        *before = u32::MAX; // One before the first byte.
+        let mut passed = 1;
+        let mut in_quotes = 0;
+        let mut base = 0;
+        let (blocks, rest) = chunk.as_chunks::<BLOCK>();
+        let mut last = [0; BLOCK];
+        last[..rest.len()].copy_from_slice(rest);
+        for number in 0..=blocks.len() {
+            let Masks {
+                newlines,
+                spaces,
+                quotes,
+                running_parity,
+            } = masks(blocks.get(number).unwrap_or(&last));
+            let mut quoted = running_parity ^ in_quotes;
+            let mut open = newlines & quoted;
+            // A line with an odd number of quotes: the next one begins outside.
+            while open != 0 {
+                quoted ^= u64::MAX << open.trailing_zeros();
+                open = newlines & quoted;
+            }
+            // All ones, if the next block begins in quotes.
+            in_quotes = 0_u64.wrapping_sub(quoted >> (BLOCK - 1));
+            let marks = spaces & !quoted | quotes | newlines;
+            let mut ends = newlines;
+            while ends != 0 {
+                let before = marks & ((ends & ends.wrapping_neg()) - 1);
+                self.newlines.push(passed + before.count_ones());
+                ends &= ends - 1;
+            }
+            let count = marks.count_ones();
+            let all = std::mem::take(&mut places);
+            if let Some(room) = all.first_chunk_mut() {
+                write_down(marks, base, room);
+            }
+            places = all.get_mut(count as usize..).unwrap_or_default();
+            passed += count;
+            base += BLOCK as u32;
+        }
+    }
+}
+
+/// The places of the marks, behind `base`. Most blocks have few, so eight are written at once,
+/// whether they are there or not: to ask for each would cost more.
+#[inline(always)]
+fn write_down(mut marks: u64, base: u32, places: &mut [u32; BLOCK]) {
+    for eight in places.as_chunks_mut::<8>().0 {
+        for place in eight {
+            *place = base.wrapping_add(marks.trailing_zeros());
+            marks &= marks.wrapping_sub(1);
+        }
+        if marks == 0 {
+            break;
+        }
+    }
+}
+
+impl<'c> Iterator for Lines<'c> {
+    type Item = Text<'c>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Text<'c>> {
+        let begin = self.begin;
+        let (end, places) = match self.newlines.next() {
+            Some(&newline) => {
+                let newline = newline as usize;
+                let before = std::mem::replace(&mut self.before, newline);
+                let places = &self.places[before..=newline];
+                (self.places[newline] as usize, places)
+            }
+            None => {
+                let rest = self.chunk.get(begin..).filter(|rest| !rest.is_empty())?;
+                let length = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+                (begin + length, &[][..])
+            }
+        };
+        self.begin = end + 1;
+        Some(Text {
+            bytes: &self.chunk[begin..end],
+            chunk: self.chunk,
+            places,
+        })
+    }
+}
+
+impl Lines<'_> {
+    /// Where the next line begins: behind the newline of the last one, if it has any.
+    #[inline]
+    #[must_use]
+    pub fn offset(&self) -> usize {
+        self.begin.min(self.chunk.len())
+    }
+}
+
+impl<'c> From<&'c [u8]> for Text<'c> {
+    /// A line that was not looked at.
+    fn from(bytes: &'c [u8]) -> Self {
+        Self {
+            bytes,
+            chunk: bytes,
+            places: &[],
+        }
+    }
+}
+
+impl<'c> Text<'c> {
+    /// The bytes, without the newline.
+    #[inline]
+    #[must_use]
+    pub fn bytes(&self) -> &'c [u8] {
+        self.bytes
+    }
+
+    /// Whether the line was looked at.
+    #[cfg(test)]
+    pub(crate) fn is_indexed(&self) -> bool {
+        !self.places.is_empty()
+    }
+
+    /// How many places the line has, the newline before it and its own included.
+    #[inline(always)]
+    pub(crate) fn count(&self) -> usize {
+        self.places.len()
+    }
+
+    /// The places of the line, if there are no more than [`MAX_PLACES`].
+    #[inline(always)]
+    pub(crate) fn places(&self) -> Places<'c> {
+        let mut of_line = [0; MAX_PLACES];
+        let begin = match self.places.first() {
+            Some(before) => before.wrapping_add(1),
+            None => 0,
+        };
+        for (place, found) in of_line.iter_mut().zip(self.places) {
+            *place = found.wrapping_sub(begin);
+        }
+        Places {
+            of_line,
+            chunk: self.chunk,
+            begin: begin as usize,
+        }
+    }
+}
+
+/// What stands in a block; the lowest bit is its first byte.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Masks {
+    newlines: u64,
+    spaces: u64,
+    quotes: u64,
+    /// For each byte, whether the number of quotes up to it, itself included, is odd.
+    running_parity: u64,
+}
+
+#[cfg(test)]
+mod tests;

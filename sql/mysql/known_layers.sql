@@ -1,0 +1,1 @@
+SELECT DISTINCT layer, vhost FROM bandwidth_layer

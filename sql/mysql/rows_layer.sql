@@ -1,0 +1,2 @@
+SELECT day, vhost, NULL, NULL, layer, `in`, `out`, requests FROM bandwidth_layer
+WHERE day >= ? AND day <= ?
