@@ -1,7 +1,10 @@
 //! Which preset a log is written in, by its first lines.
 
+use std::io;
+
 use memchr::memchr_iter;
 use tollkeeper_parsers::format::{self, Choice, Detected, Spec};
+use tollkeeper_parsers::plan::{Carried, Plan};
 use tollkeeper_parsers::syslog::Envelope;
 
 /// Lines of a file that detection looks at.
@@ -83,4 +86,36 @@ pub fn choose(spec: &Spec, start: &[u8]) -> Result<Chosen, String> {
             }
         )),
     }
+}
+
+/// As [`detect`], from lines in the middle of a log: it may name its columns in front of them, as
+/// `carried` tells, which is asked only where the lines alone do not show what they are.
+///
+/// # Errors
+/// Why no preset can be chosen, and what to do.
+pub fn detect_at(
+    spec: &Spec,
+    start: &[u8],
+    carried: &dyn Fn() -> io::Result<Carried>,
+) -> Result<(Spec, String), String> {
+    detect(spec, start).or_else(|why| {
+        let carried = carried().map_err(|error| error.to_string())?;
+        match carried.header() {
+            Some(header) => detect(spec, &[header.as_bytes(), b"\n", start].concat()),
+            None => Err(why),
+        }
+    })
+}
+
+/// Whether lines may name the site. Where a log names its columns that is told by them: by those that
+/// the lines before `start` left, or that stand in it; where there are none yet, they may.
+#[must_use]
+pub fn may_name_vhost(plans: &[Plan], start: &[u8], carried: &Carried) -> bool {
+    let mut carried = carried.clone();
+    carried.pass(start);
+    let columns = |plan: &Plan| plan.with_columns(carried.header()?.as_bytes());
+    plans.iter().any(|plan| {
+        let by_columns = || columns(plan).is_none_or(|columns| columns.has_vhost());
+        plan.has_vhost() || plan.is_columnar() && by_columns()
+    })
 }

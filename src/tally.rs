@@ -10,6 +10,7 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Slot;
 use memchr::{memchr, memrchr};
 use tollkeeper_parsers::error::{Expected, LineError};
+use tollkeeper_parsers::format::w3c::FIELDS;
 use tollkeeper_parsers::framing::MAX_LINE_BYTES;
 use tollkeeper_parsers::index::{Index, Text};
 use tollkeeper_parsers::plan::{Carried, Plan};
@@ -166,8 +167,10 @@ impl Outcome {
 pub struct Tally {
     /// What has been summed.
     pub ledger: Ledger,
+    /// What the lines of the file before the next chunk left for those in it. Whoever reads a file
+    /// whose plans are columnar puts it here before each chunk.
+    pub carried: Carried,
     days: Days,
-    carried: Carried,
     vhosts: Cache,
     users: Cache,
     none: NameId,
@@ -182,8 +185,8 @@ impl Tally {
         let none = ledger.name(name::NONE);
         Self {
             ledger,
-            days: Days::new(rules.zone),
             carried: Carried::default(),
+            days: Days::new(rules.zone),
             vhosts: Cache::default(),
             users: Cache::default(),
             none,
@@ -336,6 +339,9 @@ impl Walk<'_> {
             at: MAX_LINE_BYTES,
             expected: Expected::ShorterLine,
         };
+        if line.starts_with(FIELDS) {
+            self.tally.carried.forget_columns();
+        }
         self.fail(line, offset, 0, error);
         self.book_unparsed(offset, bytes, false);
     }
@@ -369,16 +375,26 @@ impl Walk<'_> {
     fn line<'l>(&mut self, line: impl Into<Text<'l>>, offset: u64, bytes: u64) -> bool {
         let line = line.into();
         let mut furthest: Option<(usize, LineError)> = None;
+        if line.bytes().first() == Some(&b'#') && self.source.plans.len() > 1 {
+            // Another format of the list may take it for a comment.
+            self.tally.carried.note(line.bytes());
+        }
         for (index, plan) in self.source.plans.iter().enumerate() {
             match plan.read_for_account(line, &mut self.tally.carried) {
-                Ok(Line::Record(record)) => {
+                Ok(Line::Record(mut record)) => {
                     self.parsed();
-                    let site = if plan.has_vhost() {
+                    let site = if plan.names_vhost(&self.tally.carried) {
                         self.tally.none
                     } else {
+                        // A name that is no host's gives way to the one that is set.
+                        record.vhost = record.vhost.filter(|_| self.source.vhost.is_none());
                         self.site
                     };
-                    self.charge(&record, site, offset, bytes);
+                    if let Err(reason) = self.charge(&record, site, bytes) {
+                        let missing = plan.missing_column(&self.tally.carried);
+                        let reason = missing.map_or(reason, Unattributed::NoColumn);
+                        self.unattributed(reason, offset, bytes);
+                    }
                     return false;
                 }
                 Ok(Line::Ignored(_)) => {
@@ -424,19 +440,21 @@ impl Walk<'_> {
         }
     }
 
+    #[cold]
+    fn unattributed(&mut self, reason: Unattributed, offset: u64, bytes: u64) {
+        self.outcome.unattributed.get_or_insert((offset, reason));
+        let day = self.progress.last_day;
+        self.outcome.book(day).unattributed.line(bytes);
+    }
+
     #[inline(always)]
-    fn charge(&mut self, record: &Record<'_>, site: NameId, offset: u64, bytes: u64) {
-        let (day, bytes_in, bytes_out) = match measure(record, &mut self.tally.days, self.now) {
-            Ok(measured) => measured,
-            Err(reason) => {
-                self.outcome.unattributed.get_or_insert((offset, reason));
-                self.outcome
-                    .book(self.progress.last_day)
-                    .unattributed
-                    .line(bytes);
-                return;
-            }
-        };
+    fn charge(
+        &mut self,
+        record: &Record<'_>,
+        site: NameId,
+        bytes: u64,
+    ) -> Result<(), Unattributed> {
+        let (day, bytes_in, bytes_out) = measure(record, &mut self.tally.days, self.now)?;
         self.progress.last_day = Some(day);
         if self.outcome.first_day.is_none() {
             self.outcome.first_day = Some(day);
@@ -460,6 +478,7 @@ impl Walk<'_> {
             self.tally.ledger.add(day, vhost, user, amount);
         }
         self.outcome.book(Some(day)).counted.line(bytes);
+        Ok(())
     }
 
     /// A request to a layer behind the edge is no part of what the edge has; one to the edge may be

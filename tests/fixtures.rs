@@ -60,6 +60,14 @@ fn fixtures(server: &str) -> Vec<Fixture> {
         .collect()
 }
 
+/// Logs of servers that nobody can run here, as their makers document them: the log says itself what
+/// its columns are.
+fn documented(server: &str) -> Vec<Fixture> {
+    let folder = repository().join("fixtures/servers").join(server);
+    let logs = ["documented.log", "generated.log"];
+    logs.map(|log| fixture(folder.join(log), None)).into()
+}
+
 fn sample() -> Fixture {
     fixture(repository().join("fixtures/sample/access.log"), None)
 }
@@ -124,6 +132,30 @@ fn apache_logs_equal_what_another_reader_found() {
 #[test]
 fn lighttpd_logs_equal_what_another_reader_found() {
     check_server("lighttpd");
+}
+
+#[test]
+fn documented_logs_equal_what_another_reader_found() {
+    for fixture in ["iis", "cloudfront"].into_iter().flat_map(documented) {
+        let sandbox = Sandbox::new();
+        let content = fs::read(&fixture.log).expect("a log");
+        let packed = sandbox.write("log.gz", gzip(&content));
+        for format in [fixture.formats[0].as_str(), "auto"] {
+            for log in [&fixture.log, &packed] {
+                assert_eq!(differences(&fixture, format, log), None);
+            }
+        }
+        let format = fixture.formats[0].as_str();
+        let check = sandbox.ran([
+            "check",
+            "--output",
+            "json",
+            "--format",
+            format,
+            text(&fixture.log),
+        ]);
+        assert_eq!(check.balance(), fixture.balance, "{}", check.stderr);
+    }
 }
 
 #[test]

@@ -54,6 +54,12 @@ pub enum Expected {
     End,
     /// What a syslog daemon writes before each line.
     Envelope,
+    /// A `#Fields` line before it, which says what its columns mean.
+    Fields,
+    /// A `#Fields` line that can be read.
+    Header(&'static str),
+    /// As many columns as the `#Fields` line before it names.
+    Columns(u16),
     /// What makes a line one JSON object.
     Json(Syntax),
     /// A line no longer than the limit (the line was cut).
@@ -98,6 +104,11 @@ impl std::error::Error for LineError {}
 impl fmt::Display for Expected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Header(why) => return write!(f, "a #Fields line that can be read: {why}"),
+            Self::Columns(count) => {
+                return write!(f, "{count} columns, as the #Fields line before it names");
+            }
+            Self::Fields => "a #Fields line before it that can be read, which says what its columns mean",
             Self::Literal(_) => "the format's next literal",
             Self::Number => "a number",
             Self::Time => "a time",

@@ -10,6 +10,7 @@
 mod account;
 mod alternatives;
 mod carried;
+mod columns;
 mod compile;
 mod enveloped;
 mod explain;
@@ -82,6 +83,12 @@ pub enum Note {
     LesserGrade,
     /// The time has no zone; it is taken for the zone that the caller knows.
     NoZone,
+    /// What the columns mean is said in the log.
+    ColumnsInLog,
+    /// The log's `#Fields` line lacks a column without which no line counts.
+    WithoutColumn(&'static str),
+    /// The site is named by IIS's own name of it alone.
+    SiteName,
     /// This directive is not read, since its end cannot be told from what follows it.
     NotRead(String),
     /// HAProxy: lines with a captured cookie are unparsed, since a cookie can look like what is behind it.
@@ -109,6 +116,21 @@ impl fmt::Display for Note {
             Self::NoZone => {
                 f.write_str("the times have no zone; they are taken for the configured time zone")
             }
+            Self::ColumnsInLog => f.write_str(
+                "the grade is that of the log's own #Fields line: exact with sc-bytes and cs-bytes, out only without cs-bytes; without sc-bytes, date or time no line counts",
+            ),
+            Self::WithoutColumn(name) => write!(
+                f,
+                "the #Fields line has no {name}, so no line behind it can be charged to anybody; in IIS Manager: Logging, Select Fields, {}",
+                match *name {
+                    "date" => "Date (date)",
+                    "time" => "Time (time)",
+                    _ => "Bytes Sent (sc-bytes), and Bytes Received (cs-bytes)",
+                }
+            ),
+            Self::SiteName => f.write_str(
+                "the site is known by IIS's own name of it (s-sitename) alone; switch on Host (cs-host), or name the site with --vhost NAME (vhost = \"NAME\" in the config)",
+            ),
             Self::NotRead(written) => {
                 write!(f, "{written} is not read: where it ends cannot be told for certain")
             }
@@ -149,6 +171,8 @@ pub struct Plan {
 enum Body {
     /// Field after field, in the order of the format.
     Fields(Fields),
+    /// Column after column, as the log names them.
+    Columns(columns::Columns),
     /// By their keys, in one JSON object.
     Json(json::Keys),
     /// In one of several ways.
@@ -354,6 +378,7 @@ impl Plan {
                 self.finish(text, walk::read(self, fields, text))
             }
             Body::Fields(fields) => walk::read(self, fields, text),
+            Body::Columns(columns) => columns.read(text, &mut columns::Known::default()),
             Body::Json(keys) => json::read(keys, text, &mut Carried::default()),
             Body::Alternatives(several) => {
                 alternatives::read(several, text, |fields| walk::read(self, fields, text))
@@ -393,6 +418,7 @@ impl Plan {
                 self.finish(text.bytes(), read)
             }
             Body::Fields(fields) => self.read_fields_for_account(fields, text, carried),
+            Body::Columns(columns) => columns.read(text.bytes(), &mut carried.known),
             Body::Json(keys) => json::read(keys, text.bytes(), carried),
             Body::Alternatives(several) => alternatives::read(several, text.bytes(), |fields| {
                 self.read_fields_for_account(fields, text, carried)
@@ -424,7 +450,7 @@ impl Plan {
                 let mut fields = several.layouts.iter().map(|one| &one.fields);
                 self.format.envelope.is_none() && fields.any(|fields| fields.placed.is_some())
             }
-            Body::Json(_) => false,
+            Body::Columns(_) | Body::Json(_) => false,
         }
     }
 
@@ -459,7 +485,7 @@ impl Plan {
         // for the end of the user's name, which has its own brackets as %5b and %5d.
         if self.format.server == Server::Squid
             && let Some(Logged { bytes, escape }) = record.user
-            && escape == Escape::Percent
+            && escape == Escape::PercentAndBackslash
             && let Some(index) = memchr::memchr2(b'[', b']', bytes)
         {
             return Err(LineError {
@@ -526,6 +552,43 @@ impl Plan {
         let by_envelope =
             || self.format.envelope.is_some() && self.envelope_vhost != EnvelopeVhost::None;
         self.reads.vhost || by_envelope()
+    }
+
+    /// Whether the log names its columns itself: what is [`Carried`] to a line must then be what all
+    /// the lines before it left, from the log's beginning on.
+    #[must_use]
+    pub fn is_columnar(&self) -> bool {
+        matches!(self.body, Body::Columns(_))
+    }
+
+    /// Whether a line names the vhost with certainty, so that no other name can stand for it. For a
+    /// log that names its columns that is the business of the last `#Fields` line.
+    #[must_use]
+    #[inline]
+    pub fn names_vhost(&self, carried: &Carried) -> bool {
+        match &self.body {
+            Body::Fields(_) | Body::Alternatives(_) | Body::Json(_) => self.has_vhost(),
+            Body::Columns(columns) => columns.name_vhost(&carried.known),
+        }
+    }
+
+    /// The column without which no line can be charged (`date`, `time` or `sc-bytes`), where the last
+    /// `#Fields` line names none.
+    #[must_use]
+    pub fn missing_column(&self, carried: &Carried) -> Option<&'static str> {
+        match &self.body {
+            Body::Fields(_) | Body::Alternatives(_) | Body::Json(_) => None,
+            Body::Columns(columns) => columns.missing(&carried.known),
+        }
+    }
+
+    /// The plan for what stands behind this `#Fields` line; `None`: it is none, or the log does not
+    /// name its columns.
+    #[must_use]
+    pub fn with_columns(&self, line: &[u8]) -> Option<Self> {
+        let header = crate::format::w3c::read_header(line).ok()?;
+        self.is_columnar()
+            .then(|| columns::with_header(&self.format, Some(&header)))
     }
 
     /// Whether the format names the user.
@@ -645,7 +708,7 @@ impl Body {
                 .iter()
                 .filter_map(|one| one.fields.literal_after(one.own(directive)?))
                 .collect(),
-            (Self::Json(_), _) => Vec::new(),
+            (Self::Json(_) | Self::Columns(_), _) => Vec::new(),
         };
         literals.sort_unstable();
         literals.dedup();

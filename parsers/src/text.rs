@@ -16,7 +16,7 @@ pub enum Escape {
     /// As in a JSON string.
     Json,
     /// `%hh`, and `\r`, `\n` and two backslashes for one: Squid's.
-    Percent,
+    PercentAndBackslash,
     /// As in a JSON string whose characters up to U+00FF are bytes (HAProxy's `json` and `json(ascii)`).
     JsonBytes,
     /// `#HH` (HAProxy's request lines and captured headers).
@@ -25,6 +25,10 @@ pub enum Escape {
     StructuredData,
     /// Both of these.
     HashAndBackslash,
+    /// `%HH` (CloudFront). What a client sent encoded is encoded twice, so it is undone once.
+    Percent,
+    /// Two quotes for one (the W3C's draft).
+    Doubled,
 }
 
 impl Escape {
@@ -35,7 +39,9 @@ impl Escape {
             return Cow::Borrowed(bytes);
         }
         let first = match self {
-            Self::Percent => memchr::memchr2(b'%', b'\\', bytes),
+            Self::PercentAndBackslash => memchr::memchr2(b'%', b'\\', bytes),
+            Self::Percent => memchr::memchr(b'%', bytes),
+            Self::Doubled => memchr::memchr(b'"', bytes),
             Self::Hash => memchr::memchr(b'#', bytes),
             Self::HashAndBackslash => memchr::memchr2(b'#', b'\\', bytes),
             Self::None | Self::Backslash | Self::Json | Self::JsonBytes | Self::StructuredData => {
@@ -50,9 +56,15 @@ impl Escape {
         let mut rest = &bytes[first..];
         while let Some(&byte) = rest.first() {
             let used = match (byte, self) {
-                (b'%', Self::Percent) => decode_hex(rest, 1, &mut decoded),
+                (b'%', Self::Percent | Self::PercentAndBackslash) => {
+                    decode_hex(rest, 1, &mut decoded)
+                }
                 (b'#', Self::Hash | Self::HashAndBackslash) => decode_hash(rest, &mut decoded),
-                (b'\\', Self::Hash) => 0,
+                (b'\\', Self::Hash | Self::Percent | Self::Doubled) => 0,
+                (b'"', Self::Doubled) if rest.get(1) == Some(&b'"') => {
+                    decoded.push(b'"');
+                    2
+                }
                 (b'\\', _) => self.decode_one(rest, &mut decoded),
                 _ => 0,
             };
@@ -81,7 +93,7 @@ impl Escape {
             (Some(b'\\'), _) => b'\\',
             (Some(b'n'), _) => b'\n',
             (Some(b'r'), _) => b'\r',
-            (_, Self::Percent) => return 0,
+            (_, Self::PercentAndBackslash) => return 0,
             (Some(b'"'), _) => b'"',
             (Some(b't'), _) => b'\t',
             (Some(b'b'), _) => 0x08,
@@ -96,7 +108,7 @@ impl Escape {
     }
 }
 
-/// Two hexadecimal digits behind a mark of so many bytes.
+/// Two hexadecimal digits behind a mark of so many bytes: `\xHH`, `%HH`.
 fn decode_hex(bytes: &[u8], mark: usize, decoded: &mut Vec<u8>) -> usize {
     let Some(value) = bytes.get(mark..mark + 2).and_then(hex) else {
         return 0;
@@ -228,7 +240,8 @@ mod tests {
     #[test]
     fn escapes_are_undone() {
         use Escape::{
-            Backslash, Hash, HashAndBackslash, Json, JsonBytes, None, Percent, StructuredData,
+            Backslash, Doubled, Hash, HashAndBackslash, Json, JsonBytes, None, Percent,
+            PercentAndBackslash, StructuredData,
         };
         let cases: &[(Escape, &[u8], &[u8])] = &[
             (None, br"a\x22", br"a\x22"),
@@ -272,13 +285,13 @@ mod tests {
             (Json, br"\x41", br"\x41"),
             // Squid's %[ and %#, recorded.
             (
-                Percent,
+                PercentAndBackslash,
                 br#"%5d "get\\x41 per%2520cent %c5%bc%ff"#,
                 b"] \"get\\x41 per%20cent \xc5\xbc\xff",
             ),
-            (Percent, b"dom%5Ccarol%20", b"dom\\carol "),
-            (Percent, br"a\r\n\t\x41\", b"a\r\n\\t\\x41\\"),
-            (Percent, b"100% %4 %g1 %", b"100% %4 %g1 %"),
+            (PercentAndBackslash, b"dom%5Ccarol%20", b"dom\\carol "),
+            (PercentAndBackslash, br"a\r\n\t\x41\", b"a\r\n\\t\\x41\\"),
+            (PercentAndBackslash, b"100% %4 %g1 %", b"100% %4 %g1 %"),
             // HAProxy, recorded.
             (Hash, b"a#7Bb#7Cc#7Dd#23e#22\\", b"a{b|c}d#e\"\\"),
             (Hash, b"#C5#BC#09 #FF", b"\xc5\xbc\t \xff"),
@@ -290,6 +303,10 @@ mod tests {
                 br#"\u00c5\u00bc\"\\\t\u0001\u017c"#,
                 b"\xc5\xbc\"\\\t\x01\\u017c",
             ),
+            // CloudFront's documentation: a quote sent as %22 is logged as %2522.
+            (Percent, b"a%20b%2522%2", b"a b%22%2"),
+            (Percent, br"%gg%C3%a9\x41%", b"%gg\xc3\xa9\\x41%"),
+            (Doubled, br#"a""b"c\"""#, br#"a"b"c\""#),
         ];
         for &(escape, logged, meant) in cases {
             assert_eq!(&*escape.decode(logged), meant, "{}", logged.escape_ascii());

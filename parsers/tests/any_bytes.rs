@@ -26,6 +26,8 @@ const FORMATS: &[&str] = &[
     r#"apache:[%{%A %d/%B/%Y:%H:%M:%S}t.%{msec_frac}t %{%z %Z}t] %S %I %{ms}T %!200u %v:%p "%{Host}i" %U"#,
     "apache:%u %t %b",
     "lighttpd:%{begin:usec}t %{nsec_frac}t%b %V %u",
+    "w3c:#Fields: date time cs-host cs-username sc-status sc-bytes cs-bytes time-taken",
+    "cloudfront:#Fields: date time sc-bytes x-host-header cs-uri-stem",
     "caddy",
     "traefik",
     "json",

@@ -114,6 +114,8 @@ pub enum Unattributed {
     NoTime,
     /// The line says no usable count of bytes.
     NoCount,
+    /// The log names its columns, and this one is not among them.
+    NoColumn(&'static str),
     /// It claims more than [`MAX_BYTES_PER_REQUEST`].
     TooManyBytes,
     /// It claims to be served more than a day from now.
@@ -127,6 +129,15 @@ impl Unattributed {
         match self {
             Self::NoTime => "no usable time",
             Self::NoCount => "no usable count of bytes",
+            Self::NoColumn("date") => {
+                "the #Fields line before it has no date; in IIS Manager: Logging, Select Fields, Date"
+            }
+            Self::NoColumn("time") => {
+                "the #Fields line before it has no time; in IIS Manager: Logging, Select Fields, Time"
+            }
+            Self::NoColumn(_) => {
+                "the #Fields line before it has no sc-bytes; in IIS Manager: Logging, Select Fields, Bytes Sent and Bytes Received"
+            }
             Self::TooManyBytes => "claims more than 2^50 bytes",
             Self::Ahead => "claims a time more than a day ahead",
         }

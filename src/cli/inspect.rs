@@ -9,10 +9,14 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use tollkeeper_parsers::format::{Format, Layout, Piece, Server, Spec};
-use tollkeeper_parsers::plan::Plan;
+use tollkeeper_parsers::plan::{Carried, Plan};
 use tollkeeper_parsers::record::{Line, Record};
 use tollkeeper_parsers::syslog::Envelope;
 use tollkeeper_parsers::time::Time;
+
+mod headers;
+
+use headers::Headers;
 
 use super::args::CheckArgs;
 use super::check::{
@@ -203,7 +207,12 @@ fn check_log(
             *spec = chosen.spec;
         }
     }
-    describe(report, &specs);
+    let (of_log, others) = specs
+        .iter()
+        .cloned()
+        .partition::<Vec<Spec>, _>(headers::is_columnar);
+    describe(report, &others);
+    let mut headers = Headers::new(&of_log);
     let mut how = SourceRules::new(&specs, users, args.lines.vhost.as_deref(), &rules.folding)
         .map_err(|(_, error)| wrong(&error))?;
     how.gives_up = false;
@@ -212,7 +221,16 @@ fn check_log(
     let mut progress = Progress::default();
     let mut lines = 0;
     while let Some(read) = block.take() {
-        sample(report, read.lines(), lines, &how, users, rules);
+        headers.describe(report, read.lines());
+        sample(
+            report,
+            read.lines(),
+            lines,
+            &how,
+            users,
+            rules,
+            tally.carried.clone(),
+        );
         let mut outcome = if read.lines().is_empty() {
             Tally::pass_over(&progress, read.base, read.covers)
         } else {
@@ -250,11 +268,15 @@ fn check_log(
             .next(read.into_spare())
             .map_err(|error| wrong(&error))?;
     }
+    if !headers.are_found() {
+        describe(report, &of_log);
+    }
     report.lines = lines;
     if lines == 0 {
         report.notes.push("the log is empty".to_owned());
     }
-    let names_site = how.plans.iter().any(Plan::has_vhost) || how.vhost.is_some();
+    let names_site =
+        how.plans.iter().any(Plan::has_vhost) || headers.name_vhost() || how.vhost.is_some();
     if !names_site && source.is_none_or(|source| source.vhost.is_none()) && lines > 0 {
         report.notes.push(detect::NO_VHOST.to_owned());
     }
@@ -274,39 +296,44 @@ fn describe(report: &mut CheckReport, specs: &[Spec]) {
         let Ok(plan) = Plan::compile(format) else {
             continue;
         };
-        let text = written(format);
-        let name = format.preset.unwrap_or(server(plan.server()));
-        let name = match format.envelope {
-            Some(Envelope::Written) => format!("syslog:{name}"),
-            Some(Envelope::Wire) | None => name.to_owned(),
-        };
-        let directives = plan.explain().into_iter().map(|explained| DirectiveReport {
-            text: explained.written,
-            meaning: explained.meaning.to_owned(),
-            note: explained.footnote.map(str::to_owned),
-        });
-        let mut notes: Vec<String> = plan.notes().iter().map(ToString::to_string).collect();
-        if plan.has_user() && !plan.has_status() {
-            notes.push(
-                "without the status no user is credited: who was answered with 2xx cannot be told"
-                    .to_owned(),
-            );
-        }
-        report.formats.push(FormatReport {
-            name: name.clone(),
-            text,
-            grade: Some(plan.grade()),
-            directives: directives.collect(),
-            notes,
-            better: plan.better(),
-        });
-        report.grade = Some(
-            report
-                .grade
-                .map_or(plan.grade(), |grade| grade.min(plan.grade())),
-        );
-        report.format.get_or_insert(name);
+        describe_plan(report, &plan, written(format));
     }
+}
+
+/// Explains a format; `text`: how it is written, or the line that names the columns.
+fn describe_plan(report: &mut CheckReport, plan: &Plan, text: String) {
+    let format = plan.format();
+    let name = format.preset.unwrap_or(server(plan.server()));
+    let name = match format.envelope {
+        Some(Envelope::Written) => format!("syslog:{name}"),
+        Some(Envelope::Wire) | None => name.to_owned(),
+    };
+    let directives = plan.explain().into_iter().map(|explained| DirectiveReport {
+        text: explained.written,
+        meaning: explained.meaning.to_owned(),
+        note: explained.footnote.map(str::to_owned),
+    });
+    let mut notes: Vec<String> = plan.notes().iter().map(ToString::to_string).collect();
+    if plan.has_user() && !plan.has_status() {
+        notes.push(
+            "without the status no user is credited: who was answered with 2xx cannot be told"
+                .to_owned(),
+        );
+    }
+    report.formats.push(FormatReport {
+        name: name.clone(),
+        text,
+        grade: Some(plan.grade()),
+        directives: directives.collect(),
+        notes,
+        better: plan.better(),
+    });
+    report.grade = Some(
+        report
+            .grade
+            .map_or(plan.grade(), |grade| grade.min(plan.grade())),
+    );
+    report.format.get_or_insert(name);
 }
 
 /// The format string, put together again.
@@ -320,8 +347,14 @@ fn written(format: &Format) -> String {
             .to_owned();
     }
     let mut text = String::new();
-    if matches!(format.layout, Layout::Json(_)) {
-        return format.text.clone();
+    match &format.layout {
+        Layout::Json(_) => return format.text.clone(),
+        Layout::Columns(header) => {
+            return header
+                .as_ref()
+                .map_or_else(String::new, |header| header.line.clone());
+        }
+        Layout::Pieces(_) | Layout::OneOf(_) => {}
     }
     for piece in format.pieces() {
         match piece {
@@ -357,20 +390,23 @@ fn sample(
     how: &SourceRules,
     users: Option<Users>,
     rules: &Rules,
+    mut carried: Carried,
 ) {
     for (number, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
         if report.samples.len() >= SAMPLES || number >= 100 {
             return;
         }
-        let read = how
-            .plans
-            .iter()
-            .find_map(|plan| plan.read(line).ok().map(|read| (plan, read)));
-        if let Some((plan, Line::Record(record))) = read {
+        carried.note(line);
+        let read = how.plans.iter().find_map(|plan| {
+            let read = plan.read_for_account(line, &mut carried).ok()?;
+            Some((plan.names_vhost(&carried), read))
+        });
+        if let Some((names_vhost, Line::Record(record))) = read {
+            let gives_way = !names_vhost && how.vhost.is_some();
             let vhost = match &record.vhost {
-                Some(logged) => rules.folding.site(&logged.decode()),
-                None if plan.has_vhost() => name::NONE.to_owned(),
-                None => how.vhost.clone().unwrap_or_else(|| name::NONE.to_owned()),
+                Some(logged) if !gives_way => rules.folding.site(&logged.decode()),
+                None if names_vhost => name::NONE.to_owned(),
+                _ => how.vhost.clone().unwrap_or_else(|| name::NONE.to_owned()),
             };
             let credited = users != Some(Users::None) && credits_user(record.status);
             let user = record

@@ -36,7 +36,7 @@ pub use self::layer::{Layer, parse_layer};
 pub use self::listen::{Listen, parse_listen};
 pub use self::store::{MysqlUrl, StoreAccess, StoreUrl, parse_store_url};
 use self::stream::Taken;
-pub use self::stream::{PipeSource, StreamVhost, SyslogSource};
+pub use self::stream::{COLUMNS_IN_STREAM, PipeSource, StreamVhost, SyslogSource};
 use self::table::{Table, Text};
 
 /// The largest config that is read.

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
-use tollkeeper_parsers::format::Spec;
+use tollkeeper_parsers::format::{Layout, Spec};
 use tollkeeper_parsers::size;
 
 use super::accepts::{Accepts, parse_facility, parse_pattern};
@@ -17,6 +17,9 @@ use super::diagnostic::Findings;
 use super::listen::{Listen, parse_listen};
 use super::table::{Table, Text};
 use super::{Layer, Reader, Users, names, parse_absolute, parse_network, parse_users};
+
+/// Why a log that names its own columns cannot come as a stream.
+pub const COLUMNS_IN_STREAM: &str = "a log that names its own columns (#Fields) cannot be read from a stream: nothing says under which #Fields line a message stands";
 
 /// `max_spool` where the config says nothing.
 pub const DEFAULT_MAX_SPOOL_BYTES: u64 = 1 << 30;
@@ -288,7 +291,7 @@ impl<'t> Reader<'_, 't> {
                 let span = self.inside(text, 0.."syslog:".len());
                 self.findings.report(span, message, help);
             } else {
-                formats.extend(self.format(text));
+                formats.extend(self.stream_format(text));
             }
         }
         formats
@@ -299,9 +302,23 @@ impl<'t> Reader<'_, 't> {
         match table.some_strings("format", self.findings) {
             Some(texts) => texts
                 .into_iter()
-                .filter_map(|text| self.format(text))
+                .filter_map(|text| self.stream_format(text))
                 .collect(),
             None => vec![Spec::Auto],
+        }
+    }
+
+    /// The parts of a spool are deleted once they are counted, and with them the line that says what
+    /// the columns of those to come mean.
+    fn stream_format(&mut self, text: Text<'t>) -> Option<Spec> {
+        let spec = self.format(text)?;
+        match &spec {
+            Spec::Format(format) if matches!(format.layout, Layout::Columns(_)) => {
+                let help = "have the server write to a file, and follow it with [[source.file]]";
+                self.findings.report(text.span(), COLUMNS_IN_STREAM, help);
+                None
+            }
+            _ => Some(spec),
         }
     }
 

@@ -8,10 +8,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tollkeeper_parsers::plan::Carried;
+
 use super::{clock, time};
 use crate::account::SourceRules;
 use crate::account::balance::Balance;
 use crate::account::day::{self, DayNumber};
+use crate::source::columns;
 use crate::source::content::Hasher;
 use crate::source::follow::{self, AtPath, Seen};
 use crate::source::open::read_full_at;
@@ -58,6 +61,8 @@ pub struct Tracked {
     pub hasher: Hasher,
     /// What is known of the lines so far.
     pub progress: Progress,
+    /// What they left for the next one, where the log names its columns; `None`: to be looked for.
+    pub carried: Option<Carried>,
     /// What the next checkpoint moves.
     pub moves: Moves,
     /// At which its scope was looked up.
@@ -147,6 +152,7 @@ impl Tracked {
                 fits: taken.last_day.is_some(),
                 run: 0,
             },
+            carried: None,
             moves: taken.moves,
             stopped: None,
             leaving: false,
@@ -299,6 +305,17 @@ impl Tracked {
             None if !is_full => Ok(Chunk::Nothing),
             None if self.read_more() => self.read(buffer),
             None => self.pass_over(buffer),
+        }
+    }
+
+    /// What the lines so far left for the next one, for a log that names its columns.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn columns(&mut self) -> io::Result<Carried> {
+        match self.carried.take() {
+            Some(carried) => Ok(carried),
+            None => columns::at(&self.file, self.hasher.offset()),
         }
     }
 

@@ -12,12 +12,12 @@ use chrono::NaiveDate;
 
 use super::feed::{End, OpenFile, Start};
 use super::{FileReport, ImportError, Input, Meter, Summary, Walked, feed};
-use crate::account::SourceRules;
 use crate::account::balance::Balance;
 use crate::account::class::Classes;
 use crate::account::day::{self, DayNumber};
 use crate::account::delta::Amount;
 use crate::account::growth::Growth;
+use crate::account::{SourceRules, Unattributed};
 use crate::ledger::Ledger;
 use crate::recognise::Epochs;
 use crate::source::content::Fingerprint;
@@ -207,6 +207,12 @@ impl<'i, 's> Books<'i, 's> {
                     |plan| plan.describe(&failure.error),
                 );
                 report.failures.push((failure.clone(), wanted));
+            }
+        }
+        if let Some((_, reason @ Unattributed::NoColumn(_))) = walked.outcome.unattributed {
+            let note = format!("lines of it are charged to nobody: {}", reason.reason());
+            if !report.notes.contains(&note) {
+                report.notes.push(note);
             }
         }
         if run >= most && walked.outcome.does_not_fit.is_none() {

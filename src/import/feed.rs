@@ -8,14 +8,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tollkeeper_parsers::format::Spec;
-use tollkeeper_parsers::plan::Plan;
+use tollkeeper_parsers::plan::{Carried, Plan};
 
 use super::{Input, Options, Work};
 use crate::account::day::{self, DayNumber};
 use crate::account::{Rules, SourceRules};
-use crate::detect::{NO_VHOST, detect};
+use crate::detect::{NO_VHOST, detect_at, may_name_vhost};
 use crate::recognise::{self, Candidates, Epochs};
 use crate::source::blocks::{Block, Blocks, LARGE_BLOCK_BYTES, LastLine, SMALL_BLOCK_BYTES};
+use crate::source::columns;
 use crate::source::content::{Fingerprint, HEAD_BYTES, Hasher, hash};
 use crate::source::identity::{Once, decide_once};
 use crate::source::open;
@@ -129,6 +130,8 @@ struct Current {
     blocks: Blocks<Box<dyn Read + Send>>,
     source: Arc<SourceRules>,
     progress: Progress,
+    /// What the lines before the next block left for it, where the log names its columns.
+    carried: Carried,
     stop: Arc<AtomicBool>,
     scope: String,
     /// Read already, for detection.
@@ -139,6 +142,14 @@ struct Current {
     known: Option<Box<Start>>,
     start: Start,
     has_ended: bool,
+}
+
+/// What is to be read of a file.
+struct Content<'c> {
+    blocks: Blocks<Box<dyn Read + Send>>,
+    /// What the lines before left, where the log names its columns. To find out may mean to read all of
+    /// them, so it is asked only where that is so.
+    carried: &'c dyn Fn() -> io::Result<Carried>,
 }
 
 impl Current {
@@ -279,7 +290,11 @@ impl<'f> Feed<'f> {
                     block,
                     source: Arc::clone(&current.source),
                     progress: current.progress,
+                    carried: current.carried.clone(),
                 };
+                if work.source.plans.iter().any(Plan::is_columnar) {
+                    current.carried.pass(work.block.lines());
+                }
                 current.recognise(&work.block.print, false);
                 current.progress = Progress {
                     fits: true,
@@ -359,7 +374,13 @@ impl<'f> Feed<'f> {
         let mut blocks = Blocks::new(stream, hasher, LastLine::Counts, self.block_bytes());
         blocks.stop_at(alike.iter().map(|stored| stored.print.offset).collect());
         let fallback = self.day_of(self.options.now);
-        let open = self.begin(index, input, start, blocks, Vec::new(), fallback)?;
+        let from_its_start = || Ok(Carried::default());
+        let notes = Vec::new();
+        let content = Content {
+            blocks,
+            carried: &from_its_start,
+        };
+        let open = self.begin(index, input, start, content, notes, fallback)?;
         if let Some(current) = &mut self.current {
             current.alike = alike;
         }
@@ -429,7 +450,8 @@ impl<'f> Feed<'f> {
                 }
             }
         }
-        let stream = packed::content_ahead(file, packing, hasher.offset(), Arc::clone(&self.read))?;
+        let (again, offset) = (file.try_clone()?, hasher.offset());
+        let stream = packed::content_ahead(file, packing, offset, Arc::clone(&self.read))?;
         let modified = metadata
             .modified()
             .ok()
@@ -440,7 +462,10 @@ impl<'f> Feed<'f> {
             index,
             input,
             start,
-            Blocks::new(stream, hasher, last_line, self.block_bytes()),
+            Content {
+                blocks: Blocks::new(stream, hasher, last_line, self.block_bytes()),
+                carried: &|| columns::at(&again, offset),
+            },
             notes,
             fallback,
         )
@@ -451,10 +476,14 @@ impl<'f> Feed<'f> {
         index: usize,
         input: &Input,
         start: Start,
-        mut blocks: Blocks<Box<dyn Read + Send>>,
+        content: Content<'_>,
         mut notes: Vec<String>,
         fallback_day: DayNumber,
     ) -> Result<OpenFile, NotRead> {
+        let Content {
+            mut blocks,
+            carried,
+        } = content;
         let mut formats = input.formats.clone();
         let mut first = None;
         if formats.iter().any(Spec::is_auto) {
@@ -462,7 +491,8 @@ impl<'f> Feed<'f> {
             let sample = first.as_ref().map_or(&[][..], Block::lines);
             if !sample.is_empty() {
                 for spec in formats.iter_mut().filter(|spec| spec.is_auto()) {
-                    let (detected, note) = detect(spec, sample).map_err(NotRead::Error)?;
+                    let (detected, note) =
+                        detect_at(spec, sample, carried).map_err(NotRead::Error)?;
                     *spec = detected;
                     if !notes.contains(&note) {
                         notes.push(note);
@@ -483,7 +513,13 @@ impl<'f> Feed<'f> {
                 "its format names the site in each line, so --vhost cannot be used with it: leave it out",
             ));
         }
-        if source.vhost.is_none() && !names_site && !source.plans.is_empty() {
+        let carried = match source.plans.iter().any(Plan::is_columnar) {
+            true => carried()?,
+            false => Carried::default(),
+        };
+        let sample = first.as_ref().map_or(&[][..], Block::lines);
+        let may_name_site = may_name_vhost(&source.plans, sample, &carried);
+        if source.vhost.is_none() && !may_name_site && !source.plans.is_empty() {
             notes.push(NO_VHOST.to_owned());
         }
         source.layer = input.layer.clone();
@@ -494,6 +530,7 @@ impl<'f> Feed<'f> {
             blocks,
             source: Arc::clone(&source),
             progress: start.progress,
+            carried,
             stop: Arc::clone(&stop),
             scope: start.scope.clone(),
             first,

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tollkeeper_parsers::format::Spec;
+use tollkeeper_parsers::plan::Carried;
 
 use crate::account::balance::Balance;
 use crate::account::delta::{Amount, Delta};
@@ -208,6 +209,8 @@ pub struct Work {
     pub source: Arc<SourceRules>,
     /// What is known of the lines before.
     pub progress: Progress,
+    /// What they left for those in the block.
+    pub carried: Carried,
 }
 
 /// A block walked.
@@ -232,6 +235,7 @@ fn walk(tally: &mut Tally, rules: &Rules, work: &Work, now: i64) -> Walked {
     let outcome = if block.lines().is_empty() {
         Tally::pass_over(&progress, block.base, block.covers)
     } else {
+        tally.carried = work.carried.clone();
         let mut outcome = tally.read(
             rules,
             &work.source,

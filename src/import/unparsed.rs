@@ -8,6 +8,8 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
+use tollkeeper_parsers::plan::{Carried, Plan};
+
 use super::books::{Account, SOURCE};
 use super::feed::shown;
 use super::{FileReport, ImportError, Input, Options, Summary};
@@ -15,8 +17,9 @@ use crate::account::balance::{Balance, Count};
 use crate::account::day::{self, DayNumber};
 use crate::account::delta::{Amount, Delta};
 use crate::account::{Rules, SourceRules};
-use crate::detect::detect;
+use crate::detect::detect_at;
 use crate::recognise;
+use crate::source::columns;
 use crate::source::open;
 use crate::source::packed::{self, Packing};
 use crate::source::position::{Place, Stored};
@@ -155,13 +158,22 @@ fn reread(
     account: &mut Account<'_>,
 ) -> Result<(Balance, Amount, Vec<Delta>), NotRead> {
     let chunks = read_ranges(&mut *content()?, &ranges)?;
-    let source = source_rules(input, rules, &chunks)?;
+    let starts: Vec<u64> = ranges.iter().map(|it| it.range.start).collect();
+    let carried = || columns::at_each(&mut *content()?, &starts);
+    let source = source_rules(input, rules, &chunks, &|| {
+        Ok(carried()?.into_iter().next().unwrap_or_default())
+    })?;
+    let carried = match source.plans.iter().any(Plan::is_columnar) {
+        true => carried()?,
+        false => vec![Carried::default(); ranges.len()],
+    };
 
     let mut tally = Tally::new(rules);
     let mut batch = Batch::default();
     let mut unparsed = Vec::new();
     let (mut balance, mut dropped) = (Balance::default(), 0);
-    for (range, chunk) in ranges.iter().zip(&chunks) {
+    for ((range, chunk), carried) in ranges.iter().zip(&chunks).zip(carried) {
+        tally.carried = carried;
         let day = day::number(range.range.day);
         let mut progress = Progress {
             last_day: Some(day),
@@ -260,10 +272,17 @@ fn read_ranges(content: &mut dyn Read, ranges: &[StoredRange]) -> io::Result<Vec
     Ok(chunks)
 }
 
-fn source_rules(input: &Input, rules: &Rules, chunks: &[Vec<u8>]) -> Result<SourceRules, NotRead> {
+/// `carried`: what the lines before the first chunk left, where the log names its columns.
+fn source_rules(
+    input: &Input,
+    rules: &Rules,
+    chunks: &[Vec<u8>],
+    carried: &dyn Fn() -> io::Result<Carried>,
+) -> Result<SourceRules, NotRead> {
     let mut formats = input.formats.clone();
     for spec in formats.iter_mut().filter(|spec| spec.is_auto()) {
-        *spec = detect(spec, &chunks.concat()).map_err(NotRead::Error)?.0;
+        let detected = detect_at(spec, &chunks.concat(), carried);
+        *spec = detected.map_err(NotRead::Error)?.0;
     }
     let mut source = SourceRules::new(
         &formats,

@@ -1,6 +1,7 @@
 //! Where lines come from: blocks of bytes, with the positions that they end at.
 
 pub mod blocks;
+pub mod columns;
 pub mod content;
 pub mod find;
 pub mod follow;

@@ -14,6 +14,7 @@ mod rules;
 
 use std::fmt;
 
+use super::w3c::FIELDS;
 use super::{Layout, PRESETS, Spec};
 use crate::host::{Host, fold};
 use crate::plan::{Carried, Plan};
@@ -99,10 +100,53 @@ const LINES_FOR_CERTAINTY: usize = 10;
 /// daemon wrote, that is taken off first: some would fit a preset with it, as parts of a user's name.
 #[must_use]
 pub fn detect(sample: &[&[u8]]) -> Detected {
+    if let Some(detected) = by_its_header(sample) {
+        return detected;
+    }
     let lines = || sample.iter().filter(|line| is_looked_at(line));
     let written = lines().filter(|line| syslog::written(line).is_some());
     let are_written = written.count() * 2 > lines().count();
     judge(sample, are_written.then_some(Envelope::Written))
+}
+
+/// A log that names its own columns, unless most of its lines are not in them. CloudFront's are told
+/// by what only it has, and by their tabs.
+fn by_its_header(sample: &[&[u8]]) -> Option<Detected> {
+    let mut headers = sample.iter().filter(|line| line.starts_with(FIELDS));
+    let header = headers.find_map(|line| super::w3c::read_header(line).ok())?;
+    let names: [&'static str; 2] = match header.is_cloudfront() {
+        true => ["cloudfront", "w3c"],
+        false => ["w3c", "cloudfront"],
+    };
+    let candidates = names.map(|name| Candidate::new(name, None, sample));
+    // Of two that fit alike, the first.
+    let mut fits = candidates.into_iter().flatten();
+    let first = fits.next()?;
+    let chosen = fits.fold(
+        first,
+        |best, next| if next.fit > best.fit { next } else { best },
+    );
+    let (fit, lines) = (chosen.fit, chosen.read.len());
+    if lines > 0 && fit * 2 <= lines {
+        return None;
+    }
+    let by = match (chosen.name, header.is_cloudfront()) {
+        ("w3c", _) => "",
+        (_, true) => ", and has CloudFront's columns",
+        (_, false) => ", and tabs stand between them",
+    };
+    let certainty = certainty(fit, lines, 0, true);
+    Some(Detected::Preset(Choice {
+        name: chosen.name,
+        envelope: None,
+        certainty,
+        lines,
+        fit,
+        runner_up: None,
+        why: format!(
+            "its #Fields line names its columns{by}; {fit} of {lines} lines fit; {certainty}"
+        ),
+    }))
 }
 
 /// As [`detect`], for lines that stand in an envelope.

@@ -16,6 +16,7 @@ mod preset;
 mod quoting;
 mod squid;
 mod varnish;
+pub mod w3c;
 
 use std::ops::Range;
 
@@ -94,6 +95,8 @@ pub struct Format {
 pub enum Layout {
     /// Literals and directives in their order; two literals never stand together.
     Pieces(Vec<Piece>),
+    /// Columns, which a `#Fields` line of the log names; this one, until the log has one of its own.
+    Columns(Option<w3c::Header>),
     /// One JSON object, its keys in any order.
     Json(Json),
     /// In one of several ways, by what there was to write.
@@ -342,6 +345,15 @@ impl Spec {
                 return Ok(Self::Format(format));
             }
         }
+        let servers = [("w3c:", Server::W3c), ("cloudfront:", Server::Cloudfront)];
+        for (prefix, server) in servers {
+            if let Some(written) = name.strip_prefix(prefix) {
+                let parsed = w3c::parse(server, written.as_bytes(), start + prefix.len());
+                let mut format = parsed.map_err(|error| on_characters(error, text))?;
+                format.text = text.to_owned();
+                return Ok(Self::Format(format));
+            }
+        }
         Err(unknown(name, start))
     }
 }
@@ -417,11 +429,11 @@ impl Format {
         match &self.layout {
             Layout::Pieces(pieces) => pieces,
             Layout::OneOf(one_of) => &one_of.whole,
-            Layout::Json(_) => &[],
+            Layout::Columns(_) | Layout::Json(_) => &[],
         }
     }
 
-    /// The directives, in their order.
+    /// The directives, in their order; columns are none.
     pub fn directives(&self) -> impl Iterator<Item = &Directive> {
         self.pieces().iter().filter_map(|piece| match piece {
             Piece::Literal(_) => None,

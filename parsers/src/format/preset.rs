@@ -1,10 +1,10 @@
 //! Formats that go by a name.
 
 use super::quoting::Text;
-use super::{Format, Server, apache, haproxy, json, lighttpd, squid, varnish};
+use super::{Format, Server, apache, haproxy, json, lighttpd, squid, varnish, w3c};
 
 /// The presets' names.
-pub const PRESETS: [&str; 11] = [
+pub const PRESETS: [&str; 13] = [
     "common",
     "combined",
     "vhost_combined",
@@ -16,6 +16,8 @@ pub const PRESETS: [&str; 11] = [
     "squid",
     "varnishncsa",
     "haproxy",
+    "w3c",
+    "cloudfront",
 ];
 
 /// A preset by its name.
@@ -47,6 +49,8 @@ pub(super) fn preset(name: &str) -> Option<Format> {
             Server::Lighttpd,
             r#"%h %V %u %t "%r" %>s %b "%{Referer}i" "%{User-Agent}i""#,
         ),
+        "w3c" => return Some(w3c::preset(Server::W3c, "w3c")),
+        "cloudfront" => return Some(w3c::preset(Server::Cloudfront, "cloudfront")),
         "caddy" | "traefik" | "json" => {
             let name = PRESETS.into_iter().find(|preset| *preset == name)?;
             let mut parsed = json::preset(name)?;

@@ -49,6 +49,7 @@ pub(super) fn compile(format: &Format) -> Result<Plan, FormatError> {
         }
         Layout::OneOf(one_of) => alternatives(format, one_of)?,
         Layout::Json(json) => return super::json::compile(format, json),
+        Layout::Columns(header) => return super::columns::compile(format, header.as_ref()),
     };
     let mut notes = notes;
     // A preset that several servers write may be lighttpd's too; no other server answers with 100 alone.
@@ -107,7 +108,7 @@ fn pieces_of(format: &Format, pieces: &[Piece]) -> Result<Compiled, FormatError>
     join_adjacent(&mut fields, &directives, &mut notes)?;
     let preferred = match format.layout {
         Layout::OneOf(_) => Preferred::First,
-        Layout::Pieces(_) | Layout::Json(_) => Preferred::Quote,
+        Layout::Pieces(_) | Layout::Json(_) | Layout::Columns(_) => Preferred::Quote,
     };
     let mut steps = Vec::new();
     let mut rest = VecDeque::from(fields);

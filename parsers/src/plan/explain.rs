@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Body, End, Fields, Grade, Plan, Take, Used, json};
+use super::{Body, End, Fields, Grade, Plan, Take, Used, columns, json};
 use crate::format::{Count, Directive, Layout, Meaning, Moment, Server};
 
 /// What one directive means to the account.
@@ -19,6 +19,9 @@ pub struct Explained {
 }
 
 pub(super) fn explain(plan: &Plan) -> Vec<Explained> {
+    if let Body::Columns(of_log) = &plan.body {
+        return columns::explain(plan, of_log);
+    }
     if let Layout::Json(json) = &plan.format.layout {
         return json::explain(plan.format.server, json);
     }
@@ -69,7 +72,7 @@ fn take_of<'p>(plan: &'p Plan, directive: &Directive) -> Option<&'p Take> {
             };
             takes().find(is_used).or_else(|| takes().next())
         }
-        Body::Json(_) => None,
+        Body::Json(_) | Body::Columns(_) => None,
     }
 }
 
@@ -276,7 +279,15 @@ fn of_a_proxy(server: Server, count: Count) -> Option<&'static str> {
 
 pub(super) fn better(plan: &Plan) -> Option<String> {
     let is_best = plan.grade() == Grade::Exact && plan.can_tell_http2();
-    let better = (!is_best).then(|| recommended(plan.format.server));
+    if is_best {
+        return None;
+    }
+    let better = match &plan.body {
+        Body::Columns(of_log) => columns::better(plan, of_log),
+        Body::Fields(_) | Body::Json(_) | Body::Alternatives(_) => {
+            Some(recommended(plan.format.server))
+        }
+    };
     better.filter(|better| !better.is_empty())
 }
 

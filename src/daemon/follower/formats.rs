@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use tollkeeper_parsers::plan::Plan;
+use tollkeeper_parsers::plan::Carried;
 
 use super::{Follower, shown};
 use crate::account::SourceRules;
 use crate::daemon::tracked::Tracked;
 use crate::detect;
+use crate::source::columns;
 
 impl Follower {
     /// How a file's lines are read: detected from these, where the operator left it to us. `None`: it
@@ -22,7 +23,8 @@ impl Follower {
         }
         let source = &mut self.sources[file.source];
         let is_first = source.plans.is_empty();
-        match source.plans_for(bytes) {
+        let offset = file.hasher.offset();
+        match source.plans_for(bytes, &|| columns::at(&file.file, offset)) {
             Ok((plans, why)) => {
                 let vhost = file.vhost.as_deref();
                 let folding = &self.rules.folding;
@@ -36,7 +38,8 @@ impl Follower {
                     (false, true) if is_first => tracing::info!("{}: {why}", source.name),
                     (false, true) => {}
                 }
-                if rules.vhost.is_none() && !rules.plans.iter().any(Plan::has_vhost) {
+                let nothing = Carried::default();
+                if rules.vhost.is_none() && !detect::may_name_vhost(&rules.plans, bytes, &nothing) {
                     self.say(&file.path.clone(), detect::NO_VHOST.to_owned());
                 }
                 let rules = Arc::new(rules);

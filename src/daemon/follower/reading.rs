@@ -3,8 +3,10 @@
 
 use std::time::Instant;
 
+use tollkeeper_parsers::plan::{Carried, Plan};
+
 use super::{Follower, MAX_BATCH_ACCOUNTS, MAX_LEDGER_ACCOUNTS, shown};
-use crate::account::day;
+use crate::account::{Unattributed, day};
 use crate::daemon::clock;
 use crate::daemon::tracked::{Chunk, QUIET_INTERVAL, Tracked};
 use crate::source::blocks::Block;
@@ -180,6 +182,22 @@ impl Follower {
         // What stands before the first line of the source's format in this segment is noise.
         file.progress.fits |= self.sources[file.source].has_fit;
         let base = file.hasher.offset();
+        let is_columnar = rules.plans.iter().any(Plan::is_columnar);
+        let mut carried = Carried::default();
+        if is_columnar {
+            carried = match file.columns() {
+                Ok(carried) => carried,
+                Err(error) => {
+                    let path = file.path.clone();
+                    self.say(&path, format!("cannot look for its #Fields line: {error}"));
+                    // As if its format could not be told: it is tried again.
+                    file.rules = None;
+                    file.look_again(crate::daemon::time::now() + QUIET_INTERVAL);
+                    return false;
+                }
+            };
+            self.tally.carried = carried.clone();
+        }
         let mut progress = file.progress;
         let outcome = self
             .tally
@@ -195,7 +213,14 @@ impl Follower {
                 .map(|plan| plan.describe(&failure.error));
             tracing::debug!(path = %shown(&file.path), offset = failure.offset, ?wanted, "a line does not parse");
         }
+        if let Some((_, reason @ Unattributed::NoColumn(_))) = outcome.unattributed {
+            let what = format!("lines of it are charged to nobody: {}", reason.reason());
+            self.say(&file.path.clone(), what);
+        }
         let (outcome, more) = file.walked(bytes, outcome, is_last);
+        // Lines that are held back are read again, with what those before them left.
+        carried.pass(&bytes[..(file.hasher.offset() - base) as usize]);
+        file.carried = is_columnar.then_some(carried);
         self.book(file, &outcome);
         for lost in &outcome.losses {
             self.book_loss(file, &lost.what);

@@ -2,16 +2,17 @@
 //! streams.
 
 use std::borrow::Cow;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tollkeeper_parsers::format::Spec;
-use tollkeeper_parsers::plan::{EnvelopeVhost, Plan};
+use tollkeeper_parsers::plan::{Carried, EnvelopeVhost, Plan};
 use tollkeeper_parsers::syslog::Envelope;
 
 use crate::account;
 use crate::config::glob::literal;
-use crate::config::{Config, FileSource, Layer, StreamVhost, Users};
+use crate::config::{COLUMNS_IN_STREAM, Config, FileSource, Layer, StreamVhost, Users};
 use crate::detect;
 use crate::source::find::Finder;
 use crate::source::spool;
@@ -134,9 +135,13 @@ impl Source {
         finders.any(|finder| finder.captures(path).is_some())
     }
 
-    /// The plans for a file that begins with these lines, and how they were chosen; else why there
-    /// are none.
-    pub(super) fn plans_for(&mut self, bytes: &[u8]) -> Result<(Arc<[Plan]>, String), String> {
+    /// The plans for a file with these lines, and how they were chosen; else why there are none.
+    /// `carried`: what the lines before them left, where the log names its columns.
+    pub(super) fn plans_for(
+        &mut self,
+        bytes: &[u8],
+        carried: &dyn Fn() -> io::Result<Carried>,
+    ) -> Result<(Arc<[Plan]>, String), String> {
         let mut formats = self.formats.clone();
         let mut why = String::new();
         let mut detected = Vec::new();
@@ -145,7 +150,10 @@ impl Source {
             None => Cow::Borrowed(bytes),
         };
         for spec in formats.iter_mut().filter(|spec| spec.is_auto()) {
-            let (found, note) = detect::detect(spec, &sample)?;
+            let (found, note) = match self.spool {
+                Some(_) => detect::detect(spec, &sample)?,
+                None => detect::detect_at(spec, &sample, carried)?,
+            };
             detected.push(found.clone());
             *spec = found;
             why = note;
@@ -156,6 +164,9 @@ impl Source {
         }
         let plans = account::compile(&formats)
             .map_err(|(_, error)| format!("its format cannot be used: {error}"))?;
+        if self.spool.is_some() && plans.iter().any(Plan::is_columnar) {
+            return Err(COLUMNS_IN_STREAM.to_owned());
+        }
         let plans: Arc<[Plan]> = match self.envelope_vhost {
             EnvelopeVhost::None => plans,
             from => plans

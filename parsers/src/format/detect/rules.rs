@@ -2,8 +2,8 @@
 
 use super::{Candidate, Site};
 
-/// The keys of `json` are guesses.
-pub(super) const NOT_TRIED: &[&str] = &["json"];
+/// The keys of `json` are guesses; a log that names its columns is told by that.
+pub(super) const NOT_TRIED: &[&str] = &["json", "w3c", "cloudfront"];
 
 /// Each line of the first fits the second too, which makes something else of it; a log of the second
 /// seldom fits the first. So the first is taken where both fit equally many lines.
@@ -95,6 +95,8 @@ pub(super) fn writers(name: &str) -> &'static str {
         "vhost_combined" | "combinedio" => "Apache",
         "lighttpd" => "lighttpd",
         "squid" => "Squid",
+        "w3c" => "IIS",
+        "cloudfront" => "CloudFront",
         "haproxy" => "HAProxy",
         "caddy" => "Caddy",
         "traefik" => "Traefik",

@@ -16,6 +16,8 @@ const H2: &[u8] = br#"127.0.0.1 - - [22/Nov/2026:08:23:11 +0000] "PRI * HTTP/2.0
 
 const HAPROXY: &[u8] = br#"127.0.0.1:49784 [26/Nov/2026:19:53:07.932] k s/s 0/0/0/0/3 200 93 - - ---- 4/1/0/0/0 0/0 {a.example} "GET /x HTTP/1.1""#;
 const HAPROXY_BAD: &[u8] = br#"127.0.0.1:49784 [26/Nov/2026:19:53:07.932] k k/<NOSRV> -1/-1/-1/-1/0 400 0 - - PR-- 1/1/0/0/0 0/0 "<BADREQ>""#;
+const W3C: &[u8] = b"#Fields: date time sc-bytes";
+const CLOUDFRONT: &[u8] = b"#Fields: date time x-edge-location sc-bytes";
 const VARNISH: &[u8] = br#"127.0.0.1 - - [22/Nov/2026:08:23:11 +0000] "GET http://a.example/ HTTP/1.1" 200 21 "-" "curl""#;
 const SQUID: &[u8] =
     b"1795704268.315     12 127.0.0.1 TCP_MISS/200 349 GET http://a.example/ alice FIRSTUP_PARENT/::1 text/html";
@@ -130,6 +132,34 @@ fn presets_are_told_apart() {
         ),
         (&[], "there are no lines to judge by"),
         (&[b"", b"#Fields: x"], "there are no lines to judge by"),
+        (&[b"#Version: 1.0", W3C], "w3c"),
+        (
+            &[
+                W3C,
+                b"2026-11-22 08:23:11 1",
+                b"2026-11-22 08:23:11 2",
+                b"x",
+            ],
+            "w3c",
+        ),
+        (&[W3C, b"2026-11-22\t08:23:11\t1"], "cloudfront"),
+        (
+            &[CLOUDFRONT, b"2026-11-22\t08:23:11\tLAX1\t1"],
+            "cloudfront",
+        ),
+        (&[CLOUDFRONT], "cloudfront"),
+        (&[CLOUDFRONT, b"2026-11-22 08:23:11 LAX1 1"], "w3c"),
+        // A line of a client's, in a log of another kind.
+        (&[W3C, COMBINED, COMBINED], "combined"),
+        (
+            &[
+                b"2026-11-22 08:23:11 1",
+                W3C,
+                b"2026-11-22 08:23:11 1",
+                b"2026-11-22 08:23:11 1",
+            ],
+            "w3c",
+        ),
     ];
     for (sample, expected) in cases {
         assert_eq!(name(sample), *expected);

@@ -117,7 +117,7 @@ fn escaping(style: Style, holds: Holds) -> Escaping {
         (Style::Own, true) | (Style::Url, _) => Escaping {
             bytes: ByteSet::URL,
             escaped: false,
-            escape: Escape::Percent,
+            escape: Escape::PercentAndBackslash,
         },
         (Style::Quotes, _) => Escaping {
             bytes: raw.without(b'\t').with(b'\\'),
@@ -133,7 +133,7 @@ fn escaping(style: Style, holds: Holds) -> Escaping {
             Escaping {
                 bytes: printable.without(b'[').without(b']'),
                 escaped: false,
-                escape: Escape::Percent,
+                escape: Escape::PercentAndBackslash,
             }
         }
         (Style::Shell, _) => Escaping {
