@@ -69,7 +69,7 @@ fn check(plans: &[Plan], chunk: &[u8]) -> Result<(), TestCaseError> {
     }
     let split: Vec<&[u8]> = chunk.split(|&byte| byte == b'\n').collect();
     let split = match split.split_last() {
-        Some((last, whole)) if last.is_empty() => whole,
+        Some(([], whole)) => whole,
         _ => &split[..],
     };
     prop_assert!(
