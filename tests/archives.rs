@@ -171,3 +171,48 @@ fn check_reads_every_packing() {
         assert_eq!(ran.balance(), Balance::counted(100), "{ending}");
     }
 }
+
+/// Each of several archives is unpacked and walked by a thread of its own; what comes of it is what
+/// comes of them one after the other.
+#[test]
+fn several_archives_at_once_come_to_what_they_come_to_one_by_one() {
+    let week = Sandbox::new();
+    let days: Vec<String> = (0..6).map(|day| lines(day * 60_000, 40_000)).collect();
+    let mut paths = Vec::new();
+    for (day, (content, ending)) in days.iter().zip(PACKINGS.iter().cycle()).enumerate() {
+        let packed = pack(ending, content.as_bytes());
+        paths.push(week.write(&format!("{day}.{ending}"), packed));
+    }
+    let cut = pack("gz", days[0].as_bytes());
+    paths.insert(2, week.write("cut.gz", &cut[..cut.len() - 9]));
+    // Known once the first is committed; in no format; begun by another of them; and a plain one.
+    paths.insert(3, week.write("again.zst", pack("zst", days[0].as_bytes())));
+    let noise = "neither a request nor anything else\n".repeat(5_000);
+    paths.insert(5, week.write("noise.xz", pack("xz", noise.as_bytes())));
+    let longer = [&days[1], &*lines(900_000, 500)].concat();
+    paths.push(week.write("longer.gz", pack("gz", longer.as_bytes())));
+    paths.push(week.write("plain.log", lines(990_000, 700)));
+    let names: Vec<&str> = paths.iter().map(|path| text(path)).collect();
+
+    let mut outcomes = Vec::new();
+    for threads in ["1", "2", "4"] {
+        let sandbox = Sandbox::new();
+        let mut arguments = vec!["--threads", threads, F[0], F[1]];
+        arguments.extend(&names);
+        let ran = sandbox.import_fails(&arguments);
+        assert_eq!(ran.balance(), Balance::counted(6 * 40_000 + 500 + 700));
+        outcomes.push((sandbox.rows(), sandbox.stored_balance(), ran.stderr));
+        // All of it is known now; but the second, whose position went on in the longer one.
+        arguments.retain(|name| *name != names[1]);
+        let again = sandbox.import_fails(&arguments);
+        assert_eq!(again.balance(), Balance::default(), "{threads} threads");
+        assert_eq!(sandbox.rows(), outcomes[outcomes.len() - 1].0);
+    }
+    let counted = [&days[..], &[lines(900_000, 500), lines(990_000, 700)]].concat();
+    assert_eq!(outcomes[0].0, rows(counted.iter().map(String::as_str)));
+    for outcome in &outcomes[1..] {
+        assert_eq!(outcome.0, outcomes[0].0);
+        assert_eq!(outcome.1, outcomes[0].1);
+        assert_eq!(outcome.2, outcomes[0].2, "what is said, and its order");
+    }
+}

@@ -31,6 +31,8 @@ pub enum Fed {
     Open(Box<OpenFile>),
     /// Lines of it.
     Work(Box<Work>),
+    /// All of it, for one thread to unpack and to walk, while others do so with the next.
+    File(Box<Current>),
     /// What was read of it so far, a stream, is in the rows.
     Known(Box<Start>),
     /// It ends.
@@ -125,7 +127,8 @@ pub struct Feed<'f> {
     stream_head: Option<Vec<u8>>,
 }
 
-struct Current {
+/// A file that is being read.
+pub struct Current {
     index: usize,
     blocks: Blocks<Box<dyn Read + Send>>,
     source: Arc<SourceRules>,
@@ -142,6 +145,8 @@ struct Current {
     known: Option<Box<Start>>,
     start: Start,
     has_ended: bool,
+    /// It is handed on as a whole.
+    is_handed_on: bool,
 }
 
 /// What is to be read of a file.
@@ -153,6 +158,51 @@ struct Content<'c> {
 }
 
 impl Current {
+    /// What comes next of it. `spare` is memory for a block.
+    pub fn go_on(&mut self, spare: Vec<u8>) -> Fed {
+        if let Some(start) = self.known.take() {
+            return Fed::Known(start);
+        }
+        let mut end = End::of(self.index);
+        let stopped = self.stop.load(Ordering::Relaxed);
+        let next = match self.first.take() {
+            _ if stopped => Ok(None),
+            Some(first) => Ok(Some(first)),
+            None => self.blocks.next(spare),
+        };
+        match next {
+            Ok(Some(block)) => {
+                let work = Work {
+                    block,
+                    source: Arc::clone(&self.source),
+                    progress: self.progress,
+                    carried: self.carried.clone(),
+                };
+                if work.source.plans.iter().any(Plan::is_columnar) {
+                    self.carried.pass(work.block.lines());
+                }
+                self.recognise(&work.block.print, false);
+                self.progress = Progress {
+                    fits: true,
+                    ..Progress::default()
+                };
+                return Fed::Work(Box::new(work));
+            }
+            Ok(None) if !std::mem::replace(&mut self.has_ended, true) => {
+                let print = self.blocks.print();
+                if print.offset < HEAD_BYTES {
+                    self.recognise(&print, true);
+                }
+                return self.go_on(Vec::new());
+            }
+            Ok(None) => {
+                end.partial = if stopped { 0 } else { self.blocks.partial() };
+            }
+            Err(error) => end.error = Some(words(&error)),
+        }
+        Fed::End(end)
+    }
+
     /// Whether a stream that has been read so far is one that was counted so far. Two logs may begin
     /// alike: a short beginning is taken for the same log only where it is all there is.
     fn recognise(&mut self, print: &Fingerprint, has_ended: bool) {
@@ -235,8 +285,8 @@ impl<'f> Feed<'f> {
 
     /// What comes next; `None` when all is read. `spare` is memory for a block.
     pub fn next(&mut self, spare: Vec<u8>) -> Option<Fed> {
-        if self.current.is_some() {
-            return Some(self.go_on(spare));
+        if let Some(current) = self.current.take() {
+            return Some(self.go_on(current, spare));
         }
         let index = self.next;
         let input = self.inputs.get(index)?;
@@ -269,57 +319,27 @@ impl<'f> Feed<'f> {
         Some(Fed::End(end))
     }
 
-    fn go_on(&mut self, spare: Vec<u8>) -> Fed {
-        let Some(mut current) = self.current.take() else {
-            return Fed::Barrier;
-        };
-        if let Some(start) = current.known.take() {
+    fn go_on(&mut self, mut current: Current, spare: Vec<u8>) -> Fed {
+        if current.is_handed_on {
+            return Fed::File(Box::new(current));
+        }
+        let fed = current.go_on(spare);
+        if let Fed::End(_) = fed {
+            let print = current.blocks.print();
+            self.fresh
+                .insert((current.scope, print.head_len, print.head));
+        } else {
             self.current = Some(current);
-            return Fed::Known(start);
         }
-        let mut end = End::of(current.index);
-        let stopped = current.stop.load(Ordering::Relaxed);
-        let next = match current.first.take() {
-            _ if stopped => Ok(None),
-            Some(first) => Ok(Some(first)),
-            None => current.blocks.next(spare),
-        };
-        match next {
-            Ok(Some(block)) => {
-                let work = Work {
-                    block,
-                    source: Arc::clone(&current.source),
-                    progress: current.progress,
-                    carried: current.carried.clone(),
-                };
-                if work.source.plans.iter().any(Plan::is_columnar) {
-                    current.carried.pass(work.block.lines());
-                }
-                current.recognise(&work.block.print, false);
-                current.progress = Progress {
-                    fits: true,
-                    ..Progress::default()
-                };
-                self.current = Some(current);
-                return Fed::Work(Box::new(work));
-            }
-            Ok(None) if !std::mem::replace(&mut current.has_ended, true) => {
-                let print = current.blocks.print();
-                if print.offset < HEAD_BYTES {
-                    current.recognise(&print, true);
-                }
-                self.current = Some(current);
-                return self.go_on(Vec::new());
-            }
-            Ok(None) => {
-                end.partial = if stopped { 0 } else { current.blocks.partial() };
-            }
-            Err(error) => end.error = Some(words(&error)),
-        }
-        let print = current.blocks.print();
-        self.fresh
-            .insert((current.scope, print.head_len, print.head));
-        Fed::End(end)
+        fed
+    }
+
+    /// Goes on with a file that was handed on as a whole, block by block.
+    pub fn take_back(&mut self, file: Current) {
+        self.current = Some(Current {
+            is_handed_on: false,
+            ..file
+        });
     }
 
     fn open(&mut self, index: usize, input: &Input) -> Result<OpenFile, NotRead> {
@@ -415,6 +435,7 @@ impl<'f> Feed<'f> {
         };
         let mut hasher = self.hasher();
         let mut notes = Vec::new();
+        let mut known_head = None;
         if self.options.again {
             start.moves = Moves::New {
                 epoch: self.epoch(&start.scope)?,
@@ -428,6 +449,7 @@ impl<'f> Feed<'f> {
                 0,
                 Arc::default(),
             )?)?;
+            known_head = Some((head.len() as u64, hash(self.seed(), &head)));
             let reopen = || packed::content_ahead(file.try_clone()?, packing, 0, Arc::default());
             let names: Vec<&Path> = [&*name].into_iter().chain(input.log.as_deref()).collect();
             match self.recognise(&head, &reopen, &names, &start, last_line)? {
@@ -458,7 +480,14 @@ impl<'f> Feed<'f> {
             .and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
         let fallback =
             self.day_of(modified.map_or(self.options.now, |since| since.as_secs().cast_signed()));
-        self.begin(
+        // To unpack is what takes the time: while another file is to come, one thread does it for all
+        // of this one. It is committed as a whole, so what others read meanwhile waits for it.
+        let is_handed_on =
+            packing != Packing::Plain && self.options.threads > 1 && self.next < self.inputs.len();
+        if is_handed_on && let Some((length, head)) = known_head {
+            self.fresh.insert((start.scope.clone(), length, head));
+        }
+        let open = self.begin(
             index,
             input,
             start,
@@ -468,7 +497,11 @@ impl<'f> Feed<'f> {
             },
             notes,
             fallback,
-        )
+        )?;
+        if let Some(current) = &mut self.current {
+            current.is_handed_on = is_handed_on;
+        }
+        Ok(open)
     }
 
     fn begin(
@@ -538,6 +571,7 @@ impl<'f> Feed<'f> {
             known: None,
             start: start.clone(),
             has_ended: false,
+            is_handed_on: false,
         });
         Ok(OpenFile {
             index,
