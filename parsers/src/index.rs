@@ -248,19 +248,19 @@ impl<'c> Text<'c> {
     /// The places of the line, if there are no more than [`MAX_PLACES`].
     #[inline(always)]
     pub(crate) fn places(&self) -> Places<'c> {
-        let mut of_line = [0; MAX_PLACES];
         let begin = match self.places.first() {
             Some(before) => before.wrapping_add(1),
             None => 0,
         };
-        for (place, found) in of_line.iter_mut().zip(self.places) {
-            *place = found.wrapping_sub(begin);
-        }
-        Places {
-            of_line,
+        let mut places = Places {
+            of_line: [0; MAX_PLACES],
             chunk: self.chunk,
             begin: begin as usize,
+        };
+        for (place, found) in places.of_line.iter_mut().zip(self.places) {
+            *place = found.wrapping_sub(begin);
         }
+        places
     }
 }
 

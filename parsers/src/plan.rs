@@ -433,10 +433,11 @@ impl Plan {
         text: Text<'l>,
         carried: &mut Carried,
     ) -> Result<Line<'l>, LineError> {
-        if let Some(placed) = &fields.placed
-            && let Some(line) = placed.read(self, fields, text, carried)
-        {
-            return Ok(line);
+        if let Some(placed) = &fields.placed {
+            let read = placed.read(self, fields, text, carried);
+            if read.is_ok() {
+                return read;
+            }
         }
         walk::read_for_account(self, fields, text.bytes(), carried)
     }

@@ -12,6 +12,9 @@ use tollkeeper_parsers::record::{Line, Record};
 
 /// Formats whose fields are told in every way that there is.
 const FORMATS: &[&str] = &[
+    "haproxy",
+    "haproxy:option httpslog",
+    r#"haproxy:log-format "%trg %ST %U %B %Ta %ci %hr %{+Q}r""#,
     "common",
     "combined",
     "vhost_combined",

@@ -12,6 +12,9 @@ use tollkeeper_parsers::record::{Line, Record};
 
 static PLANS: LazyLock<Vec<Plan>> = LazyLock::new(|| {
     [
+        "haproxy",
+        "haproxy:option httpslog",
+        r#"haproxy:log-format "%trg %ST %U %B %Ta %ci %hr %{+Q}r""#,
         "common",
         "combined",
         "vhost_combined",

@@ -4,6 +4,7 @@
 use super::placed::Span;
 use super::walk::{Reading, logged, number_before, status};
 use super::{Carried, Plan, Take, Used, scan};
+use crate::error::{Expected, LineError};
 use crate::format::{Count, TimeForm};
 use crate::index::Places;
 use crate::record::{Ignored, Line, Logged, Record};
@@ -101,7 +102,7 @@ impl Account {
         Some(account)
     }
 
-    /// Reads a line; `None` if it is for the walk to say what is wrong with it.
+    /// Reads a line. Any error means that the walk is to say what is wrong with it.
     #[inline(always)]
     pub(super) fn read<'l>(
         &self,
@@ -109,20 +110,20 @@ impl Account {
         line: &'l [u8],
         places: &Places<'_>,
         carried: &mut Carried,
-    ) -> Option<Line<'l>> {
+    ) -> Result<Line<'l>, LineError> {
         let time = match &self.time {
             Some((span, form)) => {
-                let (start, end) = span.of(line, places)?;
+                let (start, end) = so(span.of(line, places))?;
                 let field = &line[start..end];
                 Some(match form {
                     Form::Clf => match field {
-                        [b'[', inside @ .., b']'] => carried.clf.read(inside)?,
-                        _ => return None,
+                        [b'[', inside @ .., b']'] => so(carried.clf.read(inside))?,
+                        _ => return Err(FOR_THE_WALK),
                     },
-                    Form::EpochWithFraction => time::epoch(field)?,
+                    Form::EpochWithFraction => so(time::epoch(field))?,
                     Form::Iso8601 => {
-                        (field.len() == super::walk::ISO_BYTES).then_some(())?;
-                        time::iso8601(field)?
+                        so((field.len() == super::walk::ISO_BYTES).then_some(()))?;
+                        so(time::iso8601(field))?
                     }
                 })
             }
@@ -130,27 +131,27 @@ impl Account {
         };
         let status = match self.status {
             Some(span) => {
-                let (start, end) = span.of(line, places)?;
-                status(&line[start..end])?
+                let (start, end) = so(span.of(line, places))?;
+                so(status(&line[start..end]))?
             }
             None => None,
         };
         let client = match self.client {
             Some(span) => {
-                let (start, end) = span.of(line, places)?;
+                let (start, end) = so(span.of(line, places))?;
                 Some(&line[start..end]).filter(|field| !matches!(*field, b"" | b"-"))
             }
             None => None,
         };
         for span in &self.counts {
-            let (start, end) = span.of(line, places)?;
+            let (start, end) = so(span.of(line, places))?;
             let word = line.get(..end).and_then(<[u8]>::last_chunk);
             if word.is_none_or(|word| scan::trailing_number(*word, end - start).is_none()) {
-                is_count(&line[start..end]).then_some(())?;
+                so(is_count(&line[start..end]).then_some(()))?;
             }
         }
         if !self.checked.is_empty() {
-            self.check(plan, line, places, carried)?;
+            so(self.check(plan, line, places, carried))?;
         }
         if plan.tells_http2 && status == Some(100) {
             let is = |field: &Option<(Span, Escape)>, bytes: &[u8]| {
@@ -162,20 +163,20 @@ impl Account {
                 None => is(&self.method, b"PRI"),
             };
             if is_preface == Some(true) {
-                return Some(Line::Ignored(Ignored::Http2Connection));
+                return Ok(Line::Ignored(Ignored::Http2Connection));
             }
         }
         let bytes_in = match self.bytes_in {
-            Some(field) => field.read(line, places)?,
+            Some(field) => so(field.read(line, places))?,
             None => Some(0),
         };
         let bytes_out = match self.bytes_out {
-            Some(field) => field.read(line, places)?,
+            Some(field) => so(field.read(line, places))?,
             None => None,
         };
-        Some(Line::Record(Record {
-            vhost: text(&self.vhost, line, places)?,
-            user: text(&self.user, line, places)?,
+        Ok(Line::Record(Record {
+            vhost: so(text(&self.vhost, line, places))?,
+            user: so(text(&self.user, line, places))?,
             client,
             time,
             bytes_in,
@@ -202,6 +203,19 @@ impl Account {
         }
         Some(())
     }
+}
+
+/// Of a line that does not come out: nobody is told.
+pub(super) const FOR_THE_WALK: LineError = LineError {
+    at: 0,
+    expected: Expected::End,
+};
+
+/// What is there, or the walk's business. A result is handed on as it stands, where an option
+/// would have to be copied into one.
+#[inline(always)]
+pub(super) fn so<T>(option: Option<T>) -> Result<T, LineError> {
+    option.ok_or(FOR_THE_WALK)
 }
 
 /// A text that the line has; `None` if it does not fit.

@@ -13,9 +13,10 @@
 //! backslash may be one that the walk passes over: such a line is left to it, like any other line
 //! that does not come out.
 
-use super::account::{Account, is_count};
+use super::account::{Account, FOR_THE_WALK, is_count, so};
 use super::walk::Reading;
 use super::{Carried, End, Fields, Plan, Start, Step, Take};
+use crate::error::LineError;
 use crate::format::TimeForm;
 use crate::index::{MAX_PLACES, Places, Text};
 use crate::record::Line;
@@ -122,7 +123,7 @@ impl Edge {
 }
 
 impl Placed {
-    /// Reads a line; `None` if that is for the walk to do.
+    /// Reads a line. Any error means that this is for the walk to do.
     #[inline(always)]
     pub(super) fn read<'l>(
         &self,
@@ -130,33 +131,33 @@ impl Placed {
         fields: &Fields,
         text: Text<'l>,
         carried: &mut Carried,
-    ) -> Option<Line<'l>> {
+    ) -> Result<Line<'l>, LineError> {
         if text.count() != self.count {
-            return None;
+            return Err(FOR_THE_WALK);
         }
         let places = &text.places();
         let line = text.bytes();
         // It may be blank, or end in a CR that is no part of it.
         if line.first().is_none_or(u8::is_ascii_whitespace) || line.ends_with(b"\r") {
-            return None;
+            return Err(FOR_THE_WALK);
         }
         let mut differs = 0;
         for &space in &self.spaces {
-            differs |= u64::from(*line.get(places.edge(space, 0))? ^ b' ');
+            differs |= u64::from(*so(line.get(places.edge(space, 0)))? ^ b' ');
         }
         for word in &self.words {
-            differs |= (places.word(word.start.of(places))? ^ word.bytes) & word.mask;
+            differs |= (so(places.word(word.start.of(places)))? ^ word.bytes) & word.mask;
         }
         for quote in &self.hideable {
-            let before = quote.of(places).checked_sub(1)?;
-            differs |= u64::from(*line.get(before)? == b'\\');
+            let before = so(quote.of(places).checked_sub(1))?;
+            differs |= u64::from(*so(line.get(before))? == b'\\');
         }
         if differs != 0 || self.end.is_some_and(|end| end.of(places) != line.len()) {
-            return None;
+            return Err(FOR_THE_WALK);
         }
         match &self.account {
             Some(account) => account.read(plan, line, places, carried),
-            None => self.read_fields(plan, fields, line, places, carried),
+            None => so(self.read_fields(plan, fields, line, places, carried)),
         }
     }
 
