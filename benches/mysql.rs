@@ -60,8 +60,8 @@ fn row(what: &str, rows: usize, first: Duration, mut others: Vec<Duration>) {
 
 fn delta(vhost: String, part: String) -> Delta {
     Delta {
-        vhost,
-        part,
+        vhost: vhost.into(),
+        part: part.into(),
         day: NaiveDate::from_ymd_opt(2026, 11, 21).expect("a day"),
         amount: Amount {
             bytes_in: 500,

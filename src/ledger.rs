@@ -2,17 +2,25 @@
 //!
 //! A ledger knows names by number: each is stored once, however many days and users it has. The
 //! deltas that are taken from it are sorted by key, and hold exactly what was added since the last
-//! time.
+//! time. A name beyond its day's cap is not kept: what it moved goes to the overflow row at once,
+//! where a ledger takes over from another one, or at the latest where the deltas are taken.
 
 use ahash::RandomState;
 use hashbrown::HashTable;
-use hashbrown::hash_table::Entry as Slot;
 
 use crate::account::class::Classes;
 use crate::account::day::{self, DayNumber};
-use crate::account::delta::{Amount, Delta, Deltas};
+use crate::account::delta::{Amount, Deltas};
 use crate::account::growth::Growth;
-use crate::account::name;
+use crate::account::name::{self, Hashed};
+
+#[cfg(test)]
+mod model;
+mod names;
+mod rows;
+
+use names::{Names, Texts, number};
+use rows::{Ranks, Rows};
 
 /// A name's number in one ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,38 +30,44 @@ pub struct NameId(u32);
 pub const NO_USER: NameId = NameId(u32::MAX);
 
 /// Names that stay in memory between flushes, so that the next lines find them; beyond, all are
-/// forgotten at a flush.
-const MAX_NAMES_KEPT: usize = 200_000;
+/// forgotten at a flush,
+const MAX_NAMES_KEPT: usize = 65_536;
+/// and so they are where they have so many bytes: a client may send names as long as its requests.
+const MAX_NAME_BYTES_KEPT: usize = 8 << 20;
+/// Entries whose memory is kept for the next ones.
+const MAX_ENTRIES_KEPT: usize = 65_536;
 
 /// Sums by account and day.
 #[derive(Debug, Default)]
 pub struct Ledger {
     names: Names,
     hasher: RandomState,
-    entries: Vec<Entry>,
-    by_key: HashTable<u32>,
-    /// By vhost, the entry that its last request without a user went to. It may be an entry of a
-    /// batch that is gone, so whoever looks here compares the key.
+    accounts: Table,
+    /// By vhost, the account that its last request without a user went to. It may be one of a batch
+    /// that is gone, so whoever looks here compares the key.
     without_user: Vec<u32>,
-    classes: Vec<Entry>,
-    by_class: HashTable<u32>,
-    /// What servers behind the edge logged. No part of `entries`: the edge has counted it.
-    layers: Vec<Entry>,
-    by_layer: HashTable<u32>,
+    /// `part` is the number of a class.
+    classes: Table,
+    /// What servers behind the edge logged; `part` is a layer. No part of the accounts: the edge has
+    /// counted it.
+    layers: Table,
     /// Names that [`Ledger::hand_over`] has told.
     told: usize,
+    renumbered: Renumbered,
+    /// The number of the overflow, once there was any.
+    overflow: Option<NameId>,
 }
 
 /// What a ledger has summed, on its way to the [`Ledger::receive`] of another one, which knows the
 /// names of all that was handed over before.
 #[derive(Debug)]
 pub struct Sums {
-    entries: Vec<Entry>,
+    accounts: Vec<Entry>,
     classes: Vec<Entry>,
     layers: Vec<Entry>,
     /// Names that the other one knows; none: it is to forget all.
     known: usize,
-    new_names: Vec<Box<str>>,
+    new_names: Texts,
 }
 
 /// What one account moved on one day. `part` is a user, a layer, or the number of a class.
@@ -74,10 +88,28 @@ impl Entry {
     }
 }
 
+/// Which accounts a ledger takes over from another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// Each user's.
+    Users,
+    /// Each vhost's alone.
+    Vhosts,
+}
+
 impl Ledger {
     /// The number of a name.
-    pub fn name(&mut self, name: &str) -> NameId {
-        self.names.intern(&self.hasher, name)
+    pub fn name<'n>(&mut self, name: impl Into<Hashed<'n>>) -> NameId {
+        self.names.intern(name.into())
+    }
+
+    fn overflow(&mut self) -> NameId {
+        match self.overflow {
+            Some(id) => id,
+            None => *self
+                .overflow
+                .insert(self.names.intern(name::OVERFLOW.into())),
+        }
     }
 
     /// Adds to an account.
@@ -92,13 +124,13 @@ impl Ledger {
         let has_user = user != NO_USER;
         if !has_user
             && let Some(&at) = self.without_user.get(vhost.0 as usize)
-            && let Some(entry) = self.entries.get_mut(at as usize)
+            && let Some(entry) = self.accounts.entries.get_mut(at as usize)
             && entry.key() == new.key()
         {
             entry.amount.add(amount);
             return;
         }
-        let at = add(&self.hasher, &mut self.entries, &mut self.by_key, new);
+        let at = self.accounts.add(&self.hasher, new);
         if !has_user {
             self.remember(vhost, at);
         }
@@ -114,39 +146,30 @@ impl Ledger {
 
     /// Adds to a class of a vhost's clients.
     pub fn add_class(&mut self, day: DayNumber, vhost: NameId, class: u16, amount: Amount) {
-        let part = NameId(u32::from(class));
-        add(
-            &self.hasher,
-            &mut self.classes,
-            &mut self.by_class,
-            Entry {
-                day,
-                vhost,
-                part,
-                amount,
-            },
-        );
+        let new = Entry {
+            day,
+            vhost,
+            part: NameId(u32::from(class)),
+            amount,
+        };
+        self.classes.add(&self.hasher, new);
     }
 
     /// Adds to what a layer behind the edge logged of a vhost.
     pub fn add_layer(&mut self, day: DayNumber, vhost: NameId, layer: NameId, amount: Amount) {
-        add(
-            &self.hasher,
-            &mut self.layers,
-            &mut self.by_layer,
-            Entry {
-                day,
-                vhost,
-                part: layer,
-                amount,
-            },
-        );
+        let new = Entry {
+            day,
+            vhost,
+            part: layer,
+            amount,
+        };
+        self.layers.add(&self.hasher, new);
     }
 
     /// Accounts and days with something to flush.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.entries.len() + self.classes.len() + self.layers.len()
+        self.accounts.entries.len() + self.classes.entries.len() + self.layers.entries.len()
     }
 
     /// Whether there is nothing to flush.
@@ -155,301 +178,354 @@ impl Ledger {
         self.len() == 0
     }
 
-    /// All amounts of the edge together.
+    /// All amounts together.
     #[must_use]
     pub fn total(&self) -> Amount {
         let mut total = Amount::default();
-        for entry in &self.entries {
+        for entry in &self.accounts.entries {
             total.add(entry.amount);
         }
         total
+    }
+
+    /// Forgets what has been summed. Names and their numbers stay.
+    pub fn discard(&mut self) {
+        self.accounts.clear();
+        self.classes.clear();
+        self.layers.clear();
     }
 
     /// Hands over what has been summed. Names and their numbers stay, unless there are very many:
     /// the second value says that they were forgotten.
     pub fn hand_over(&mut self) -> (Sums, bool) {
         let sums = Sums {
-            entries: std::mem::take(&mut self.entries),
-            classes: std::mem::take(&mut self.classes),
-            layers: std::mem::take(&mut self.layers),
+            accounts: self.accounts.hand_over(),
+            classes: self.classes.hand_over(),
+            layers: self.layers.hand_over(),
             known: self.told,
-            new_names: self.names.texts[self.told..].to_vec(),
+            new_names: self.names.texts.since(self.told),
         };
         self.told = self.names.texts.len();
-        self.by_key.clear();
-        self.by_class.clear();
-        self.by_layer.clear();
-        let forget = self.told > MAX_NAMES_KEPT;
-        if forget {
-            *self = Self::default();
+        let forgets = self.has_many_names();
+        if forgets {
+            self.forget();
         }
-        (sums, forget)
+        (sums, forgets)
     }
 
     /// Takes what one other ledger, always the same, has handed over, in the order in which it did.
-    /// What this one held before is gone; what it holds now is for [`Ledger::absorb`].
+    /// What this one held before is gone; what it holds now is for [`Ledger::absorb`], or
+    /// [`Ledger::absorb_capped`], and nothing else: its names are known by number alone.
     pub fn receive(&mut self, sums: Sums) {
         if sums.known == 0 {
-            *self = Self::default();
+            self.forget();
         }
-        for name in &sums.new_names {
-            self.name(name);
-        }
-        self.entries = sums.entries;
-        self.classes = sums.classes;
-        self.layers = sums.layers;
+        self.names.texts.append(&sums.new_names);
+        self.accounts.entries = sums.accounts;
+        self.classes.entries = sums.classes;
+        self.layers.entries = sums.layers;
     }
 
     /// Takes over what another ledger has summed, and leaves it empty. The numbers that the other one
     /// has handed out stay good.
     pub fn absorb(&mut self, other: &mut Self) {
-        let mut renumbered = vec![None; other.names.texts.len()];
-        let mut rename = |names: &mut Names, hasher: &RandomState, id: NameId| -> NameId {
-            match renumbered.get_mut(id.0 as usize) {
-                Some(slot) => *slot
-                    .get_or_insert_with(|| names.intern(hasher, &other.names.texts[id.0 as usize])),
-                None => id,
-            }
+        self.take_over(other, None, Detail::Users);
+    }
+
+    /// The same, where names beyond the caps share the overflow row, in the order of arrival.
+    pub fn absorb_capped(&mut self, other: &mut Self, growth: &mut Growth, detail: Detail) {
+        self.take_over(other, Some(growth), detail);
+    }
+
+    fn take_over(&mut self, other: &mut Self, mut growth: Option<&mut Growth>, detail: Detail) {
+        other.renumbered.begin(other.names.texts.len());
+        for entry in other.accounts.entries.drain(..) {
+            let (vhost, vhost_name) = self.renumber_vhost(
+                &other.names.texts,
+                &mut other.renumbered,
+                growth.as_deref_mut(),
+                &entry,
+            );
+            let has_user = detail == Detail::Users && entry.part != NO_USER;
+            let user = other.names.texts.get(entry.part).filter(|_| has_user);
+            let part = match user {
+                None => NO_USER,
+                Some(user) => {
+                    let is_admitted = growth.as_deref_mut().is_none_or(|growth| {
+                        let vhost = vhost_name.unwrap_or_else(|| name::OVERFLOW.into());
+                        growth.admits_user(entry.day, vhost, user)
+                    });
+                    let here = &mut other.renumbered.users[entry.part.0 as usize];
+                    if !is_admitted {
+                        self.overflow()
+                    } else if *here != NO_USER {
+                        *here
+                    } else {
+                        other.renumbered.touched.push(entry.part);
+                        *here = self.names.intern(user);
+                        *here
+                    }
+                }
+            };
+            self.add(entry.day, vhost, part, entry.amount);
+        }
+        for entry in other.classes.entries.drain(..) {
+            let (vhost, _) = self.renumber_vhost(
+                &other.names.texts,
+                &mut other.renumbered,
+                growth.as_deref_mut(),
+                &entry,
+            );
+            self.classes.add(&self.hasher, Entry { vhost, ..entry });
+        }
+        // After the edge: what it admits needs no place among the names of a layer.
+        for entry in other.layers.entries.drain(..) {
+            let texts = &other.names.texts;
+            let named = |id: NameId| texts.get(id).unwrap_or(name::INVALID.into());
+            let (vhost, layer) = (named(entry.vhost), named(entry.part));
+            let is_admitted = growth
+                .as_deref_mut()
+                .is_none_or(|growth| growth.admits_in_layer(entry.day, layer, vhost));
+            let vhost = if is_admitted {
+                self.names.intern(vhost)
+            } else {
+                self.overflow()
+            };
+            let part = self.names.intern(layer);
+            self.layers.add(
+                &self.hasher,
+                Entry {
+                    vhost,
+                    part,
+                    ..entry
+                },
+            );
+        }
+        other.accounts.clear();
+        other.classes.clear();
+        other.layers.clear();
+        other.renumbered.end();
+    }
+
+    /// The number here of an entry's vhost, with its name, or of the overflow.
+    fn renumber_vhost<'n>(
+        &mut self,
+        texts: &'n Texts,
+        renumbered: &mut Renumbered,
+        growth: Option<&mut Growth>,
+        entry: &Entry,
+    ) -> (NameId, Option<Hashed<'n>>) {
+        let Some(name) = texts.get(entry.vhost) else {
+            return (self.name(name::INVALID), Some(name::INVALID.into()));
         };
-        for entry in other.entries.drain(..) {
-            let vhost = rename(&mut self.names, &self.hasher, entry.vhost);
-            let part = rename(&mut self.names, &self.hasher, entry.part);
-            add(
-                &self.hasher,
-                &mut self.entries,
-                &mut self.by_key,
-                Entry {
-                    vhost,
-                    part,
-                    ..entry
-                },
-            );
+        let here = &mut renumbered.vhosts[entry.vhost.0 as usize];
+        if *here != NO_USER {
+            return (*here, Some(name));
         }
-        for entry in other.classes.drain(..) {
-            let vhost = rename(&mut self.names, &self.hasher, entry.vhost);
-            add(
-                &self.hasher,
-                &mut self.classes,
-                &mut self.by_class,
-                Entry { vhost, ..entry },
-            );
+        if growth.is_some_and(|growth| !growth.admits_vhost(entry.day, name)) {
+            // Another day may admit it.
+            return (self.overflow(), None);
         }
-        for entry in other.layers.drain(..) {
-            let vhost = rename(&mut self.names, &self.hasher, entry.vhost);
-            let part = rename(&mut self.names, &self.hasher, entry.part);
-            add(
-                &self.hasher,
-                &mut self.layers,
-                &mut self.by_layer,
-                Entry {
-                    vhost,
-                    part,
-                    ..entry
-                },
-            );
-        }
-        other.by_key.clear();
-        other.by_class.clear();
-        other.by_layer.clear();
+        renumbered.touched.push(entry.vhost);
+        *here = self.names.intern(name);
+        (*here, Some(name))
     }
 
     /// Takes everything out, as sorted deltas; names beyond the caps share the overflow row.
     /// The second value says that names were forgotten: numbers handed out before are void.
     pub fn take(&mut self, growth: &mut Growth, classes: &Classes) -> (Deltas, bool) {
         self.cap(growth);
-        let ranks = self.names.ranks();
-        let rank = |id: NameId| ranks.get(id.0 as usize).map_or(0, |rank| rank + 1);
-        let text = |id: NameId| {
-            self.names
-                .texts
-                .get(id.0 as usize)
-                .map_or("", AsRef::as_ref)
-        };
+        self.take_capped(growth, classes)
+    }
 
-        self.entries
-            .sort_unstable_by_key(|entry| (rank(entry.vhost), rank(entry.part), entry.day));
-        let mut users: Vec<Delta> = Vec::new();
-        let mut totals: Vec<Entry> = Vec::new();
-        for entry in &self.entries {
-            if entry.part != NO_USER {
-                merge(&mut users, text(entry.vhost), text(entry.part), entry);
-            }
-            totals.push(Entry {
-                part: NO_USER,
-                ..*entry
-            });
-        }
-        totals.sort_by_key(|entry| (rank(entry.vhost), entry.day));
-        let mut vhosts: Vec<Delta> = Vec::new();
-        for entry in &totals {
-            merge(&mut vhosts, text(entry.vhost), "", entry);
-        }
-        let mut class_entries: Vec<(&str, &str, &Entry)> = self
-            .classes
+    /// [`Ledger::take`] where all was taken over by [`Ledger::absorb_capped`].
+    pub fn take_capped(&mut self, growth: &mut Growth, classes: &Classes) -> (Deltas, bool) {
+        // Room for the deltas.
+        self.accounts.forget_keys();
+        self.classes.forget_keys();
+        self.layers.forget_keys();
+        let all = [&self.accounts, &self.classes, &self.layers];
+        let vhosts = all
             .iter()
-            .map(|entry| {
-                (
-                    text(entry.vhost),
-                    classes.name(u16::try_from(entry.part.0).unwrap_or(u16::MAX)),
-                    entry,
-                )
-            })
-            .collect();
-        class_entries.sort_unstable_by_key(|&(vhost, class, entry)| (vhost, class, entry.day));
-        let mut by_class: Vec<Delta> = Vec::new();
-        for (vhost, class, entry) in class_entries {
-            merge(&mut by_class, vhost, class, entry);
-        }
-        self.layers
-            .sort_unstable_by_key(|entry| (rank(entry.vhost), rank(entry.part), entry.day));
-        let mut layers: Vec<Delta> = Vec::new();
-        for entry in &self.layers {
-            merge(&mut layers, text(entry.vhost), text(entry.part), entry);
-        }
-        let new_names = growth
-            .take_added()
-            .into_iter()
-            .map(|((day, vhost), n)| ((day::date(day), vhost), n))
-            .collect();
-
-        self.entries.clear();
+            .flat_map(|table| &table.entries)
+            .map(|entry| entry.vhost);
+        let parts = self.accounts.entries.iter().chain(&self.layers.entries);
+        let parts = parts.map(|entry| entry.part);
+        let ranks = Ranks::new(&self.names.texts, vhosts.chain(parts));
+        let mut rows = Rows::new(&self.names.texts, &ranks);
+        self.accounts.sort(&ranks, true);
+        self.classes.sort(&ranks, false);
+        self.layers.sort(&ranks, true);
+        let deltas = Deltas {
+            vhosts: rows.totals(&self.accounts.entries),
+            users: rows.by_part(&self.accounts.entries),
+            classes: rows.by_class(&self.classes.entries, classes),
+            layers: rows.by_part(&self.layers.entries),
+            new_names: growth
+                .take_added()
+                .into_iter()
+                .map(|((day, vhost), n)| ((day::date(day), vhost), n))
+                .collect(),
+        };
+        self.accounts.clear();
         self.classes.clear();
         self.layers.clear();
-        self.by_key.clear();
-        self.by_class.clear();
-        self.by_layer.clear();
-        let forget = self.names.texts.len() > MAX_NAMES_KEPT;
-        if forget {
+        let forgets = self.has_many_names();
+        if forgets {
             *self = Self::default();
         }
-        (
-            Deltas {
-                vhosts,
-                users,
-                classes: by_class,
-                layers,
-                new_names,
-            },
-            forget,
-        )
+        (deltas, forgets)
+    }
+
+    fn has_many_names(&self) -> bool {
+        let texts = &self.names.texts;
+        texts.len() > MAX_NAMES_KEPT || texts.bytes() > MAX_NAME_BYTES_KEPT
+    }
+
+    /// Forgets all, but keeps the memory for as much again.
+    fn forget(&mut self) {
+        self.names.clear();
+        self.accounts.clear();
+        self.without_user.clear();
+        self.classes.clear();
+        self.layers.clear();
+        self.told = 0;
+        self.renumbered.clear();
+        self.overflow = None;
     }
 
     /// Moves what is beyond the caps to the overflow rows, in the order of arrival. Keys may then
     /// stand twice; whoever takes the entries merges them.
     fn cap(&mut self, growth: &mut Growth) {
-        let overflow = self.name(name::OVERFLOW);
-        let names = &self.names.texts;
-        let text = |id: NameId| names.get(id.0 as usize).map_or("", AsRef::as_ref);
-        for entry in &mut self.entries {
-            if !growth.admits_vhost(entry.day, text(entry.vhost)) {
+        let overflow = self.overflow();
+        let texts = &self.names.texts;
+        let hashed = |id: NameId| texts.get(id).unwrap_or(name::INVALID.into());
+        for entry in &mut self.accounts.entries {
+            if !growth.admits_vhost(entry.day, hashed(entry.vhost)) {
                 entry.vhost = overflow;
             }
             if entry.part != NO_USER
-                && !growth.admits_user(entry.day, text(entry.vhost), text(entry.part))
+                && !growth.admits_user(entry.day, hashed(entry.vhost), hashed(entry.part))
             {
                 entry.part = overflow;
             }
         }
-        for entry in &mut self.classes {
-            if !growth.admits_vhost(entry.day, text(entry.vhost)) {
+        for entry in &mut self.classes.entries {
+            if !growth.admits_vhost(entry.day, hashed(entry.vhost)) {
                 entry.vhost = overflow;
             }
         }
         // After the edge: what it admits needs no place among the names of a layer.
-        for entry in &mut self.layers {
-            if !growth.admits_in_layer(entry.day, text(entry.part), text(entry.vhost)) {
+        for entry in &mut self.layers.entries {
+            if !growth.admits_in_layer(entry.day, hashed(entry.part), hashed(entry.vhost)) {
                 entry.vhost = overflow;
             }
         }
     }
 }
 
-/// Which entry it went to.
-fn add(
-    hasher: &RandomState,
-    entries: &mut Vec<Entry>,
-    index: &mut HashTable<u32>,
-    new: Entry,
-) -> u32 {
-    let key = new.key();
-    let hash = hasher.hash_one(key);
-    let found = index.find(hash, |&at| entries[at as usize].key() == key);
-    match found {
-        Some(&at) => {
-            entries[at as usize].amount.add(new.amount);
-            at
-        }
-        None => {
-            let at = number(entries.len());
-            index.insert_unique(hash, at, |&at| hasher.hash_one(entries[at as usize].key()));
-            entries.push(new);
-            at
-        }
-    }
-}
-
-/// Appends a sorted entry, or adds it to the last delta where the key is the same.
-fn merge(deltas: &mut Vec<Delta>, vhost: &str, part: &str, entry: &Entry) {
-    let day = day::date(entry.day);
-    match deltas.last_mut() {
-        Some(last) if last.day == day && last.vhost == vhost && last.part == part => {
-            last.amount.add(entry.amount)
-        }
-        _ => deltas.push(Delta {
-            vhost: vhost.to_owned(),
-            part: part.to_owned(),
-            day,
-            amount: entry.amount,
-        }),
-    }
-}
-
-/// A ledger is flushed long before it has 2^32 entries.
-fn number(count: usize) -> u32 {
-    u32::try_from(count).unwrap_or(u32::MAX)
-}
-
-/// Names, each once.
+/// Entries that are found by their key.
 #[derive(Debug, Default)]
-struct Names {
-    texts: Vec<Box<str>>,
-    index: HashTable<u32>,
+struct Table {
+    entries: Vec<Entry>,
+    by_key: HashTable<u32>,
 }
 
-impl Names {
-    fn intern(&mut self, hasher: &RandomState, name: &str) -> NameId {
-        let texts = &mut self.texts;
-        let slot = self.index.entry(
-            hasher.hash_one(name),
-            |&at| *texts[at as usize] == *name,
-            |&at| hasher.hash_one(&*texts[at as usize]),
-        );
-        match slot {
-            Slot::Occupied(found) => NameId(*found.get()),
-            Slot::Vacant(slot) => {
-                let id = number(texts.len());
-                slot.insert(id);
-                texts.push(name.into());
-                NameId(id)
+impl Table {
+    /// Which entry it went to.
+    fn add(&mut self, hasher: &RandomState, new: Entry) -> u32 {
+        let key = new.key();
+        let hash = hasher.hash_one(key);
+        let entries = &mut self.entries;
+        let found = self
+            .by_key
+            .find(hash, |&at| entries[at as usize].key() == key);
+        match found {
+            Some(&at) => {
+                entries[at as usize].amount.add(new.amount);
+                at
+            }
+            None => {
+                let at = number(entries.len());
+                self.by_key
+                    .insert_unique(hash, at, |&at| hasher.hash_one(entries[at as usize].key()));
+                entries.push(new);
+                at
             }
         }
     }
 
-    /// The place of each name in bytewise order.
-    fn ranks(&self) -> Vec<u32> {
-        let mut order: Vec<u32> = (0..number(self.texts.len())).collect();
-        order.sort_unstable_by_key(|&id| &self.texts[id as usize]);
-        let mut ranks = vec![0; order.len()];
-        for (rank, id) in order.into_iter().enumerate() {
-            ranks[id as usize] = number(rank);
+    /// Its entries; there will be about as many again.
+    fn hand_over(&mut self) -> Vec<Entry> {
+        self.by_key.clear();
+        let next = Vec::with_capacity(self.entries.len());
+        std::mem::replace(&mut self.entries, next)
+    }
+
+    fn forget_keys(&mut self) {
+        if self.by_key.capacity() > 2 * MAX_ENTRIES_KEPT {
+            self.by_key = HashTable::new();
+        } else {
+            self.by_key.clear();
         }
-        ranks
+    }
+
+    fn clear(&mut self) {
+        self.forget_keys();
+        if self.entries.capacity() > MAX_ENTRIES_KEPT {
+            self.entries = Vec::new();
+        } else {
+            self.entries.clear();
+        }
+    }
+
+    /// Sorts by vhost, part, and day. Instead of a name there is its rank then; `with_names`: `part` is
+    /// a user or a layer, whose rank is counted from 1, and 0 for none.
+    fn sort(&mut self, ranks: &Ranks, with_names: bool) {
+        for entry in &mut self.entries {
+            entry.vhost = NameId(ranks.of(entry.vhost).unwrap_or_default());
+            if with_names {
+                entry.part = NameId(ranks.of(entry.part).map_or(0, |rank| rank + 1));
+            }
+        }
+        self.entries
+            .sort_unstable_by_key(|entry| (entry.vhost, entry.part, entry.day));
+    }
+}
+
+/// What the names of another ledger are here: scratch, of which a take-over leaves nothing.
+#[derive(Debug, Default)]
+struct Renumbered {
+    /// By the other's number; [`NO_USER`]: not known yet.
+    users: Vec<NameId>,
+    /// The same, of those that have a row of their own.
+    vhosts: Vec<NameId>,
+    touched: Vec<NameId>,
+}
+
+impl Renumbered {
+    fn begin(&mut self, names: usize) {
+        self.users.resize(names, NO_USER);
+        self.vhosts.resize(names, NO_USER);
+    }
+
+    fn clear(&mut self) {
+        self.users.clear();
+        self.vhosts.clear();
+    }
+
+    fn end(&mut self) {
+        for id in self.touched.drain(..) {
+            self.users[id.0 as usize] = NO_USER;
+            self.vhosts[id.0 as usize] = NO_USER;
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::account::delta::Delta;
     use crate::account::growth::KnownNames;
 
     #[test]
@@ -558,6 +634,104 @@ mod tests {
         assert_eq!(show(&deltas.vhosts), ["x  1970-01-01 5", "y  1970-01-01 2"]);
         assert_eq!(show(&deltas.users), ["y x 1970-01-01 2"]);
         assert!(part.is_empty());
+    }
+
+    #[test]
+    fn a_name_beyond_the_cap_is_never_kept() {
+        let (mut walker, mut mirror, mut batch) =
+            (Ledger::default(), Ledger::default(), Ledger::default());
+        let mut growth = Growth::new(KnownNames::default(), [], 2, 1);
+        for round in 0..3_u64 {
+            for number in 0..50 {
+                let vhost = walker.name(&format!("{number}.example"));
+                let user = walker.name(&format!("user{number}"));
+                walker.add(0, vhost, NO_USER, amount(1));
+                walker.add(1, vhost, user, amount(10));
+                walker.add_class(0, vhost, 0, amount(1));
+            }
+            mirror.receive(walker.hand_over().0);
+            batch.absorb_capped(&mut mirror, &mut growth, Detail::Users);
+            assert!(mirror.is_empty());
+            assert_eq!(batch.total().requests, (round + 1) * 100);
+            // Two hosts on each day, a user of each and of what is beyond, and the overflow.
+            assert_eq!(batch.names.texts.len(), 4 + 5 + 1);
+        }
+        let (deltas, _) = batch.take_capped(&mut growth, &Classes::default());
+        assert!(
+            growth.take_added().is_empty(),
+            "they were taken with the deltas"
+        );
+        assert_eq!(deltas.new_names.values().sum::<u64>(), 4 + 5);
+        assert_eq!(
+            show(&deltas.vhosts),
+            [
+                "0.example  1970-01-01 3",
+                "0.example  1970-01-02 30",
+                "1.example  1970-01-01 3",
+                "1.example  1970-01-02 30",
+                // The second day admitted them behind their first request of the first.
+                "2.example  1970-01-01 2",
+                "2.example  1970-01-02 30",
+                "3.example  1970-01-01 2",
+                "3.example  1970-01-02 30",
+                "_overflow  1970-01-01 140",
+                "_overflow  1970-01-02 1380",
+            ]
+        );
+        assert_eq!(deltas.classes.len(), 5);
+        assert_eq!(
+            show(&deltas.users)[4..],
+            [
+                "_overflow _overflow 1970-01-02 1350",
+                "_overflow user4 1970-01-02 30"
+            ]
+        );
+    }
+
+    #[test]
+    fn vhosts_alone_are_taken_over_with_all_that_their_users_moved() {
+        let (mut part, mut whole) = (Ledger::default(), Ledger::default());
+        let (vhost, alice) = (part.name("a.example"), part.name("alice"));
+        part.add(0, vhost, alice, amount(1));
+        part.add(0, vhost, NO_USER, amount(2));
+        let mut growth = Growth::new(KnownNames::default(), [], 9, 9);
+        whole.absorb_capped(&mut part, &mut growth, Detail::Vhosts);
+        assert_eq!(whole.len(), 1);
+        let (deltas, _) = whole.take_capped(&mut growth, &Classes::default());
+        assert_eq!(show(&deltas.vhosts), ["a.example  1970-01-01 3"]);
+        assert!(deltas.users.is_empty());
+    }
+
+    #[test]
+    fn long_names_are_forgotten_before_there_are_many() {
+        let mut ledger = Ledger::default();
+        let mut most = 0;
+        for number in 0..20_000 {
+            let user = ledger.name(&format!("{number:01000}"));
+            let vhost = ledger.name("a.example");
+            ledger.add(0, vhost, user, amount(1));
+            most = most.max(ledger.names.texts.bytes());
+            ledger.hand_over();
+        }
+        assert!(most <= MAX_NAME_BYTES_KEPT + 2_000, "{most}");
+    }
+
+    #[test]
+    fn what_is_discarded_is_gone_and_its_names_are_not() {
+        let (mut walker, mut mirror, mut batch) =
+            (Ledger::default(), Ledger::default(), Ledger::default());
+        let a = walker.name("a.example");
+        for bytes in [1, 10] {
+            walker.add(0, a, NO_USER, amount(bytes));
+            mirror.receive(walker.hand_over().0);
+            if bytes == 1 {
+                mirror.discard();
+            }
+        }
+        batch.absorb(&mut mirror);
+        let mut growth = Growth::new(KnownNames::default(), [], 9, 9);
+        let (deltas, _) = batch.take(&mut growth, &Classes::default());
+        assert_eq!(show(&deltas.vhosts), ["a.example  1970-01-01 10"]);
     }
 
     #[test]

@@ -30,8 +30,8 @@ fn day() -> NaiveDate {
 
 fn delta(vhost: &str, part: &str, bytes_out: u64) -> Delta {
     Delta {
-        vhost: vhost.to_owned(),
-        part: part.to_owned(),
+        vhost: vhost.into(),
+        part: part.into(),
         day: day(),
         amount: Amount {
             bytes_in: 1,

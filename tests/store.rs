@@ -94,8 +94,8 @@ fn day(number: u32) -> NaiveDate {
 
 fn delta(vhost: &str, part: &str, bytes_out: u64) -> Delta {
     Delta {
-        vhost: vhost.to_owned(),
-        part: part.to_owned(),
+        vhost: vhost.into(),
+        part: part.into(),
         day: day(21),
         amount: Amount {
             bytes_in: 1,

@@ -473,6 +473,21 @@ fn a_stream_that_has_grown_is_counted_from_where_it_was() {
 }
 
 #[test]
+fn names_are_still_right_behind_what_was_counted_of_a_stream() {
+    for threads in ["1", "2"] {
+        let sandbox = Sandbox::new();
+        let (before, all) = (lines(0, 100), lines(0, 150));
+        for (content, expected) in [(&before, 100), (&all, 50)] {
+            let arguments = [F[0], F[1], "--threads", threads, "-"];
+            let command = sandbox.tollkeeper(sandbox.import_args(&arguments));
+            let ran = sandbox.ran_with_input(command, content.as_bytes());
+            assert_eq!(ran.exited(0).balance(), Balance::counted(expected));
+        }
+        assert_eq!(sandbox.rows(), rows([all.as_str()]), "{threads} threads");
+    }
+}
+
+#[test]
 fn streams_that_begin_with_the_same_line_are_two() {
     let sandbox = Sandbox::new();
     let first = lines(0, 1);

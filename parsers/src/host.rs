@@ -86,29 +86,45 @@ fn fold_ascii<'b>(name: &[u8], buffer: &'b mut Vec<u8>) -> Host<'b> {
     if name.is_empty() || name.len() > MAX_NAME_BYTES {
         return Host::Invalid;
     }
-    let mut label_start = 0;
-    for (at, &byte) in name.iter().enumerate() {
-        match byte {
-            b'.' => {
-                if !is_label(&name[label_start..at]) {
-                    return Host::Invalid;
-                }
-                label_start = at + 1;
-            }
-            b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' | b'A'..=b'Z' => {}
-            _ => return Host::Invalid,
-        }
-    }
-    // A single label with `_` first is the shape of our own rows, `_none` and the like.
-    let is_special = label_start == 0 && name[0] == b'_';
-    if !is_label(&name[label_start..]) || is_special || is_broken_ipv4(name) {
+    buffer.extend(name.iter().map(|&byte| FOLDED[usize::from(byte)]));
+    if memchr::memchr(REFUSED, buffer).is_some() {
         return Host::Invalid;
     }
-    buffer.extend(name.iter().map(u8::to_ascii_lowercase));
+    let mut label_start = 0;
+    for dot in memchr::memchr_iter(b'.', name) {
+        if !is_label(&name[label_start..dot]) {
+            return Host::Invalid;
+        }
+        label_start = dot + 1;
+    }
+    let last = &name[label_start..];
+    // A single label with `_` first is the shape of our own rows, `_none` and the like.
+    let is_special = label_start == 0 && name[0] == b'_';
+    let may_be_address = label_start > 0 && last.iter().all(u8::is_ascii_digit);
+    if !is_label(last) || is_special || may_be_address && is_broken_ipv4(name) {
+        return Host::Invalid;
+    }
     match std::str::from_utf8(buffer) {
         Ok(text) => Host::Folded(text),
         Err(_) => Host::Invalid,
     }
+}
+
+/// Stands in [`FOLDED`] for bytes that no name has.
+const REFUSED: u8 = 0;
+/// Each byte of a name in lower case.
+static FOLDED: [u8; 256] = folded();
+
+const fn folded() -> [u8; 256] {
+    let mut folded = [REFUSED; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        if matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' | b'.' | b'A'..=b'Z') {
+            folded[byte as usize] = byte.to_ascii_lowercase();
+        }
+        byte += 1;
+    }
+    folded
 }
 
 fn is_label(label: &[u8]) -> bool {

@@ -1,6 +1,7 @@
 //! What is added to the rows: bytes and requests of one account on one day.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::NaiveDate;
 
@@ -33,13 +34,15 @@ impl Amount {
     }
 }
 
-/// One row to add to. `part` is the user, the class or the layer, in the tables that have one.
+/// One row to add to. `part` is the user, the class or the layer, in the tables that
+/// have one. Names are shared:
+/// a batch may have a million rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delta {
     /// The site.
-    pub vhost: String,
+    pub vhost: Arc<str>,
     /// The user, the class or the layer; empty in the table of vhosts.
-    pub part: String,
+    pub part: Arc<str>,
     /// The day.
     pub day: NaiveDate,
     /// What is added.

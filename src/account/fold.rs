@@ -1,5 +1,6 @@
 //! What a line calls the site into the site that is billed.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use tollkeeper_parsers::host::{self, Host};
@@ -56,19 +57,23 @@ impl Folding {
     /// The name of the row that a host name, as logged (escapes undone), is billed to.
     #[must_use]
     pub fn site(&self, logged: &[u8]) -> String {
-        let mut buffer = Vec::new();
-        match host::fold(logged, &mut buffer) {
-            Host::Missing => name::NONE.to_owned(),
-            Host::Invalid => name::INVALID.to_owned(),
-            Host::Folded(folded) => self.billed(folded),
+        self.fold(logged, &mut Vec::new()).into_owned()
+    }
+
+    /// [`Folding::site`], with memory to fold in, so that it takes none of its own.
+    pub fn fold<'n>(&'n self, logged: &[u8], buffer: &'n mut Vec<u8>) -> Cow<'n, str> {
+        match host::fold(logged, buffer) {
+            Host::Missing => Cow::Borrowed(name::NONE),
+            Host::Invalid => Cow::Borrowed(name::INVALID),
+            Host::Folded(folded) => Cow::Borrowed(self.billed(folded)),
             Host::Unicode(unicode) => match punycode(unicode) {
-                Some(ascii) => self.billed(&ascii),
-                None => name::INVALID.to_owned(),
+                Some(ascii) => Cow::Owned(self.billed(&ascii).to_owned()),
+                None => Cow::Borrowed(name::INVALID),
             },
         }
     }
 
-    fn billed(&self, folded: &str) -> String {
+    fn billed<'n>(&'n self, folded: &'n str) -> &'n str {
         let mut site = self.alias(folded).unwrap_or(folded);
         if self.fold_www
             && site == folded
@@ -79,13 +84,16 @@ impl Folding {
             site = self.alias(bare).unwrap_or(bare);
         }
         if self.known.holds(site) {
-            site.to_owned()
+            site
         } else {
-            name::OTHER.to_owned()
+            name::OTHER
         }
     }
 
     fn alias(&self, folded: &str) -> Option<&str> {
+        if self.aliases.is_empty() && self.wildcard_aliases.is_empty() {
+            return None;
+        }
         let exact = self.aliases.get(folded);
         let wildcard = || {
             self.wildcard_aliases

@@ -5,14 +5,19 @@
 //!
 //! A layer behind the edge has a cap of its own. It knows what the edge knows, but the edge does not
 //! learn from it: names that only a layer has seen take no place from the sites at the edge.
+//!
+//! Of what is committed whole or not at all, names are admitted on trial ([`Growth::try_out`]): where
+//! it comes to nothing, they take no place in their day.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use ahash::RandomState;
 use chrono::NaiveDate;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry as Slot;
 
 use super::day::{self, DayNumber};
-use super::name;
+use super::name::{self, Hashed};
 
 /// First-ever names a day, unless the operator says otherwise; and the same for users of one vhost.
 pub const DEFAULT_MAX_NEW_NAMES: u64 = 10_000;
@@ -36,14 +41,39 @@ pub struct KnownNames {
 /// What is known, and how much each day has grown.
 #[derive(Debug)]
 pub struct Growth {
-    /// Hashes of names that have rows: eight bytes a name, keyed afresh in each process.
-    known: HashSet<u64, RandomState>,
-    hasher: RandomState,
-    grown: BTreeMap<(DayNumber, String), u64>,
-    added: BTreeMap<(DayNumber, String), u64>,
+    /// Hashes of names that have rows: eight bytes a name.
+    known: HashTable<u64>,
+    /// By day, and hash of the vhost that they are users of; [`VHOSTS`] for vhosts.
+    grown: HashMap<(DayNumber, u64), Grown, RandomState>,
+    /// Where names were admitted since they were last taken.
+    added: Vec<(DayNumber, u64)>,
+    trial: Option<Trial>,
     max_vhosts: u64,
     max_users: u64,
 }
+
+/// How many names a day has got: vhosts, or users of one vhost.
+#[derive(Debug, Default)]
+struct Grown {
+    /// The vhost that they are users of, or "".
+    of: String,
+    /// All of them.
+    names: u64,
+    /// Those that were admitted since they were last taken.
+    added: u64,
+    /// Those that are on trial.
+    tried: u64,
+}
+
+/// Names that may yet turn out not to be committed.
+#[derive(Debug, Default)]
+struct Trial {
+    known: Vec<u64>,
+    grown: Vec<(DayNumber, u64)>,
+}
+
+/// Stands where others have the hash of the vhost that they are users of.
+const VHOSTS: u64 = 0;
 
 impl Growth {
     /// From what the store knows. `configured` are names that are never capped.
@@ -54,10 +84,10 @@ impl Growth {
         max_users: u64,
     ) -> Self {
         let mut growth = Self {
-            known: HashSet::with_hasher(RandomState::new()),
-            hasher: RandomState::new(),
-            grown: BTreeMap::new(),
-            added: BTreeMap::new(),
+            known: HashTable::new(),
+            grown: HashMap::default(),
+            added: Vec::new(),
+            trial: None,
             max_vhosts,
             max_users,
         };
@@ -71,7 +101,7 @@ impl Growth {
     /// up any number of names below it.
     pub fn know(&mut self, names: impl IntoIterator<Item = String>) {
         for vhost in names {
-            self.known.insert(self.hasher.hash_one((&vhost, "")));
+            self.insert(Hashed::from(vhost.as_str()).hash);
         }
     }
 
@@ -84,9 +114,9 @@ impl Growth {
     /// Whether any name may have been refused.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.grown.iter().any(|((_, of), grown)| {
-            *grown
-                >= if of.is_empty() || of.starts_with(OF_LAYER) {
+        self.grown.values().any(|grown| {
+            grown.names
+                >= if grown.of.is_empty() || grown.of.starts_with(OF_LAYER) {
                     self.max_vhosts
                 } else {
                     self.max_users
@@ -97,24 +127,37 @@ impl Growth {
     /// Names that have rows by now, whoever made them.
     pub fn know_rows(&mut self, stored: &KnownNames) {
         for vhost in &stored.vhosts {
-            self.known.insert(self.hasher.hash_one((vhost, "")));
+            self.insert(Hashed::from(vhost.as_str()).hash);
         }
         for (vhost, user) in &stored.users {
-            self.known.insert(self.hasher.hash_one((vhost, user)));
+            self.insert(key_of_user(vhost.as_str().into(), user.as_str().into()));
         }
         for (layer, vhost) in &stored.layers {
             let of = of_layer(layer);
-            self.known.insert(self.hasher.hash_one((&of, vhost)));
+            self.insert(key_of_user(of.as_str().into(), vhost.as_str().into()));
         }
     }
 
     /// Takes what the store knows for the truth: a batch was rolled back, or others have added rows.
     pub fn renew(&mut self, stored: KnownNames) {
+        self.drop_trial();
         self.know_rows(&stored);
         self.grown = stored
             .new_names
             .into_iter()
-            .map(|((date, vhost), n)| ((day::number(date), vhost), n))
+            .map(|((date, of), names)| {
+                let hash = if of.is_empty() {
+                    VHOSTS
+                } else {
+                    Hashed::from(of.as_str()).hash
+                };
+                let grown = Grown {
+                    of,
+                    names,
+                    ..Grown::default()
+                };
+                ((day::number(date), hash), grown)
+            })
             .collect();
         self.added.clear();
     }
@@ -126,46 +169,142 @@ impl Growth {
     }
 
     /// Whether a vhost may have a row of its own that first appears on this day.
-    pub fn admits_vhost(&mut self, day: DayNumber, vhost: &str) -> bool {
-        self.admits(day, "", self.max_vhosts, (vhost, ""))
+    pub fn admits_vhost<'n>(&mut self, day: DayNumber, vhost: impl Into<Hashed<'n>>) -> bool {
+        let vhost = vhost.into();
+        self.admits(day, (VHOSTS, ""), self.max_vhosts, vhost.hash)
     }
 
     /// The same for a user of a vhost.
-    pub fn admits_user(&mut self, day: DayNumber, vhost: &str, user: &str) -> bool {
-        user == name::OVERFLOW
-            || user == name::INVALID
-            || self.admits(day, vhost, self.max_users, (vhost, user))
+    pub fn admits_user<'n>(
+        &mut self,
+        day: DayNumber,
+        vhost: impl Into<Hashed<'n>>,
+        user: impl Into<Hashed<'n>>,
+    ) -> bool {
+        let (vhost, user) = (vhost.into(), user.into());
+        user.text == name::OVERFLOW
+            || user.text == name::INVALID
+            || self.admits(
+                day,
+                (vhost.hash, vhost.text),
+                self.max_users,
+                key_of_user(vhost, user),
+            )
     }
 
     /// The same for the vhosts of a layer behind the edge; what has a row at the edge is never capped.
-    pub fn admits_in_layer(&mut self, day: DayNumber, layer: &str, vhost: &str) -> bool {
-        let at_edge = self.hasher.hash_one((vhost, ""));
-        if self.known.contains(&at_edge) {
+    pub fn admits_in_layer<'n>(
+        &mut self,
+        day: DayNumber,
+        layer: impl Into<Hashed<'n>>,
+        vhost: impl Into<Hashed<'n>>,
+    ) -> bool {
+        let (layer, vhost) = (layer.into(), vhost.into());
+        let at_edge = self.known.find(vhost.hash, |known| *known == vhost.hash);
+        if at_edge.is_some() {
             return true;
         }
-        let of = of_layer(layer);
-        self.admits(day, &of, self.max_vhosts, (&of, vhost))
+        let of = of_layer(layer.text);
+        let of = Hashed::from(of.as_str());
+        self.admits(
+            day,
+            (of.hash, of.text),
+            self.max_vhosts,
+            key_of_user(of, vhost),
+        )
     }
 
-    /// What was admitted since the last call: to be stored with the rows.
+    /// From here on names are admitted on trial, until [`Growth::keep_trial`] or
+    /// [`Growth::drop_trial`].
+    pub fn try_out(&mut self) {
+        self.trial.get_or_insert_default();
+    }
+
+    /// Those on trial are to be stored with the rows like all others.
+    pub fn keep_trial(&mut self) {
+        for place in self.trial.take().unwrap_or_default().grown {
+            if let Some(grown) = self.grown.get_mut(&place) {
+                if grown.added == 0 {
+                    self.added.push(place);
+                }
+                grown.added += std::mem::take(&mut grown.tried);
+            }
+        }
+    }
+
+    /// Those on trial have not been seen.
+    pub fn drop_trial(&mut self) {
+        let trial = self.trial.take().unwrap_or_default();
+        for key in trial.known {
+            if let Ok(found) = self.known.find_entry(key, |known| *known == key) {
+                found.remove();
+            }
+        }
+        for place in trial.grown {
+            if let Some(grown) = self.grown.get_mut(&place) {
+                grown.names -= std::mem::take(&mut grown.tried);
+            }
+        }
+    }
+
+    /// What was admitted since the last call, but on trial: to be stored with the rows.
     pub fn take_added(&mut self) -> BTreeMap<(DayNumber, String), u64> {
-        std::mem::take(&mut self.added)
+        let mut added = BTreeMap::new();
+        for place in std::mem::take(&mut self.added) {
+            if let Some(grown) = self.grown.get_mut(&place) {
+                let names = std::mem::take(&mut grown.added);
+                added.insert((place.0, grown.of.clone()), names);
+            }
+        }
+        added
     }
 
-    fn admits(&mut self, day: DayNumber, of: &str, most: u64, key: (&str, &str)) -> bool {
-        let hash = self.hasher.hash_one(key);
-        if self.known.contains(&hash) {
+    /// `of`: where the name would count, and the vhost's name if it is a user.
+    fn admits(&mut self, day: DayNumber, of: (u64, &str), most: u64, key: u64) -> bool {
+        let Slot::Vacant(slot) = self.known.entry(key, |known| *known == key, |known| *known)
+        else {
             return true;
-        }
-        let grown = self.grown.entry((day, of.to_owned())).or_default();
-        if *grown >= most {
+        };
+        let place = (day, of.0);
+        let grown = self.grown.entry(place).or_insert_with(|| Grown {
+            of: of.1.to_owned(),
+            ..Grown::default()
+        });
+        if grown.names >= most {
             return false;
         }
-        *grown += 1;
-        *self.added.entry((day, of.to_owned())).or_default() += 1;
-        self.known.insert(hash);
+        slot.insert(key);
+        grown.names += 1;
+        match &mut self.trial {
+            None => {
+                if grown.added == 0 {
+                    self.added.push(place);
+                }
+                grown.added += 1;
+            }
+            Some(trial) => {
+                if grown.tried == 0 {
+                    trial.grown.push(place);
+                }
+                grown.tried += 1;
+                trial.known.push(key);
+            }
+        }
         true
     }
+
+    fn insert(&mut self, key: u64) {
+        let slot = self.known.entry(key, |known| *known == key, |known| *known);
+        if let Slot::Vacant(slot) = slot {
+            slot.insert(key);
+        }
+    }
+}
+
+/// Both hashes are secret, so nobody can choose names whose sum is that of others.
+fn key_of_user(vhost: Hashed<'_>, user: Hashed<'_>) -> u64 {
+    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+    (vhost.hash.wrapping_mul(ODD).rotate_left(29) ^ user.hash).wrapping_mul(ODD)
 }
 
 /// The vhosts of a layer are kept as if they were users of a vhost of this name, which no vhost can
@@ -250,5 +389,31 @@ mod tests {
         assert!(!growth.admits_vhost(1, "old.example"));
         // What the edge admits the layer takes as well.
         assert!(growth.admits_in_layer(1, "backend", "c.example"));
+    }
+
+    #[test]
+    fn what_is_on_trial_counts_only_once_it_is_kept() {
+        let mut growth = Growth::new(KnownNames::default(), [], 2, 2);
+        assert!(growth.admits_vhost(1, "a.example"));
+        growth.try_out();
+        assert!(growth.admits_vhost(1, "a.example"));
+        assert!(growth.admits_vhost(1, "b.example"));
+        assert!(!growth.admits_vhost(1, "c.example"), "the day is full");
+        assert_eq!(
+            growth.take_added().into_iter().collect::<Vec<_>>(),
+            [((1, String::new()), 1)]
+        );
+        growth.drop_trial();
+        growth.try_out();
+        assert!(growth.admits_vhost(1, "c.example"));
+        assert!(!growth.admits_vhost(1, "b.example"));
+        growth.keep_trial();
+        assert_eq!(
+            growth.take_added().into_iter().collect::<Vec<_>>(),
+            [((1, String::new()), 1)]
+        );
+        growth.drop_trial();
+        assert!(growth.admits_vhost(1, "c.example"));
+        assert!(growth.take_added().is_empty());
     }
 }

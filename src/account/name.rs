@@ -1,7 +1,9 @@
 //! Names as they are stored, and the four rows that no client can name.
 
 use std::borrow::Cow;
+use std::sync::OnceLock;
 
+use ahash::RandomState;
 use tollkeeper_parsers::text;
 
 /// Lines that name no site.
@@ -15,6 +17,38 @@ pub const OVERFLOW: &str = "_overflow";
 
 /// The longest user name that has a row of its own, in characters of its text form: a column's width.
 pub const MAX_USER_CHARS: usize = 255;
+
+/// A name with its [`hash`], which is computed once, where the name is first seen.
+#[derive(Debug, Clone, Copy)]
+pub struct Hashed<'n> {
+    /// The name.
+    pub text: &'n str,
+    /// Its hash.
+    pub hash: u64,
+}
+
+impl<'n> From<&'n str> for Hashed<'n> {
+    fn from(text: &'n str) -> Self {
+        Self {
+            text,
+            hash: hash(text.as_bytes()),
+        }
+    }
+}
+
+impl<'n> From<&'n String> for Hashed<'n> {
+    fn from(text: &'n String) -> Self {
+        text.as_str().into()
+    }
+}
+
+/// Keyed afresh in each process, so that no client can make names collide, and the same everywhere in
+/// it, so that what one part has hashed another one need not.
+#[must_use]
+pub fn hash(name: &[u8]) -> u64 {
+    static HASHER: OnceLock<RandomState> = OnceLock::new();
+    HASHER.get_or_init(RandomState::new).hash_one(name)
+}
 
 /// A user's name as it is stored. Names that would be one of the special ones are written with the
 /// underscore escaped; a name too long for its column shares the row [`INVALID`].

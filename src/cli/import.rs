@@ -16,6 +16,7 @@ use super::report::human_bytes;
 use super::{Failure, Settings, complain, open, print, refuse_vhost_twice};
 use crate::account::Rules;
 use crate::account::balance::Balance;
+use crate::account::growth::KnownNames;
 use crate::config::glob::expand_vhost;
 use crate::daemon::{self, clock};
 use crate::excerpt::{excerpt, printable};
@@ -56,7 +57,10 @@ pub(super) fn run(args: &ImportArgs, settings: &Settings) -> Result<ExitCode, Fa
     let summary = with_progress(&inputs, &meter, || match (args.dry_run, args.unparsed) {
         (true, _) => {
             let rules = open::rules_without_store(settings)?;
-            let books = Books::new(&inputs, None, &rules.classes, options.now);
+            // As into a fresh store.
+            let names = daemon::names(&settings.config)?;
+            let growth = daemon::capped(&settings.config, &names, KnownNames::default());
+            let books = Books::dry(&inputs, growth, &rules.classes, options.now);
             engine::run(&inputs, &rules, options, &meter, books, None).map_err(failed)
         }
         (false, reread) => {
@@ -66,7 +70,7 @@ pub(super) fn run(args: &ImportArgs, settings: &Settings) -> Result<ExitCode, Fa
                 if reread {
                     return unparsed::run(&inputs, rules, options, &mut account);
                 }
-                let books = Books::new(&inputs, Some(account), &rules.classes, options.now);
+                let books = Books::new(&inputs, account, &rules.classes, options.now);
                 engine::run(&inputs, rules, options, &meter, books, Some(&connect))
             })
         }
@@ -266,7 +270,7 @@ fn to_json(summary: &Summary, dry_run: bool) -> Result<String, Failure> {
             .iter()
             .map(|row| {
                 json!({
-                    "day": row.day.to_string(), "vhost": row.vhost,
+                    "day": row.day.to_string(), "vhost": &*row.vhost,
                     "in": row.amount.bytes_in, "out": row.amount.bytes_out, "requests": row.amount.requests,
                 })
             })
@@ -274,7 +278,7 @@ fn to_json(summary: &Summary, dry_run: bool) -> Result<String, Failure> {
         object.insert("rows".into(), rows.into());
         let rows = summary.layer_rows.iter().map(|row| {
             json!({
-                "day": row.day.to_string(), "vhost": row.vhost, "layer": row.part,
+                "day": row.day.to_string(), "vhost": &*row.vhost, "layer": &*row.part,
                 "in": row.amount.bytes_in, "out": row.amount.bytes_out, "requests": row.amount.requests,
             })
         });

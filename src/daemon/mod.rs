@@ -19,7 +19,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::account::Rules;
 use crate::account::class::Classes;
 use crate::account::fold::Folding;
-use crate::account::growth::Growth;
+use crate::account::growth::{Growth, KnownNames};
 use crate::config::{Config, ConfigError, VhostRules};
 use crate::source::syslog::ReceptionError;
 use crate::store::{Role, Store, StoreError};
@@ -122,18 +122,19 @@ pub fn rules(config: &Config, names: &Names, zone: Tz) -> Rules {
 /// When the store does not answer.
 pub fn growth(config: &Config, names: &Names, store: &mut dyn Store) -> Result<Growth, StoreError> {
     let stored = store.known_names(Growth::since(clock()))?;
+    Ok(capped(config, names, stored))
+}
+
+/// The caps of a config, over these names.
+#[must_use]
+pub fn capped(config: &Config, names: &Names, stored: KnownNames) -> Growth {
     let VhostRules {
         max_new_vhosts_per_day,
         max_new_users_per_day,
         ..
     } = config.vhosts;
     let known = names.known.iter().cloned();
-    Ok(Growth::new(
-        stored,
-        known,
-        max_new_vhosts_per_day,
-        max_new_users_per_day,
-    ))
+    Growth::new(stored, known, max_new_vhosts_per_day, max_new_users_per_day)
 }
 
 /// Seconds since 1970.

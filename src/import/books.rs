@@ -1,7 +1,8 @@
 //! Keeps the books of an import: what each file's lines came to, in order, until it is committed.
 //!
 //! What is in the batch is covered by its checkpoints, and by nothing else; the part of a file that
-//! must be committed whole waits outside the batch until the file has ended well.
+//! must be committed whole waits outside the batch until the file has ended well. The caps on new names
+//! hold for both as they are summed, so that no flood of names waits in memory.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use crate::account::day::{self, DayNumber};
 use crate::account::delta::Amount;
 use crate::account::growth::Growth;
 use crate::account::{SourceRules, Unattributed};
-use crate::ledger::Ledger;
+use crate::ledger::{Detail, Ledger};
 use crate::recognise::Epochs;
 use crate::source::content::Fingerprint;
 use crate::store::{Batch, Checkpoint, FlushError, Moves, Store, UnparsedRange, Writer};
@@ -64,11 +65,25 @@ pub struct Account<'s> {
     pub growth: Growth,
 }
 
+enum Target<'s> {
+    Store(Account<'s>),
+    /// Nothing is stored; but what is shown is what would be.
+    Nowhere(Growth),
+}
+
+impl Target<'_> {
+    fn growth(&mut self) -> &mut Growth {
+        match self {
+            Self::Store(account) => &mut account.growth,
+            Self::Nowhere(growth) => growth,
+        }
+    }
+}
+
 /// The books.
 pub struct Books<'i, 's> {
     inputs: &'i [Input],
-    /// `None`: nothing is stored.
-    account: Option<Account<'s>>,
+    target: Target<'s>,
     classes: &'s Classes,
     now: i64,
     epochs: Arc<Epochs>,
@@ -111,10 +126,19 @@ struct Current {
 }
 
 impl<'i, 's> Books<'i, 's> {
-    /// For these inputs. Without an account nothing is stored.
-    pub fn new(
+    /// For these inputs.
+    pub fn new(inputs: &'i [Input], account: Account<'s>, classes: &'s Classes, now: i64) -> Self {
+        Self::with_target(inputs, Target::Store(account), classes, now)
+    }
+
+    /// Where nothing is stored: rows of vhosts are summed for the summary, under these caps.
+    pub fn dry(inputs: &'i [Input], growth: Growth, classes: &'s Classes, now: i64) -> Self {
+        Self::with_target(inputs, Target::Nowhere(growth), classes, now)
+    }
+
+    fn with_target(
         inputs: &'i [Input],
-        account: Option<Account<'s>>,
+        target: Target<'s>,
         classes: &'s Classes,
         now: i64,
     ) -> Self {
@@ -124,7 +148,7 @@ impl<'i, 's> Books<'i, 's> {
         };
         Self {
             inputs,
-            account,
+            target,
             classes,
             now,
             epochs: Arc::default(),
@@ -161,6 +185,9 @@ impl<'i, 's> Books<'i, 's> {
     pub fn open(&mut self, file: OpenFile) {
         let report = &mut self.summary.files[file.index];
         report.notes = file.notes;
+        if file.start.whole {
+            self.target.growth().try_out();
+        }
         self.current = Some(Current {
             index: file.index,
             stop: file.stop,
@@ -243,10 +270,14 @@ impl<'i, 's> Books<'i, 's> {
     /// When the store fails.
     pub fn take_in(&mut self, ledger: &mut Ledger) -> Result<Pass, ImportError> {
         self.sums(ledger);
-        if self.current.as_ref().is_some_and(|current| {
-            !current.start.whole || current.ledger.len() > MAX_WAITING_ACCOUNTS
-        }) {
-            self.settle();
+        if let Some(current) = &self.current {
+            let (whole, accounts) = (current.start.whole, current.ledger.len());
+            if !whole || accounts > MAX_WAITING_ACCOUNTS {
+                self.settle();
+            }
+            if whole && accounts > MAX_WAITING_ACCOUNTS {
+                self.target.growth().try_out();
+            }
         }
         self.flush_if_due()
     }
@@ -254,7 +285,7 @@ impl<'i, 's> Books<'i, 's> {
     /// All that was read so far of the stream is in the rows, by this position: what it came to is
     /// forgotten, and counting begins behind it. `ledger` holds what has not been taken in of it.
     pub fn known(&mut self, start: Start, ledger: &mut Ledger) {
-        drop(std::mem::take(ledger));
+        ledger.discard();
         let Some(current) = &mut self.current else {
             return;
         };
@@ -262,6 +293,11 @@ impl<'i, 's> Books<'i, 's> {
         report.notes.push(super::resumed(&start));
         report.failures.clear();
         report.already = true;
+        let growth = self.target.growth();
+        growth.drop_trial();
+        if start.whole {
+            growth.try_out();
+        }
         current.ledger = Ledger::default();
         current.balance.clear();
         current.unparsed.clear();
@@ -297,6 +333,7 @@ impl<'i, 's> Books<'i, 's> {
             None => {}
         }
         self.current = None;
+        self.target.growth().drop_trial();
         self.flush_if_due()
     }
 
@@ -306,15 +343,19 @@ impl<'i, 's> Books<'i, 's> {
     /// When the store fails.
     pub fn flush(&mut self) -> Result<Pass, ImportError> {
         self.flushed = Instant::now();
-        let Some(account) = &mut self.account else {
+        let Target::Store(account) = &mut self.target else {
+            self.batch.checkpoints.clear();
             return Ok(Pass::Done);
         };
         if self.batch.checkpoints.is_empty() {
             return Ok(Pass::Done);
         }
-        let waiting = std::mem::take(&mut self.batch);
-        let mut ledger = waiting.ledger;
-        let (deltas, _) = ledger.take(&mut account.growth, self.classes);
+        let mut waiting = std::mem::take(&mut self.batch);
+        let (deltas, _) = waiting
+            .ledger
+            .take_capped(&mut account.growth, self.classes);
+        // The names are kept for the next batch.
+        self.batch.ledger = waiting.ledger;
         let mut total = Amount::default();
         deltas
             .vhosts
@@ -385,16 +426,10 @@ impl<'i, 's> Books<'i, 's> {
     /// What the import did.
     #[must_use]
     pub fn close(mut self) -> Summary {
-        if self.account.is_none() {
-            let mut growth = Growth::new(
-                crate::account::growth::KnownNames::default(),
-                [],
-                u64::MAX,
-                u64::MAX,
-            );
+        if let Target::Nowhere(growth) = &mut self.target {
             let mut waiting = std::mem::take(&mut self.batch);
             self.summary.total = waiting.ledger.total();
-            let deltas = waiting.ledger.take(&mut growth, self.classes).0;
+            let deltas = waiting.ledger.take_capped(growth, self.classes).0;
             self.summary.add_layers(&deltas.layers);
             (self.summary.rows, self.summary.layer_rows) = (deltas.vhosts, deltas.layers);
             for (index, balance) in waiting.reports {
@@ -416,11 +451,16 @@ impl<'i, 's> Books<'i, 's> {
     }
 
     fn sums(&mut self, ledger: &mut Ledger) {
-        match &mut self.current {
-            Some(current) if current.start.whole => current.ledger.absorb(ledger),
-            Some(_) => self.batch.ledger.absorb(ledger),
-            None => {}
-        }
+        let detail = match &self.target {
+            Target::Store(_) => Detail::Users,
+            Target::Nowhere(_) => Detail::Vhosts,
+        };
+        let sums = match &mut self.current {
+            Some(current) if current.start.whole => &mut current.ledger,
+            Some(_) => &mut self.batch.ledger,
+            None => return,
+        };
+        sums.absorb_capped(ledger, self.target.growth(), detail);
     }
 
     /// Puts what has been read of the current file into the batch, with the position that covers it.
@@ -433,7 +473,12 @@ impl<'i, 's> Books<'i, 's> {
         }
         let batch = &mut self.batch;
         if current.start.whole {
-            batch.ledger.absorb(&mut current.ledger);
+            self.target.growth().keep_trial();
+            if batch.ledger.is_empty() {
+                std::mem::swap(&mut batch.ledger, &mut current.ledger);
+            } else {
+                batch.ledger.absorb(&mut current.ledger);
+            }
         }
         let report = batch.reports.entry(current.index).or_default();
         for (day, balance) in std::mem::take(&mut current.balance) {
@@ -493,7 +538,7 @@ impl<'i, 's> Books<'i, 's> {
     fn begin_again(&mut self, first: usize, what: String) -> Result<Pass, ImportError> {
         self.batch = Waiting::default();
         self.current = None;
-        if let Some(account) = &mut self.account {
+        if let Target::Store(account) = &mut self.target {
             account
                 .growth
                 .renew(account.store.known_names(Growth::since(self.now))?);

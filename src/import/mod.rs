@@ -114,7 +114,7 @@ impl Summary {
     /// Adds what was counted apart.
     fn add_layers(&mut self, rows: &[Delta]) {
         for row in rows {
-            let layer = self.layers.entry(row.part.clone()).or_default();
+            let layer = self.layers.entry(row.part.to_string()).or_default();
             layer.add(row.amount);
         }
     }
@@ -271,6 +271,8 @@ fn on_one_thread(
     books: &mut Books<'_, '_>,
 ) -> Result<Pass, ImportError> {
     let mut tally = Tally::new(rules);
+    // What is summed is handed over as between threads, so that names are forgotten in the same way.
+    let mut mirror = Ledger::default();
     let mut spare = Vec::new();
     while let Some(fed) = feed.next(std::mem::take(&mut spare)) {
         let pass = match fed {
@@ -286,16 +288,21 @@ fn on_one_thread(
                 spare = work.block.into_spare();
                 books.walked(&walked, meter);
                 if books.is_due(tally.ledger.len()) {
-                    books.take_in(&mut tally.ledger)?
+                    mirror.receive(tally.hand_over());
+                    books.take_in(&mut mirror)?
                 } else {
                     Pass::Done
                 }
             }
             Fed::Known(start) => {
-                books.known(*start, &mut tally.ledger);
+                mirror.receive(tally.hand_over());
+                books.known(*start, &mut mirror);
                 Pass::Done
             }
-            Fed::End(end) => books.end(end, &mut tally.ledger)?,
+            Fed::End(end) => {
+                mirror.receive(tally.hand_over());
+                books.end(end, &mut mirror)?
+            }
             Fed::Barrier => books.flush()?,
             Fed::File(file) => {
                 feed.take_back(*file);

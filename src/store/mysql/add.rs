@@ -92,7 +92,7 @@ impl Flush<'_> {
             };
             match chunk {
                 _ if trouble.remedy() != Remedy::Row => return Err(trouble.into()),
-                [delta] if delta.vhost == name::INVALID && delta.part == name::INVALID => {
+                [delta] if &*delta.vhost == name::INVALID && &*delta.part == name::INVALID => {
                     return Err(trouble.into());
                 }
                 [delta] => {
@@ -111,10 +111,10 @@ impl Flush<'_> {
     /// To the row of names that the database would not take; of the same user, if that is possible.
     async fn add_invalid(&mut self, table: Table, delta: &Delta) -> Result<(), Stop> {
         let mut invalid = Delta {
-            vhost: name::INVALID.to_owned(),
+            vhost: name::INVALID.into(),
             ..delta.clone()
         };
-        if delta.vhost != name::INVALID {
+        if &*delta.vhost != name::INVALID {
             let (text, values) = self.upsert(table, [&invalid]);
             match self.session.execute(&text, values).await {
                 Ok(_) => return Ok(()),
@@ -123,7 +123,7 @@ impl Flush<'_> {
             }
         }
         if table.has_part {
-            invalid.part = name::INVALID.to_owned();
+            invalid.part = name::INVALID.into();
         }
         let (text, values) = self.upsert(table, [&invalid]);
         self.session.execute(&text, values).await?;
@@ -139,9 +139,9 @@ impl Flush<'_> {
         let mut count = 0;
         for delta in deltas {
             count += 1;
-            values.push(delta.vhost.as_str().into());
+            values.push((&*delta.vhost).into());
             if table.has_part {
-                values.push(delta.part.as_str().into());
+                values.push((&*delta.part).into());
             }
             let Amount {
                 bytes_in,

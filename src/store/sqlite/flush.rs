@@ -244,7 +244,7 @@ impl Flush<'_> {
                     "{table}: {} {} {}: more in one batch than a row can hold; what is beyond is lost",
                     delta.vhost, delta.part, delta.day
                 )),
-                Err(cause) if is_data_error(&cause) && delta.vhost != name::INVALID => {
+                Err(cause) if is_data_error(&cause) && &*delta.vhost != name::INVALID => {
                     refused.push(format!(
                         "{table}: {} {} {}: {cause}",
                         delta.vhost, delta.part, delta.day
@@ -252,7 +252,7 @@ impl Flush<'_> {
                     self.add_one(
                         table,
                         &Delta {
-                            vhost: name::INVALID.to_owned(),
+                            vhost: name::INVALID.into(),
                             ..delta.clone()
                         },
                     )?;
