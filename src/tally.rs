@@ -5,7 +5,6 @@
 //! caller to commit them as unparsed, or to leave them unread until a line that parses shows that
 //! the format is right.
 
-use hashbrown::HashTable;
 use memchr::{memchr, memrchr};
 use tollkeeper_parsers::error::{Expected, LineError};
 use tollkeeper_parsers::format::w3c::FIELDS;
@@ -13,15 +12,17 @@ use tollkeeper_parsers::framing::MAX_LINE_BYTES;
 use tollkeeper_parsers::index::{Index, Text};
 use tollkeeper_parsers::plan::{Carried, Plan};
 use tollkeeper_parsers::record::{Line, Logged, Record};
-use tollkeeper_parsers::text::Escape;
 
 use crate::account::balance::Balance;
 use crate::account::day::{DayNumber, Days};
 use crate::account::delta::Amount;
-use crate::account::name::Hashed;
 use crate::account::{Rules, SourceRules, Unattributed, credits_user, measure, name};
 use crate::ledger::{Ledger, NO_USER, NameId, Sums};
 use crate::source::spool::record;
+
+mod cache;
+
+use cache::{Cache, hashed};
 
 /// A file none of whose first lines parses is not in its format.
 pub const MAX_UNPARSED_AT_START: u64 = 100;
@@ -37,10 +38,6 @@ const MAX_REASON_CHARS: usize = 100;
 const MAX_FAILURES: usize = 5;
 /// Bytes of a chunk that an index is made of at a time: it stays in the processor's first cache.
 const PIECE_BYTES: usize = 32 << 10;
-/// Raw names that are remembered with their number; beyond, all are forgotten.
-const MAX_CACHED_NAMES: usize = 65_536;
-/// And so they are where they have so many bytes, and one more would not fit.
-const MAX_CACHED_BYTES: usize = 4 << 20;
 
 /// What reading a file carries from one chunk to the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -576,93 +573,4 @@ impl Walk<'_> {
             }),
         }
     }
-}
-
-/// Names as logged, with the number of what they came to.
-#[derive(Debug, Default)]
-struct Cache {
-    slots: HashTable<Cached>,
-    /// All that were logged, one behind the other.
-    logged: Vec<u8>,
-    /// Memory to fold names in.
-    buffer: Vec<u8>,
-}
-
-/// Where in [`Cache::logged`] a name is, and what it came to.
-#[derive(Debug, Clone, Copy)]
-struct Cached {
-    hash: u32,
-    start: u32,
-    bytes: u32,
-    escape: Escape,
-    id: NameId,
-}
-
-impl Cached {
-    fn is(&self, name: &Logged<'_>, logged: &[u8]) -> bool {
-        let start = self.start as usize;
-        self.escape == name.escape
-            && logged.get(start..start + self.bytes as usize) == Some(name.bytes)
-    }
-}
-
-impl Cache {
-    #[inline]
-    fn number(
-        &mut self,
-        name: &Logged<'_>,
-        make: impl FnOnce(u64, &mut Vec<u8>) -> NameId,
-    ) -> NameId {
-        let whole_hash = name::hash(name.bytes);
-        let hash = whole_hash as u32;
-        let found = self
-            .slots
-            .find(spread(hash), |slot| slot.is(name, &self.logged));
-        if let Some(found) = found {
-            return found.id;
-        }
-        let id = make(whole_hash, &mut self.buffer);
-        self.insert(name, hash, id);
-        id
-    }
-
-    fn insert(&mut self, name: &Logged<'_>, hash: u32, id: NameId) {
-        let is_full = self.slots.len() >= MAX_CACHED_NAMES
-            || self.logged.len() + name.bytes.len() > MAX_CACHED_BYTES;
-        if is_full {
-            self.slots.clear();
-            self.logged.clear();
-        }
-        let place = (
-            u32::try_from(self.logged.len()),
-            u32::try_from(name.bytes.len()),
-        );
-        let (Ok(start), Ok(bytes)) = place else {
-            return;
-        };
-        self.logged.extend_from_slice(name.bytes);
-        let cached = Cached {
-            hash,
-            start,
-            bytes,
-            escape: name.escape,
-            id,
-        };
-        self.slots
-            .insert_unique(spread(hash), cached, |slot| spread(slot.hash));
-    }
-}
-
-/// A name as it is stored. Nearly always that is what was logged, whose hash is known.
-fn hashed<'n>(logged: &Logged<'_>, hash: u64, text: &'n str) -> Hashed<'n> {
-    if logged.bytes == text.as_bytes() {
-        Hashed { text, hash }
-    } else {
-        text.into()
-    }
-}
-
-/// The table looks at both ends of a hash.
-fn spread(hash: u32) -> u64 {
-    u64::from(hash) << 32 | u64::from(hash)
 }
