@@ -379,17 +379,21 @@ impl Walk<'_> {
             self.tally.carried.note(line.bytes());
         }
         for (index, plan) in self.source.plans.iter().enumerate() {
-            match plan.read_for_account(line, &mut self.tally.carried) {
-                Ok(Line::Record(mut record)) => {
+            // Records are large: this one stays where it is.
+            let read = plan.read_for_account(line, &mut self.tally.carried);
+            match &read {
+                Ok(Line::Record(record)) => {
                     self.parsed();
-                    let site = if plan.names_vhost(&self.tally.carried) {
+                    let names_vhost = plan.names_vhost(&self.tally.carried);
+                    // A name that is no host's gives way to the one that is set.
+                    let has_name = names_vhost || self.source.vhost.is_none();
+                    let named = record.vhost.as_ref().filter(|_| has_name);
+                    let site = if names_vhost {
                         self.tally.none
                     } else {
-                        // A name that is no host's gives way to the one that is set.
-                        record.vhost = record.vhost.filter(|_| self.source.vhost.is_none());
                         self.site
                     };
-                    if let Err(reason) = self.charge(&record, site, bytes) {
+                    if let Err(reason) = self.charge(record, named, site, bytes) {
                         let missing = plan.missing_column(&self.tally.carried);
                         let reason = missing.map_or(reason, Unattributed::NoColumn);
                         self.unattributed(reason, offset, bytes);
@@ -406,7 +410,7 @@ impl Walk<'_> {
                 }
                 Err(error) => {
                     if furthest.is_none_or(|(_, best)| error.at > best.at) {
-                        furthest = Some((index, error));
+                        furthest = Some((index, *error));
                     }
                 }
             }
@@ -450,6 +454,7 @@ impl Walk<'_> {
     fn charge(
         &mut self,
         record: &Record<'_>,
+        named: Option<&Logged<'_>>,
         site: NameId,
         bytes: u64,
     ) -> Result<(), Unattributed> {
@@ -463,7 +468,7 @@ impl Walk<'_> {
             bytes_out,
             requests: 1,
         };
-        let vhost = match &record.vhost {
+        let vhost = match named {
             Some(logged) => self.vhost(logged),
             None => site,
         };

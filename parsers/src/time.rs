@@ -35,6 +35,8 @@ pub fn clf(bytes: &[u8]) -> Option<Time> {
 /// on a busy server not even the second does, so the last time is remembered.
 #[derive(Debug, Clone)]
 pub struct Clf {
+    /// The last text, and its time.
+    last: ([u8; CLF_BYTES], i64),
     /// `22/Nov/2026:`
     date: [u8; 12],
     /// ` +0000`
@@ -50,6 +52,7 @@ pub struct Clf {
 impl Default for Clf {
     fn default() -> Self {
         Self {
+            last: (*b"01/Jan/1970:00:00:00 +0000", 0),
             date: *b"01/Jan/1970:",
             zone: *b" +0000",
             midnight: 0,
@@ -64,6 +67,15 @@ impl Clf {
     #[inline]
     pub fn read(&mut self, bytes: &[u8]) -> Option<Time> {
         let bytes: &[u8; CLF_BYTES] = bytes.try_into().ok()?;
+        if *bytes == self.last.0 {
+            return Some(Time::Instant(self.last.1));
+        }
+        let time = self.read_other(bytes)?;
+        self.last = (*bytes, time);
+        Some(Time::Instant(time))
+    }
+
+    fn read_other(&mut self, bytes: &[u8; CLF_BYTES]) -> Option<i64> {
         let (date, rest) = bytes.split_first_chunk()?;
         let (&clock, zone) = rest.split_first_chunk()?;
         if *date != self.date || *zone != self.zone {
@@ -76,7 +88,7 @@ impl Clf {
             self.second = second_of_day(two(a, b)?, two(c, d)?, two(e, f)?)?;
             self.clock = clock;
         }
-        Some(Time::Instant(self.midnight + self.second))
+        Some(self.midnight + self.second)
     }
 
     #[cold]

@@ -69,7 +69,7 @@ pub(super) fn leading_number(word: [u8; WIDTH]) -> Option<(u64, usize)> {
 }
 
 /// The number that the last `length` bytes of a word are.
-#[inline]
+#[inline(always)]
 pub(super) fn trailing_number(word: [u8; WIDTH], length: usize) -> Option<u64> {
     if !(1..=WIDTH).contains(&length) {
         return None;
