@@ -1,6 +1,8 @@
 //! Directives into a plan; a line and a plan into a record.
 //!
-//! A format is compiled once; each line is then one walk over its bytes, without allocating.
+//! A format is compiled once; each line is then one walk over its bytes, without allocating: field
+//! after field (`walk`), by the places that an index found (`placed`), by keys (`json`), or
+//! column after column (`columns`).
 //!
 //! The walk is unambiguous: for every line that the server writes, each field is found with exactly
 //! the bytes that the server put there, whatever clients send. Compiling proves that from the set
@@ -14,6 +16,7 @@ mod columns;
 mod compile;
 mod enveloped;
 mod explain;
+mod fields;
 mod json;
 mod placed;
 mod scan;
@@ -22,13 +25,14 @@ mod walk;
 
 use std::fmt;
 
-use placed::Placed;
-
 pub use carried::Carried;
 pub use explain::Explained;
+use fields::{
+    Alternative, Alternatives, Anchor, Behind, End, Fields, Reads, Region, Start, Step, Take, Used,
+};
 
 use crate::error::{Expected, FormatError, LineError};
-use crate::format::{Format, Server, TimeForm};
+use crate::format::{Format, Server};
 use crate::index::Text;
 use crate::record::{Line, Logged};
 use crate::syslog::Envelope;
@@ -177,176 +181,6 @@ enum Body {
     Json(json::Keys),
     /// In one of several ways.
     Alternatives(Alternatives),
-}
-
-/// Several layouts; a line is in the first that fits.
-#[derive(Debug, Clone)]
-struct Alternatives {
-    layouts: Box<[Alternative]>,
-    /// Which of several captured headers the vhost is.
-    host_in_list: usize,
-}
-
-/// One of several layouts.
-#[derive(Debug, Clone)]
-struct Alternative {
-    fields: Fields,
-    /// Which of the format's directives each of its own is.
-    in_whole: Box<[u16]>,
-}
-
-/// What a line is made of.
-#[derive(Debug, Clone)]
-struct Fields {
-    /// What every line starts with.
-    first: Box<[u8]>,
-    steps: Vec<Step>,
-    /// Whether the time is put together from several fields.
-    composes_time: bool,
-    /// The short way, for lines of which an index knows the places.
-    placed: Option<Placed>,
-}
-
-/// Which meanings a plan reads.
-#[derive(Debug, Clone, Copy, Default)]
-struct Reads {
-    vhost: bool,
-    user: bool,
-    status: bool,
-    /// The request line or the method.
-    request: bool,
-    wire_in: bool,
-    wire_out: bool,
-    /// Received and sent together: one of them is what the other leaves of it.
-    both: bool,
-    /// The vhost is the host of the URL in the request line, which the walk takes for the vhost.
-    vhost_in_request: bool,
-}
-
-impl Reads {
-    /// What either reads.
-    fn or(self, other: Self) -> Self {
-        Self {
-            vhost: self.vhost || other.vhost,
-            user: self.user || other.user,
-            status: self.status || other.status,
-            request: self.request || other.request,
-            vhost_in_request: self.vhost_in_request || other.vhost_in_request,
-            wire_in: self.wire_in || other.wire_in,
-            wire_out: self.wire_out || other.wire_out,
-            both: self.both || other.both,
-        }
-    }
-}
-
-/// One field, and what follows it.
-#[derive(Debug, Clone)]
-struct Step {
-    take: Take,
-    /// Which of the format's directives it is; of several that are read as one, the last.
-    directive: u16,
-    /// Whether two quotes at its start are the whole of it.
-    empty_is_quotes: bool,
-    end: End,
-    /// What stands behind it.
-    literal: Box<[u8]>,
-}
-
-/// What is done with a field. Which it is stands in a byte of its own, not among the values of
-/// some field, since each line asks for each step.
-#[derive(Debug, Clone)]
-#[repr(u8)]
-enum Take {
-    Skip,
-    Vhost(Escape),
-    User {
-        escape: Escape,
-        empty_is_quotes: bool,
-    },
-    Client,
-    /// A time; one that is not used is checked all the same, since its shape is what ends it.
-    Time {
-        form: TimeForm,
-        optional: bool,
-        used: Used,
-    },
-    Bytes {
-        count: crate::format::Count,
-        dash_is_zero: bool,
-    },
-    Status,
-    Duration {
-        per_second: u64,
-    },
-    Request(Escape),
-    Method(Escape),
-    Path(Escape),
-}
-
-/// What a time is used for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Used {
-    /// It is the line's time.
-    Whole,
-    /// It is a part of the line's time.
-    Part,
-    No,
-}
-
-/// How a field's end is found.
-#[derive(Debug, Clone)]
-enum End {
-    /// A time has a shape of its own.
-    Time,
-    /// It is as long as its bytes are of this set.
-    Run(crate::format::ByteSet),
-    /// It is digits, or a dash.
-    Count,
-    /// The first such byte, which stands at this index of the literal, ends it.
-    Byte(Anchor),
-    /// It ends before the literal at the end of the line.
-    Line,
-    /// It holds bytes of the literal itself: what follows is found from behind.
-    Region(Box<Region>),
-}
-
-/// A byte that no field before it can hold.
-#[derive(Debug, Clone, Copy)]
-struct Anchor {
-    byte: u8,
-    /// Its index in the literal.
-    index: usize,
-    /// Whether one that a backslash hides does not count.
-    escaped: bool,
-}
-
-/// A field that can only be told from its neighbours from behind.
-#[derive(Debug, Clone)]
-struct Region {
-    /// The byte in the literal after the region's last field; none: that literal ends the line.
-    anchor: Option<Anchor>,
-    /// The other fields, the last one first.
-    behind: Box<[Behind]>,
-}
-
-#[derive(Debug, Clone)]
-struct Behind {
-    take: Take,
-    directive: u16,
-    start: Start,
-    /// What stands before it.
-    literal: Box<[u8]>,
-}
-
-/// How a field's start is found from its end.
-#[derive(Debug, Clone, Copy)]
-enum Start {
-    Width(usize),
-    /// The last such byte; so many bytes of the literal stand from it to the field.
-    Byte {
-        byte: u8,
-        from_end: usize,
-    },
 }
 
 impl Plan {
@@ -688,63 +522,6 @@ impl Plan {
     #[must_use]
     pub fn format(&self) -> &Format {
         &self.format
-    }
-}
-
-impl Body {
-    /// What can stand behind a directive of the format, or at the start.
-    fn literals_after(&self, directive: Option<u16>) -> Vec<&[u8]> {
-        let mut literals: Vec<&[u8]> = match (self, directive) {
-            (Self::Fields(fields), None) => vec![&fields.first],
-            (Self::Fields(fields), Some(directive)) => {
-                fields.literal_after(directive).into_iter().collect()
-            }
-            (Self::Alternatives(several), None) => several
-                .layouts
-                .iter()
-                .map(|one| &*one.fields.first)
-                .collect(),
-            (Self::Alternatives(several), Some(directive)) => several
-                .layouts
-                .iter()
-                .filter_map(|one| one.fields.literal_after(one.own(directive)?))
-                .collect(),
-            (Self::Json(_) | Self::Columns(_), _) => Vec::new(),
-        };
-        literals.sort_unstable();
-        literals.dedup();
-        literals
-    }
-}
-
-impl Alternative {
-    /// Which of its own directives one of the format's is.
-    fn own(&self, directive: u16) -> Option<u16> {
-        let index = self.in_whole.iter().position(|&whole| whole == directive)?;
-        u16::try_from(index).ok()
-    }
-}
-
-impl Fields {
-    fn literal_after(&self, directive: u16) -> Option<&[u8]> {
-        self.steps.iter().find_map(|step| {
-            if let End::Region(region) = &step.end {
-                // A literal of `behind` stands before its field, so behind the field before that.
-                let before = region.behind.iter().skip(1).map(|field| field.directive);
-                let before = before.chain([step.directive]);
-                for (field, directive_before) in region.behind.iter().zip(before) {
-                    if directive_before == directive {
-                        return Some(&*field.literal);
-                    }
-                }
-                let last = region
-                    .behind
-                    .first()
-                    .map_or(step.directive, |field| field.directive);
-                return (last == directive).then_some(&*step.literal);
-            }
-            (step.directive == directive).then_some(&*step.literal)
-        })
     }
 }
 

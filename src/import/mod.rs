@@ -7,9 +7,8 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::mpsc::{self, Receiver, SyncSender};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tollkeeper_parsers::format::Spec;
@@ -19,17 +18,18 @@ use crate::account::balance::Balance;
 use crate::account::delta::{Amount, Delta};
 use crate::account::{Rules, SourceRules};
 use crate::config::{Layer, Users};
-use crate::ledger::{Ledger, Sums};
+use crate::ledger::Ledger;
 use crate::source::content::Fingerprint;
 use crate::store::{Store, StoreError};
 use crate::tally::{Failure, Outcome, Progress, Tally};
 
 pub mod books;
 pub mod feed;
+mod threads;
 pub mod unparsed;
 
 use books::{Books, Pass};
-use feed::{Current, End, Fed, Feed, Start};
+use feed::{Fed, Feed, Start};
 
 /// What is imported, and how each file is to be read.
 #[derive(Debug, Clone)]
@@ -172,7 +172,7 @@ pub fn run(
         let pass = if options.threads <= 1 {
             on_one_thread(feed, rules, options, meter, &mut books)?
         } else {
-            on_threads(feed, rules, options, meter, &mut books)?
+            threads::on_threads(feed, rules, options, meter, &mut books)?
         };
         match pass {
             Pass::Done => break,
@@ -312,236 +312,6 @@ fn on_one_thread(
         };
         if let Pass::Overtaken { .. } = pass {
             return Ok(pass);
-        }
-    }
-    books.flush()
-}
-
-/// A place in the order of what is fed; of a file that one walker has for itself, in the file's.
-type Place = (u64, u64);
-
-/// What walkers hand to the keeper of the books.
-enum Told {
-    Fed(Fed),
-    /// A block, what it came to, and the number of the walker.
-    Walked(Box<(Walked, Sums, usize)>),
-    /// The same of a file that the walker has for itself. The sums are those of all blocks since it
-    /// told some.
-    OfFile(Box<(Walked, Option<Sums>, usize)>),
-    /// The end of such a file.
-    EndOfFile(Box<(End, Sums, usize)>),
-}
-
-/// A walker that has a file for itself tells its sums when there are so many.
-const MAX_UNTOLD_ACCOUNTS: usize = 50_000;
-
-fn on_threads(
-    feed: Feed<'_>,
-    rules: &Rules,
-    options: Options,
-    meter: &Meter,
-    books: &mut Books<'_, '_>,
-) -> Result<Pass, ImportError> {
-    let walkers = options.threads;
-    let (tell, told) = mpsc::sync_channel::<(Place, Told)>(4 * walkers);
-    let (pass_barrier, barrier) = mpsc::sync_channel::<()>(1);
-    let feeding = Mutex::new(Feeding {
-        feed,
-        next: 0,
-        barrier,
-    });
-    std::thread::scope(|scope| {
-        for number in 0..walkers {
-            let (tell, feeding) = (tell.clone(), &feeding);
-            scope.spawn(move || {
-                let mut walker = Walker {
-                    number,
-                    tally: Tally::new(rules),
-                    rules,
-                    now: options.now,
-                    tell,
-                    spare: Vec::new(),
-                };
-                // It ends where there is nothing more, or nobody listens.
-                while walker.take_turn(feeding).is_some() {}
-            });
-        }
-        // Whoever is left waiting for another ends when that other's end of the channel is gone.
-        drop(tell);
-        let mirrors = std::iter::repeat_with(Ledger::default).take(walkers);
-        keep_books(told, mirrors.collect(), books, meter, pass_barrier)
-    })
-}
-
-/// What the walkers take from in turn.
-struct Feeding<'f> {
-    feed: Feed<'f>,
-    /// The number of what is fed next.
-    next: u64,
-    /// The keeper of the books says here that everything up to a barrier is committed.
-    barrier: Receiver<()>,
-}
-
-/// What a walker takes.
-enum Taken {
-    Block(Box<Work>),
-    File(Box<Current>),
-}
-
-impl Feeding<'_> {
-    /// The next block or file, once all that was fed before it has been told; `None` at the end, or
-    /// where nobody listens any more. `spare` is memory to use again.
-    fn next(&mut self, tell: &SyncSender<(Place, Told)>, spare: Vec<u8>) -> Option<(u64, Taken)> {
-        let mut spare = Some(spare);
-        loop {
-            let fed = self.feed.next(spare.take().unwrap_or_default())?;
-            let number = self.next;
-            self.next += 1;
-            let is_barrier = matches!(fed, Fed::Barrier);
-            match fed {
-                Fed::Work(work) => return Some((number, Taken::Block(work))),
-                Fed::File(file) => return Some((number, Taken::File(file))),
-                other => tell.send(((number, 0), Told::Fed(other))).ok()?,
-            }
-            if is_barrier {
-                self.barrier.recv().ok()?;
-            }
-        }
-    }
-}
-
-/// A thread that reads and walks.
-struct Walker<'w> {
-    number: usize,
-    tally: Tally,
-    rules: &'w Rules,
-    /// Seconds since 1970.
-    now: i64,
-    tell: SyncSender<(Place, Told)>,
-    /// Memory for the next block.
-    spare: Vec<u8>,
-}
-
-impl Walker<'_> {
-    /// Walks the next block or file. Whoever is free reads, so what is read lies in the cache of the
-    /// processor that walks it.
-    fn take_turn(&mut self, feeding: &Mutex<Feeding<'_>>) -> Option<()> {
-        let mut feeding = feeding.lock().unwrap_or_else(PoisonError::into_inner);
-        let (number, taken) = feeding.next(&self.tell, std::mem::take(&mut self.spare))?;
-        drop(feeding);
-        match taken {
-            Taken::Block(work) => {
-                let walked = self.walk(*work);
-                let told = Told::Walked(Box::new((walked, self.tally.hand_over(), self.number)));
-                self.tell.send(((number, 0), told)).ok()
-            }
-            Taken::File(file) => self.file(number, *file),
-        }
-    }
-
-    /// Walks all of a file.
-    fn file(&mut self, number: u64, mut file: Current) -> Option<()> {
-        for place in 0.. {
-            let told = match file.go_on(std::mem::take(&mut self.spare)) {
-                Fed::Work(work) => {
-                    let walked = self.walk(*work);
-                    let is_much = self.tally.ledger.len() >= MAX_UNTOLD_ACCOUNTS;
-                    let sums = is_much.then(|| self.tally.hand_over());
-                    Told::OfFile(Box::new((walked, sums, self.number)))
-                }
-                Fed::End(end) => {
-                    let told = (end, self.tally.hand_over(), self.number);
-                    let told = Told::EndOfFile(Box::new(told));
-                    return self.tell.send(((number, place), told)).ok();
-                }
-                // Only of streams, and between files.
-                Fed::Known(_) | Fed::Open(_) | Fed::Barrier | Fed::Failed(_) | Fed::File(_) => {
-                    continue;
-                }
-            };
-            self.tell.send(((number, place), told)).ok()?;
-        }
-        None
-    }
-
-    fn walk(&mut self, work: Work) -> Walked {
-        let walked = walk(&mut self.tally, self.rules, &work, self.now);
-        self.spare = work.block.into_spare();
-        walked
-    }
-}
-
-/// `mirrors`: for each walker, a ledger that knows the names that it has told. A walker takes blocks
-/// in their order, so what it tells arrives here in its own order too.
-fn keep_books(
-    told: Receiver<(Place, Told)>,
-    mut mirrors: Vec<Ledger>,
-    books: &mut Books<'_, '_>,
-    meter: &Meter,
-    pass_barrier: SyncSender<()>,
-) -> Result<Pass, ImportError> {
-    let mut early = std::collections::BTreeMap::new();
-    let mut next: Place = (0, 0);
-    for (place, told) in told {
-        early.insert(place, told);
-        while let Some(told) = early.remove(&next) {
-            next = match told {
-                Told::OfFile(_) => (next.0, next.1 + 1),
-                Told::Fed(_) | Told::Walked(_) | Told::EndOfFile(_) => (next.0 + 1, 0),
-            };
-            let pass = match told {
-                Told::OfFile(walked) => {
-                    let (walked, sums, walker) = *walked;
-                    let is_counted = books.walked(&walked, meter);
-                    match sums {
-                        Some(sums) => {
-                            let mirror = &mut mirrors[walker];
-                            mirror.receive(sums);
-                            if is_counted {
-                                books.take_in(mirror)?
-                            } else {
-                                Pass::Done
-                            }
-                        }
-                        None => Pass::Done,
-                    }
-                }
-                Told::EndOfFile(end) => {
-                    let (end, sums, walker) = *end;
-                    let mirror = &mut mirrors[walker];
-                    mirror.receive(sums);
-                    books.end(end, mirror)?
-                }
-                Told::Walked(walked) => {
-                    let (walked, sums, walker) = *walked;
-                    let mirror = &mut mirrors[walker];
-                    mirror.receive(sums);
-                    if books.walked(&walked, meter) {
-                        books.take_in(mirror)?
-                    } else {
-                        Pass::Done
-                    }
-                }
-                Told::Fed(Fed::Open(file)) => {
-                    books.open(*file);
-                    Pass::Done
-                }
-                Told::Fed(Fed::Known(start)) => {
-                    books.known(*start, &mut Ledger::default());
-                    Pass::Done
-                }
-                Told::Fed(Fed::End(end)) => books.end(end, &mut Ledger::default())?,
-                Told::Fed(Fed::Barrier) => {
-                    let pass = books.flush()?;
-                    let _ = pass_barrier.send(());
-                    pass
-                }
-                Told::Fed(Fed::Failed(error)) => return Err(error.into()),
-                Told::Fed(Fed::Work(_) | Fed::File(_)) => Pass::Done,
-            };
-            if let Pass::Overtaken { .. } = pass {
-                return Ok(pass);
-            }
         }
     }
     books.flush()

@@ -13,9 +13,10 @@
 
 use std::collections::VecDeque;
 
+use super::placed::Placed;
 use super::{
-    Anchor, Behind, Body, End, EnvelopeVhost, Fields, Note, Placed, Plan, Reads, Region, Start,
-    Step, Take, Used,
+    Anchor, Behind, Body, End, EnvelopeVhost, Fields, Note, Plan, Reads, Region, Start, Step, Take,
+    Used,
 };
 use crate::error::FormatError;
 use crate::format::{ByteSet, Directive, Format, Layout, Meaning, Piece, Server, TimeForm};
