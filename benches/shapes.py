@@ -15,7 +15,7 @@ Shape = collections.namedtuple("Shape", "format line vhost head", defaults=(None
 Day = collections.namedtuple("Day", "apache iso midnight")
 
 # What tollkeeper reads today.
-MEASURED = ("bench", "tk", "combined", "nginx-json")
+MEASURED = ("bench", "tk", "combined", "nginx-json", "caddy", "w3c", "haproxy", "squid")
 
 
 # The day of the lines, unless one is given.

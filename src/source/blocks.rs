@@ -9,7 +9,7 @@ use super::content::{Fingerprint, Hasher};
 use super::open;
 
 /// Bytes of a block that is handed from thread to thread.
-pub const LARGE_BLOCK_BYTES: usize = 4 << 20;
+pub const LARGE_BLOCK_BYTES: usize = 2 << 20;
 /// Bytes of a block that is walked where it was read: it stays in the processor's cache, and lines
 /// that are longer than any server writes still fit.
 pub const SMALL_BLOCK_BYTES: usize = 512 << 10;
