@@ -203,7 +203,7 @@ fn footnote(server: Server, directive: &Directive) -> Option<&'static str> {
                 count: Count::In, ..
             },
         ) => {
-            "in mode http of HAProxy's own form of the request: for each, from 20 less to 7 more than the wire, and 0 for one that it refused; in mode tcp equals the wire"
+            "in mode http of HAProxy's own form of the request: for each, from 20 less to 7 more than the wire, and 0 for one that it refused"
         }
         (
             Server::Haproxy,
