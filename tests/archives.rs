@@ -216,3 +216,41 @@ fn several_archives_at_once_come_to_what_they_come_to_one_by_one() {
         assert_eq!(outcome.2, outcomes[0].2, "what is said, and its order");
     }
 }
+
+/// What a thread has summed of a later archive waits for the archives before it, however many names
+/// there are.
+#[test]
+fn archives_of_many_names_come_to_the_same_at_once() {
+    let week = Sandbox::new();
+    let mut paths = Vec::new();
+    for day in 0..4_u64 {
+        let mut content = String::new();
+        for number in 0..130_000_u64 {
+            let host = format!("h{}.example", (number * 7 + day * 60_000) % 200_000);
+            content += &support::log::line(
+                support::log::NOON + number % 900,
+                200,
+                (1, number),
+                &host,
+                "-",
+            );
+        }
+        let ending = PACKINGS[day as usize % PACKINGS.len()];
+        paths.push(week.write(&format!("{day}.{ending}"), pack(ending, content.as_bytes())));
+    }
+    let names: Vec<&str> = paths.iter().map(|path| text(path)).collect();
+    let mut outcomes = Vec::new();
+    for threads in ["1", "2", "5"] {
+        let sandbox = Sandbox::new();
+        let mut arguments = vec!["--threads", threads, F[0], F[1]];
+        arguments.extend(&names);
+        assert_eq!(
+            sandbox.import(&arguments).balance(),
+            Balance::counted(4 * 130_000)
+        );
+        outcomes.push(sandbox.rows());
+    }
+    assert_eq!(outcomes[0], outcomes[1]);
+    assert_eq!(outcomes[0], outcomes[2]);
+    assert!(outcomes[0].len() > 10_000);
+}

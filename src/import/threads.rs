@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{self, Receiver, SyncSender};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 
 use super::books::{Books, Pass};
 use super::feed::{Current, End, Fed, Feed};
@@ -48,9 +48,10 @@ pub(super) fn on_threads(
         next: 0,
         barrier,
     });
+    let turn = Turn::default();
     std::thread::scope(|scope| {
         for number in 0..walkers {
-            let (tell, feeding) = (tell.clone(), &feeding);
+            let (tell, feeding, turn) = (tell.clone(), &feeding, &turn);
             scope.spawn(move || {
                 let mut walker = Walker {
                     number,
@@ -58,6 +59,7 @@ pub(super) fn on_threads(
                     rules,
                     now: options.now,
                     tell,
+                    turn,
                     spare: Vec::new(),
                 };
                 // It ends where there is nothing more, or nobody listens.
@@ -67,8 +69,40 @@ pub(super) fn on_threads(
         // Whoever is left waiting for another ends when that other's end of the channel is gone.
         drop(tell);
         let mirrors = std::iter::repeat_with(Ledger::default).take(walkers);
-        keep_books(told, mirrors.collect(), books, meter, pass_barrier)
+        // However the books are closed, nobody is left waiting.
+        let _ended = Ended(&turn);
+        keep_books(told, mirrors.collect(), books, meter, pass_barrier, &turn)
     })
+}
+
+/// Whose turn it is: what the keeper of the books waits for.
+#[derive(Default)]
+struct Turn {
+    number: Mutex<u64>,
+    moved: Condvar,
+}
+
+impl Turn {
+    fn is(&self, number: u64) {
+        *self.number.lock().unwrap_or_else(PoisonError::into_inner) = number;
+        self.moved.notify_all();
+    }
+
+    /// Waits until it is the turn of this number.
+    fn wait_for(&self, number: u64) {
+        let turn = self.number.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.moved.wait_while(turn, |turn| *turn < number);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// Lets everybody go on when it is dropped.
+struct Ended<'t>(&'t Turn);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.is(u64::MAX);
+    }
 }
 
 /// What the walkers take from in turn.
@@ -116,6 +150,7 @@ struct Walker<'w> {
     /// Seconds since 1970.
     now: i64,
     tell: SyncSender<(Place, Told)>,
+    turn: &'w Turn,
     /// Memory for the next block.
     spare: Vec<u8>,
 }
@@ -137,17 +172,22 @@ impl Walker<'_> {
         }
     }
 
-    /// Walks all of a file.
+    /// Walks all of a file. Sums are told once it is its turn: those of files that wait for one before
+    /// them are in the walkers' ledgers, which are bounded, and nowhere else.
     fn file(&mut self, number: u64, mut file: Current) -> Option<()> {
         for place in 0.. {
             let told = match file.go_on(std::mem::take(&mut self.spare)) {
                 Fed::Work(work) => {
                     let walked = self.walk(*work);
                     let is_much = self.tally.ledger.len() >= MAX_UNTOLD_ACCOUNTS;
-                    let sums = is_much.then(|| self.tally.hand_over());
+                    let sums = is_much.then(|| {
+                        self.turn.wait_for(number);
+                        self.tally.hand_over()
+                    });
                     Told::OfFile(Box::new((walked, sums, self.number)))
                 }
                 Fed::End(end) => {
+                    self.turn.wait_for(number);
                     let told = (end, self.tally.hand_over(), self.number);
                     let told = Told::EndOfFile(Box::new(told));
                     return self.tell.send(((number, place), told)).ok();
@@ -177,6 +217,7 @@ fn keep_books(
     books: &mut Books<'_, '_>,
     meter: &Meter,
     pass_barrier: SyncSender<()>,
+    turn: &Turn,
 ) -> Result<Pass, ImportError> {
     let mut early = BTreeMap::new();
     let mut next: Place = (0, 0);
@@ -187,6 +228,7 @@ fn keep_books(
                 Told::OfFile(_) => (next.0, next.1 + 1),
                 Told::Fed(_) | Told::Walked(_) | Told::EndOfFile(_) => (next.0 + 1, 0),
             };
+            turn.is(next.0);
             let pass = match told {
                 Told::OfFile(walked) => {
                     let (walked, sums, walker) = *walked;
