@@ -30,6 +30,9 @@ enum Told {
     EndOfFile(Box<(End, Sums, usize)>),
 }
 
+/// Ranges of lines that do not parse, which are told of a file before its turn; the text of one such
+/// line weighs as much as a hundred of them.
+const MAX_FAULTS_AHEAD: usize = 20_000;
 /// A walker that has a file for itself tells its sums when there are so many.
 const MAX_UNTOLD_ACCOUNTS: usize = 50_000;
 
@@ -175,10 +178,16 @@ impl Walker<'_> {
     /// Walks all of a file. Sums are told once it is its turn: those of files that wait for one before
     /// them are in the walkers' ledgers, which are bounded, and nowhere else.
     fn file(&mut self, number: u64, mut file: Current) -> Option<()> {
+        let mut faults = 0;
         for place in 0.. {
             let told = match file.go_on(std::mem::take(&mut self.spare)) {
                 Fed::Work(work) => {
                     let walked = self.walk(*work);
+                    // Clients can make every other line one that does not parse.
+                    faults += walked.outcome.unparsed.len() + 100 * walked.outcome.failures.len();
+                    if faults > MAX_FAULTS_AHEAD {
+                        self.turn.wait_for(number);
+                    }
                     let is_much = self.tally.ledger.len() >= MAX_UNTOLD_ACCOUNTS;
                     let sums = is_much.then(|| {
                         self.turn.wait_for(number);
