@@ -363,6 +363,8 @@ impl Ledger {
             users: rows.by_part(&self.accounts.entries),
             classes: rows.by_class(&self.classes.entries, classes),
             layers: rows.by_part(&self.layers.entries),
+            claimed: Vec::new(),
+            minutes: Vec::new(),
             new_names: growth
                 .take_added()
                 .into_iter()

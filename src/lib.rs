@@ -4,8 +4,8 @@
 //! The way of the bytes, and the rooms they pass:
 //!
 //! ```text
-//! source -> framing -> format -> account -> ledger -> store
-//! bytes     lines      records   deltas     batches   usage
+//! source -> framing -> format -> account -> ledger -> store -> quota -> enforce
+//! bytes     lines      records   deltas     batches   usage    verdicts maps, flags
 //! ```
 //!
 //! Values move one way. A room knows the values of the rooms before it, never of those after it;
@@ -22,6 +22,9 @@
 //! | [`account`] | a record into who pays, on which day, for how much |
 //! | [`ledger`] | sums between flushes; deltas, sorted |
 //! | [`store`] | deltas and positions, in one transaction |
+//! | [`quota`] | usage against quotas: verdicts |
+//! | [`enforce`] | verdicts into flags, maps and snippets for each web server |
+//! | [`publish`] | flags and maps into place |
 //! | [`import`] | accounts files once, to their end |
 //! | [`daemon`] | follows files; order, timers, signals |
 //! | [`cli`] | one file per command |
@@ -31,9 +34,12 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod detect;
+pub mod enforce;
 pub mod excerpt;
 pub mod import;
 pub mod ledger;
+pub mod publish;
+pub mod quota;
 mod random;
 pub mod recognise;
 pub mod source;

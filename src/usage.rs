@@ -2,6 +2,9 @@
 
 use chrono::NaiveDate;
 
+pub mod said;
+pub mod snapshot;
+
 /// One stored row.
 ///
 /// A row of `bandwidth` has neither user nor class and is the whole of its vhost on its day; rows

@@ -49,6 +49,34 @@ pub struct Delta {
     pub amount: Amount,
 }
 
+/// One row of `bandwidth_minute` to add to. Rows are sorted by (vhost, of, part, day, minute).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MinuteDelta {
+    /// The site.
+    pub vhost: Arc<str>,
+    /// Of which part of it.
+    pub of: PartOf,
+    /// The user or the class; empty for all of it.
+    pub part: Arc<str>,
+    /// The day on which the lines are billed.
+    pub day: NaiveDate,
+    /// The minute in which they were served, since 1970.
+    pub minute: i64,
+    /// What is added.
+    pub amount: Amount,
+}
+
+/// What a row of a minute is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PartOf {
+    /// A whole vhost.
+    Vhost,
+    /// A user whose name a server vouches for.
+    User,
+    /// A client class.
+    Class,
+}
+
 /// Deltas, each list sorted by key: fewer pages touched, fewer deadlocks.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Deltas {
@@ -60,6 +88,10 @@ pub struct Deltas {
     pub classes: Vec<Delta>,
     /// For `bandwidth_layer`: what is no part of the others.
     pub layers: Vec<Delta>,
+    /// For `bandwidth_claimed`: the part of `users` whose names no server vouches for.
+    pub claimed: Vec<Delta>,
+    /// For `bandwidth_minute`: the same once more, by minute, of accounts that are weighed so.
+    pub minutes: Vec<MinuteDelta>,
     /// Names seen for the first time: (day, the vhost that they are users of or "", or `layer NAME`) to
     /// how many.
     pub new_names: BTreeMap<(NaiveDate, String), u64>,

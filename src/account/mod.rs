@@ -20,6 +20,8 @@ pub mod delta;
 pub mod fold;
 pub mod growth;
 pub mod name;
+pub mod spent;
+pub mod watched;
 
 use class::Classes;
 use day::{DAY_SECONDS, DayNumber, Days};

@@ -6,6 +6,7 @@
 
 mod accepts;
 mod diagnostic;
+pub mod gate;
 pub mod glob;
 mod layer;
 mod listen;

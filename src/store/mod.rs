@@ -16,6 +16,8 @@ use crate::account::growth::KnownNames;
 use crate::random::random;
 use crate::source::content::Fingerprint;
 use crate::source::position::{Place, State, Stored};
+use crate::usage::said::{AllTold, Exempt, Grant, Said, Told};
+use crate::usage::snapshot::{Needs, Snapshot};
 use crate::usage::{UsageQuery, UsageRow, UsageTable};
 
 pub mod mysql;
@@ -345,6 +347,47 @@ pub trait Store: Send {
     /// # Errors
     /// When the store does not answer.
     fn rows(&mut self, table: UsageTable, query: &UsageQuery) -> Result<Vec<UsageRow>, StoreError>;
+    /// Usage over periods, in one transaction with the number of the last batch of this writer.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    fn usage(&mut self, needs: &Needs, writer: &Writer) -> Result<Snapshot, StoreError>;
+    /// What operators have said in the tables.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    fn said(&mut self) -> Result<Said, StoreError>;
+    /// Grants more, or forgives.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    fn grant(&mut self, grant: &Grant) -> Result<(), StoreError>;
+    /// Exempts an account; `false`: takes the exemption back. Returns whether that changed anything.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    fn exempt(&mut self, exempt: &Exempt, is_exempt: bool) -> Result<bool, StoreError>;
+    /// Thresholds that were told of.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    fn told(&mut self) -> Result<AllTold, StoreError>;
+    /// Notes that a threshold is told of, by this process alone: `false` where somebody, on whatever
+    /// node, has noted it before. `now`: seconds since 1970.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    fn tell(&mut self, told: &Told, now: i64) -> Result<bool, StoreError>;
+    /// Forgets that a threshold was told of: the account is below it again.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    fn untell(&mut self, told: &Told) -> Result<(), StoreError>;
+    /// Deletes rows of minutes before `minute`, and what is too old to matter of grants and thresholds.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    fn prune(&mut self, minute: i64, now: i64) -> Result<(), StoreError>;
     /// The balance by node, source and day.
     ///
     /// # Errors

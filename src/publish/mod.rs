@@ -1,0 +1,34 @@
+//! Verdicts into place: files beside their target, synced and renamed, only when changed; flags; the
+//! runtime socket of a server; a request for its reload.
+
+use std::time::Instant;
+
+use crate::enforce::{Hosts, Refused};
+use crate::quota::verdict::Verdicts;
+
+/// One place where a server is told.
+pub trait Gate: Send {
+    /// For messages: the server, and the path.
+    fn name(&self) -> &str;
+
+    /// Brings the server in line with the verdicts. Called when they have changed, and when
+    /// [`Applied::again`] says so. While [`Verdicts::complete`] is not set, nothing that is closed on
+    /// disk is opened. Never blocks for long: a server that does not answer is given up, and asked
+    /// again later.
+    fn apply(&mut self, verdicts: &Verdicts, hosts: &Hosts, now: Instant) -> Applied;
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Default)]
+pub struct Applied {
+    /// Flags made or removed, and lines of maps that are other ones.
+    pub changed: u64,
+    /// Flags and lines that stand there now.
+    pub standing: u64,
+    /// What the server cannot be told.
+    pub refused: Vec<Refused>,
+    /// What failed: doing what, to what, and why. What was there before stands.
+    pub failed: Option<String>,
+    /// Call again then, whether or not anything has changed.
+    pub again: Option<Instant>,
+}

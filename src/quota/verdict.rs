@@ -1,0 +1,121 @@
+//! Which gates are closed, to whom, and what has changed.
+
+use std::collections::BTreeMap;
+
+use super::rule::Consequence;
+pub use crate::usage::said::Account;
+
+/// Whose requests a gate is closed to. Names are folded vhosts and stored users: what stands in the
+/// rows, not what a server may be told of without a look at its grammar.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Subject {
+    /// Everybody's to a site.
+    Vhost(String),
+    /// Those that clients of a class make to a site.
+    Class {
+        /// The site.
+        vhost: String,
+        /// The class.
+        class: String,
+    },
+    /// A user's, at one site, or at all (`None`).
+    User {
+        /// The user.
+        user: String,
+        /// The site.
+        vhost: Option<String>,
+    },
+}
+
+/// A closed gate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Closed {
+    /// What happens there.
+    pub consequence: Consequence,
+    /// The quota that closed it: the one with the worst consequence, of equal ones the first by name.
+    pub quota: String,
+    /// When its period ends, in seconds since 1970; not known of a rolling or endless one.
+    pub until: Option<i64>,
+}
+
+/// All closed gates. An owner's are those of all its vhosts.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Verdicts {
+    /// By subject.
+    pub closed: BTreeMap<Subject, Closed>,
+    /// Whether all usage was known when they were made. While not, what is on disk stays closed, and
+    /// these are only added to it.
+    pub complete: bool,
+}
+
+/// What the usage of an account comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Verdict {
+    /// Below every threshold.
+    Within,
+    /// Above a threshold at which somebody is to be warned; percent.
+    Warned(u32),
+    /// Above one that has consequences; percent.
+    Exceeded(u32),
+}
+
+/// A verdict that is not what it was: what a hook is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The quota.
+    pub quota: String,
+    /// The account: see [`Standing::account`].
+    pub account: Account,
+    /// What it was.
+    pub from: Verdict,
+    /// What it is.
+    pub to: Verdict,
+    /// What follows.
+    pub consequence: Option<Consequence>,
+    /// How it stands.
+    pub standing: Standing,
+    /// When, in seconds since 1970.
+    pub at: i64,
+}
+
+/// How an account stands with a quota.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Its quota.
+    pub quota: String,
+    /// Who.
+    pub account: Account,
+    /// Bytes or requests used, less what a reset has forgiven.
+    pub used: u64,
+    /// Of these, so many may be: the limit, or the share of it that slices have opened, and what was
+    /// granted.
+    pub limit: u64,
+    /// What was granted of it.
+    pub granted: u64,
+    /// When the period began, in seconds since 1970; `None` for an endless one.
+    pub begins: Option<i64>,
+    /// When it ends: behind its last second. `None` for a rolling or endless one.
+    pub ends: Option<i64>,
+    /// When more of the limit is opened by the next slice.
+    pub next_slice: Option<i64>,
+    /// What it comes to.
+    pub verdict: Verdict,
+    /// It still counts, and closes nothing.
+    pub exempt: bool,
+    /// Usage that the period began with and that no row tells the minute of is not in `used`: so much.
+    pub uncounted: u64,
+}
+
+impl Standing {
+    /// Percent of the limit, rounded down; of a limit of nothing, 100.
+    #[must_use]
+    pub fn percent(&self) -> u64 {
+        match self.limit {
+            0 => 100,
+            limit => {
+                let percent = u128::from(self.used) * 100 / u128::from(limit);
+                u64::try_from(percent).unwrap_or(u64::MAX)
+            }
+        }
+    }
+}
