@@ -8,6 +8,7 @@ mod accepts;
 mod diagnostic;
 pub mod gate;
 pub mod glob;
+pub mod hook;
 mod layer;
 mod listen;
 pub mod names;
@@ -17,7 +18,7 @@ mod table;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -32,13 +33,16 @@ use toml::de::DeTable;
 pub use self::accepts::{Accepts, NamePattern};
 pub use self::diagnostic::ConfigError;
 use self::diagnostic::{Findings, span_in_literal};
+use self::gate::Gates;
 use self::glob::Pattern;
+pub use self::hook::Hook;
 pub use self::layer::{Layer, parse_layer};
 pub use self::listen::{Listen, parse_listen};
 pub use self::store::{MysqlUrl, StoreAccess, StoreUrl, parse_store_url};
 use self::stream::Taken;
 pub use self::stream::{COLUMNS_IN_STREAM, PipeSource, StreamVhost, SyslogSource};
 use self::table::{Table, Text};
+use crate::quota::rule::Quota;
 
 /// The largest config that is read.
 const MAX_CONFIG_BYTES: u64 = 16 << 20;
@@ -78,6 +82,12 @@ pub struct Config {
     pub owners: BTreeMap<String, Vec<String>>,
     /// Client classes, in the order of their names.
     pub classes: Vec<Class>,
+    /// Quotas, each with a name of its own; that of mod_leech's table, where there is one, is the last.
+    pub quotas: Vec<Quota>,
+    /// Where the web servers are told.
+    pub gates: Gates,
+    /// What is told of changes.
+    pub hook: Option<Hook>,
 }
 
 /// `[[source.file]]`
@@ -153,6 +163,9 @@ impl Default for Config {
             vhosts: VhostRules::default(),
             owners: BTreeMap::new(),
             classes: Vec::new(),
+            quotas: Vec::new(),
+            gates: Gates::default(),
+            hook: None,
         }
     }
 }
@@ -289,6 +302,9 @@ impl<'t> Reader<'_, 't> {
         }
         if let Some(classes) = root.table("class", self.findings) {
             config.classes = self.classes(classes);
+        }
+        if let Some(hook) = root.table("hook", self.findings) {
+            config.hook = self.hook(hook);
         }
         let message = "quotas are not in this version: it counts, and closes no gate yet";
         root.refuse(
@@ -631,12 +647,20 @@ pub fn parse_users(users: &str) -> Result<Users, (String, String)> {
 
 fn parse_report_interval(text: &str) -> Result<Duration, (String, String)> {
     let help = "write it with a unit, between \"1s\" and \"1h\", such as \"10s\"";
-    let interval = humantime::parse_duration(text)
+    duration_within(text, MIN_REPORT_INTERVAL..=MAX_REPORT_INTERVAL, help)
+}
+
+fn duration_within(
+    text: &str,
+    bounds: RangeInclusive<Duration>,
+    help: &str,
+) -> Result<Duration, (String, String)> {
+    let duration = humantime::parse_duration(text)
         .map_err(|error| (format!("{text:?} is no duration: {error}"), help.to_owned()))?;
-    if !(MIN_REPORT_INTERVAL..=MAX_REPORT_INTERVAL).contains(&interval) {
+    if !bounds.contains(&duration) {
         return Err((format!("{text:?} is out of bounds"), help.to_owned()));
     }
-    Ok(interval)
+    Ok(duration)
 }
 
 fn parse_absolute(path: &str) -> Result<PathBuf, (String, String)> {
