@@ -14,6 +14,8 @@ use crate::account::growth::Growth;
 use crate::account::minute::MinuteNumber;
 use crate::account::name::{self, Hashed};
 
+#[cfg(test)]
+mod by_minute;
 mod minutes;
 #[cfg(test)]
 mod model;
