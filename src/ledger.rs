@@ -6,27 +6,40 @@
 //! where a ledger takes over from another one, or at the latest where the deltas are taken.
 
 use ahash::RandomState;
-use hashbrown::HashTable;
 
 use crate::account::class::Classes;
 use crate::account::day::{self, DayNumber};
-use crate::account::delta::{Amount, Deltas};
+use crate::account::delta::{Amount, Deltas, PartOf};
 use crate::account::growth::Growth;
+use crate::account::minute::MinuteNumber;
 use crate::account::name::{self, Hashed};
 
+#[cfg(test)]
+mod by_minute;
+mod minutes;
 #[cfg(test)]
 mod model;
 mod names;
 mod rows;
+mod table;
 #[cfg(test)]
 mod tests;
 
-use names::{Names, Texts, number};
+use minutes::{MinuteEntry, Refused};
+use names::{Names, Texts};
 use rows::{Ranks, Rows};
+use table::Table;
 
 /// A name's number in one ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NameId(u32);
+
+impl NameId {
+    /// Names are numbered one by one, from 0.
+    pub(crate) fn index(self) -> usize {
+        self.0 as usize
+    }
+}
 
 /// Stands where there is no user.
 pub const NO_USER: NameId = NameId(u32::MAX);
@@ -36,23 +49,23 @@ pub const NO_USER: NameId = NameId(u32::MAX);
 const MAX_NAMES_KEPT: usize = 65_536;
 /// and so they are where they have so many bytes: a client may send names as long as its requests.
 const MAX_NAME_BYTES_KEPT: usize = 8 << 20;
-/// Entries whose memory is kept for the next ones.
-const MAX_ENTRIES_KEPT: usize = 65_536;
 
 /// Sums by account and day.
 #[derive(Debug, Default)]
 pub struct Ledger {
     names: Names,
     hasher: RandomState,
-    accounts: Table,
+    accounts: Table<Entry>,
     /// By vhost, the account that its last request without a user went to. It may be one of a batch
     /// that is gone, so whoever looks here compares the key.
     without_user: Vec<u32>,
     /// `part` is the number of a class.
-    classes: Table,
+    classes: Table<Entry>,
     /// What servers behind the edge logged; `part` is a layer. No part of the accounts: the edge has
     /// counted it.
-    layers: Table,
+    layers: Table<Entry>,
+    /// The same as the accounts and classes once more, by minute, of those that are weighed so.
+    minutes: Table<MinuteEntry>,
     /// Names that [`Ledger::hand_over`] has told.
     told: usize,
     renumbered: Renumbered,
@@ -67,6 +80,7 @@ pub struct Sums {
     accounts: Vec<Entry>,
     classes: Vec<Entry>,
     layers: Vec<Entry>,
+    minutes: Vec<MinuteEntry>,
     /// Names that the other one knows; none: it is to forget all.
     known: usize,
     new_names: Texts,
@@ -78,16 +92,29 @@ struct Entry {
     day: DayNumber,
     vhost: NameId,
     part: NameId,
+    /// It is a user whose name no server vouches for. What else the user had is another entry.
+    claimed: bool,
     amount: Amount,
 }
 
 impl Entry {
-    /// Day, vhost and part in one number, which is hashed and compared as one.
+    /// Day, vhost and part in one number, which is compared as one: the key of its row.
+    #[inline]
+    fn row(&self) -> u128 {
+        row(self.day, self.vhost, self.part)
+    }
+
+    /// The same, with whether the user is claimed.
     #[inline]
     fn key(&self) -> u128 {
-        let day = u128::from(self.day.cast_unsigned());
-        day << 64 | u128::from(self.vhost.0) << 32 | u128::from(self.part.0)
+        self.row() | u128::from(self.claimed) << 96
     }
+}
+
+#[inline]
+fn row(day: DayNumber, vhost: NameId, part: NameId) -> u128 {
+    let day = u128::from(day.cast_unsigned());
+    day << 64 | u128::from(vhost.0) << 32 | u128::from(part.0)
 }
 
 /// Which accounts a ledger takes over from another one.
@@ -95,7 +122,7 @@ impl Entry {
 pub enum Detail {
     /// Each user's.
     Users,
-    /// Each vhost's alone.
+    /// Each vhost's alone, by day.
     Vhosts,
 }
 
@@ -103,6 +130,12 @@ impl Ledger {
     /// The number of a name.
     pub fn name<'n>(&mut self, name: impl Into<Hashed<'n>>) -> NameId {
         self.names.intern(name.into())
+    }
+
+    /// The name with this number.
+    #[must_use]
+    pub fn text(&self, id: NameId) -> Option<&str> {
+        self.names.texts.get(id).map(|name| name.text)
     }
 
     fn overflow(&mut self) -> NameId {
@@ -114,15 +147,37 @@ impl Ledger {
         }
     }
 
-    /// Adds to an account.
+    /// Adds to an account. `user`: one that a server vouches for, or [`NO_USER`].
     #[inline]
     pub fn add(&mut self, day: DayNumber, vhost: NameId, user: NameId, amount: Amount) {
-        let new = Entry {
+        self.add_entry(Entry {
             day,
             vhost,
             part: user,
+            claimed: false,
             amount,
-        };
+        });
+    }
+
+    /// Adds to an account whose user's name is merely claimed.
+    pub fn add_claimed(&mut self, day: DayNumber, vhost: NameId, user: NameId, amount: Amount) {
+        self.add_entry(Entry {
+            day,
+            vhost,
+            part: user,
+            claimed: true,
+            amount,
+        });
+    }
+
+    #[inline]
+    fn add_entry(&mut self, new: Entry) {
+        let Entry {
+            vhost,
+            part: user,
+            amount,
+            ..
+        } = new;
         let has_user = user != NO_USER;
         if !has_user
             && let Some(&at) = self.without_user.get(vhost.0 as usize)
@@ -152,6 +207,7 @@ impl Ledger {
             day,
             vhost,
             part: NameId(u32::from(class)),
+            claimed: false,
             amount,
         };
         self.classes.add(&self.hasher, new);
@@ -163,15 +219,38 @@ impl Ledger {
             day,
             vhost,
             part: layer,
+            claimed: false,
             amount,
         };
         self.layers.add(&self.hasher, new);
     }
 
-    /// Accounts and days with something to flush.
+    /// Adds to the row of a minute. What it counts is to be added to the account of the day, too.
+    /// `part`: nothing ([`NO_USER`]), a user that a server vouches for, or the name of a class.
+    pub fn add_minute(
+        &mut self,
+        (day, minute): (DayNumber, MinuteNumber),
+        vhost: NameId,
+        (of, part): (PartOf, NameId),
+        amount: Amount,
+    ) {
+        let new = MinuteEntry {
+            day,
+            minute,
+            vhost,
+            of,
+            part,
+            amount,
+        };
+        self.minutes.add(&self.hasher, new);
+    }
+
+    /// Accounts with something to flush, by day, and by minute.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.accounts.entries.len() + self.classes.entries.len() + self.layers.entries.len()
+        let by_day = [&self.accounts, &self.classes, &self.layers];
+        let by_day: usize = by_day.iter().map(|table| table.entries.len()).sum();
+        by_day + self.minutes.entries.len()
     }
 
     /// Whether there is nothing to flush.
@@ -192,9 +271,14 @@ impl Ledger {
 
     /// Forgets what has been summed. Names and their numbers stay.
     pub fn discard(&mut self) {
+        self.clear();
+    }
+
+    fn clear(&mut self) {
         self.accounts.clear();
         self.classes.clear();
         self.layers.clear();
+        self.minutes.clear();
     }
 
     /// Hands over what has been summed. Names and their numbers stay, unless there are very many:
@@ -204,6 +288,7 @@ impl Ledger {
             accounts: self.accounts.hand_over(),
             classes: self.classes.hand_over(),
             layers: self.layers.hand_over(),
+            minutes: self.minutes.hand_over(),
             known: self.told,
             new_names: self.names.texts.since(self.told),
         };
@@ -226,6 +311,7 @@ impl Ledger {
         self.accounts.entries = sums.accounts;
         self.classes.entries = sums.classes;
         self.layers.entries = sums.layers;
+        self.minutes.entries = sums.minutes;
     }
 
     /// Takes over what another ledger has summed, and leaves it empty. The numbers that the other one
@@ -241,42 +327,45 @@ impl Ledger {
 
     fn take_over(&mut self, other: &mut Self, mut growth: Option<&mut Growth>, detail: Detail) {
         other.renumbered.begin(other.names.texts.len());
+        let mut refused = Refused::of(&other.minutes);
         for entry in other.accounts.entries.drain(..) {
             let (vhost, vhost_name) = self.renumber_vhost(
                 &other.names.texts,
                 &mut other.renumbered,
                 growth.as_deref_mut(),
-                &entry,
+                (entry.day, entry.vhost),
             );
             let has_user = detail == Detail::Users && entry.part != NO_USER;
             let user = other.names.texts.get(entry.part).filter(|_| has_user);
+            let mut is_admitted = true;
             let part = match user {
                 None => NO_USER,
                 Some(user) => {
-                    let is_admitted = growth.as_deref_mut().is_none_or(|growth| {
+                    is_admitted = growth.as_deref_mut().is_none_or(|growth| {
                         let vhost = vhost_name.unwrap_or_else(|| name::OVERFLOW.into());
                         growth.admits_user(entry.day, vhost, user)
                     });
-                    let here = &mut other.renumbered.users[entry.part.0 as usize];
-                    if !is_admitted {
-                        self.overflow()
-                    } else if *here != NO_USER {
-                        *here
+                    if is_admitted {
+                        self.renumber_part(user, &mut other.renumbered, entry.part)
                     } else {
-                        other.renumbered.touched.push(entry.part);
-                        *here = self.names.intern(user);
-                        *here
+                        self.overflow()
                     }
                 }
             };
-            self.add(entry.day, vhost, part, entry.amount);
+            refused.note(&entry, vhost_name.is_some(), is_admitted);
+            self.add_entry(Entry {
+                vhost,
+                part,
+                claimed: entry.claimed && part != NO_USER,
+                ..entry
+            });
         }
         for entry in other.classes.entries.drain(..) {
             let (vhost, _) = self.renumber_vhost(
                 &other.names.texts,
                 &mut other.renumbered,
                 growth.as_deref_mut(),
-                &entry,
+                (entry.day, entry.vhost),
             );
             self.classes.add(&self.hasher, Entry { vhost, ..entry });
         }
@@ -303,10 +392,24 @@ impl Ledger {
                 },
             );
         }
-        other.accounts.clear();
-        other.classes.clear();
-        other.layers.clear();
+        self.take_over_minutes(other, detail, &refused);
+        other.clear();
         other.renumbered.end();
+    }
+
+    /// The number here of a user, or of another part of a vhost.
+    fn renumber_part(
+        &mut self,
+        name: Hashed<'_>,
+        renumbered: &mut Renumbered,
+        there: NameId,
+    ) -> NameId {
+        let here = &mut renumbered.users[there.0 as usize];
+        if *here == NO_USER {
+            renumbered.touched.push(there);
+            *here = self.names.intern(name);
+        }
+        *here
     }
 
     /// The number here of an entry's vhost, with its name, or of the overflow.
@@ -315,20 +418,20 @@ impl Ledger {
         texts: &'n Texts,
         renumbered: &mut Renumbered,
         growth: Option<&mut Growth>,
-        entry: &Entry,
+        (day, vhost): (DayNumber, NameId),
     ) -> (NameId, Option<Hashed<'n>>) {
-        let Some(name) = texts.get(entry.vhost) else {
+        let Some(name) = texts.get(vhost) else {
             return (self.name(name::INVALID), Some(name::INVALID.into()));
         };
-        let here = &mut renumbered.vhosts[entry.vhost.0 as usize];
+        let here = &mut renumbered.vhosts[vhost.0 as usize];
         if *here != NO_USER {
             return (*here, Some(name));
         }
-        if growth.is_some_and(|growth| !growth.admits_vhost(entry.day, name)) {
+        if growth.is_some_and(|growth| !growth.admits_vhost(day, name)) {
             // Another day may admit it.
             return (self.overflow(), None);
         }
-        renumbered.touched.push(entry.vhost);
+        renumbered.touched.push(vhost);
         *here = self.names.intern(name);
         (*here, Some(name))
     }
@@ -346,6 +449,7 @@ impl Ledger {
         self.accounts.forget_keys();
         self.classes.forget_keys();
         self.layers.forget_keys();
+        self.minutes.forget_keys();
         let all = [&self.accounts, &self.classes, &self.layers];
         let vhosts = all
             .iter()
@@ -353,27 +457,29 @@ impl Ledger {
             .map(|entry| entry.vhost);
         let parts = self.accounts.entries.iter().chain(&self.layers.entries);
         let parts = parts.map(|entry| entry.part);
-        let ranks = Ranks::new(&self.names.texts, vhosts.chain(parts));
+        let minutes = self.minutes.entries.iter();
+        let in_minutes = minutes.flat_map(|entry| [entry.vhost, entry.part]);
+        let used = vhosts.chain(parts).chain(in_minutes);
+        let ranks = Ranks::new(&self.names.texts, used);
         let mut rows = Rows::new(&self.names.texts, &ranks);
         self.accounts.sort(&ranks, true);
         self.classes.sort(&ranks, false);
         self.layers.sort(&ranks, true);
+        self.minutes.sort(&ranks);
         let deltas = Deltas {
             vhosts: rows.totals(&self.accounts.entries),
             users: rows.by_part(&self.accounts.entries),
             classes: rows.by_class(&self.classes.entries, classes),
             layers: rows.by_part(&self.layers.entries),
-            claimed: Vec::new(),
-            minutes: Vec::new(),
+            claimed: rows.claimed(&self.accounts.entries),
+            minutes: rows.by_minute(&self.minutes.entries),
             new_names: growth
                 .take_added()
                 .into_iter()
                 .map(|((day, vhost), n)| ((day::date(day), vhost), n))
                 .collect(),
         };
-        self.accounts.clear();
-        self.classes.clear();
-        self.layers.clear();
+        self.clear();
         let forgets = self.has_many_names();
         if forgets {
             *self = Self::default();
@@ -389,10 +495,8 @@ impl Ledger {
     /// Forgets all, but keeps the memory for as much again.
     fn forget(&mut self) {
         self.names.clear();
-        self.accounts.clear();
+        self.clear();
         self.without_user.clear();
-        self.classes.clear();
-        self.layers.clear();
         self.told = 0;
         self.renumbered.clear();
         self.overflow = None;
@@ -404,16 +508,21 @@ impl Ledger {
         let overflow = self.overflow();
         let texts = &self.names.texts;
         let hashed = |id: NameId| texts.get(id).unwrap_or(name::INVALID.into());
+        let mut refused = Refused::of(&self.minutes);
         for entry in &mut self.accounts.entries {
-            if !growth.admits_vhost(entry.day, hashed(entry.vhost)) {
+            let before = *entry;
+            let has_row = growth.admits_vhost(entry.day, hashed(entry.vhost));
+            if !has_row {
                 entry.vhost = overflow;
             }
-            if entry.part != NO_USER
-                && !growth.admits_user(entry.day, hashed(entry.vhost), hashed(entry.part))
-            {
+            let is_admitted = entry.part == NO_USER
+                || growth.admits_user(entry.day, hashed(entry.vhost), hashed(entry.part));
+            if !is_admitted {
                 entry.part = overflow;
             }
+            refused.note(&before, has_row, is_admitted);
         }
+        refused.drop_minutes(&mut self.minutes, overflow);
         for entry in &mut self.classes.entries {
             if !growth.admits_vhost(entry.day, hashed(entry.vhost)) {
                 entry.vhost = overflow;
@@ -425,75 +534,6 @@ impl Ledger {
                 entry.vhost = overflow;
             }
         }
-    }
-}
-
-/// Entries that are found by their key.
-#[derive(Debug, Default)]
-struct Table {
-    entries: Vec<Entry>,
-    by_key: HashTable<u32>,
-}
-
-impl Table {
-    /// Which entry it went to.
-    fn add(&mut self, hasher: &RandomState, new: Entry) -> u32 {
-        let key = new.key();
-        let hash = hasher.hash_one(key);
-        let entries = &mut self.entries;
-        let found = self
-            .by_key
-            .find(hash, |&at| entries[at as usize].key() == key);
-        match found {
-            Some(&at) => {
-                entries[at as usize].amount.add(new.amount);
-                at
-            }
-            None => {
-                let at = number(entries.len());
-                self.by_key
-                    .insert_unique(hash, at, |&at| hasher.hash_one(entries[at as usize].key()));
-                entries.push(new);
-                at
-            }
-        }
-    }
-
-    /// Its entries; there will be about as many again.
-    fn hand_over(&mut self) -> Vec<Entry> {
-        self.by_key.clear();
-        let next = Vec::with_capacity(self.entries.len());
-        std::mem::replace(&mut self.entries, next)
-    }
-
-    fn forget_keys(&mut self) {
-        if self.by_key.capacity() > 2 * MAX_ENTRIES_KEPT {
-            self.by_key = HashTable::new();
-        } else {
-            self.by_key.clear();
-        }
-    }
-
-    fn clear(&mut self) {
-        self.forget_keys();
-        if self.entries.capacity() > MAX_ENTRIES_KEPT {
-            self.entries = Vec::new();
-        } else {
-            self.entries.clear();
-        }
-    }
-
-    /// Sorts by vhost, part, and day. Instead of a name there is its rank then; `with_names`: `part` is
-    /// a user or a layer, whose rank is counted from 1, and 0 for none.
-    fn sort(&mut self, ranks: &Ranks, with_names: bool) {
-        for entry in &mut self.entries {
-            entry.vhost = NameId(ranks.of(entry.vhost).unwrap_or_default());
-            if with_names {
-                entry.part = NameId(ranks.of(entry.part).map_or(0, |rank| rank + 1));
-            }
-        }
-        self.entries
-            .sort_unstable_by_key(|entry| (entry.vhost, entry.part, entry.day));
     }
 }
 

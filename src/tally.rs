@@ -16,13 +16,19 @@ use tollkeeper_parsers::record::{Line, Logged, Record};
 use crate::account::balance::Balance;
 use crate::account::day::{DayNumber, Days};
 use crate::account::delta::Amount;
+use crate::account::growth::Growth;
+use crate::account::spent::Spent;
 use crate::account::{Rules, SourceRules, Unattributed, credits_user, measure, name};
 use crate::ledger::{Ledger, NO_USER, NameId, Sums};
 use crate::source::spool::record;
 
 mod cache;
+#[cfg(test)]
+mod tests;
+mod watching;
 
 use cache::{Cache, hashed};
+use watching::Watching;
 
 /// A file none of whose first lines parses is not in its format.
 pub const MAX_UNPARSED_AT_START: u64 = 100;
@@ -174,12 +180,23 @@ pub struct Tally {
     users: Cache,
     none: NameId,
     index: Index,
+    watching: Watching,
 }
 
 impl Tally {
     /// With an empty ledger.
     #[must_use]
     pub fn new(rules: &Rules) -> Self {
+        Self::with(rules, false)
+    }
+
+    /// The same, for somebody who calls [`Tally::take_spent`] again and again.
+    #[must_use]
+    pub fn telling(rules: &Rules) -> Self {
+        Self::with(rules, true)
+    }
+
+    fn with(rules: &Rules, tells: bool) -> Self {
         let mut ledger = Ledger::default();
         let none = ledger.name(name::NONE);
         Self {
@@ -190,7 +207,19 @@ impl Tally {
             users: Cache::default(),
             none,
             index: Index::default(),
+            watching: Watching::new(rules, tells),
         }
+    }
+
+    /// What the lines of watched accounts have spent since the last call, in the order of arrival, by
+    /// vhost, user, class and minute; the same may be there more than once. The ledger holds all of it,
+    /// too.
+    ///
+    /// `growth` is asked about the names as [`Ledger::take`] will ask about them: a vhost beyond the
+    /// day's cap, which has no row of its own, is not told. What a user spends there is, under the name
+    /// of the row that it goes to.
+    pub fn take_spent(&mut self, growth: &mut Growth) -> Vec<Spent> {
+        self.watching.take_spent(growth)
     }
 
     /// Hands over what has been summed; names are kept for the lines to come.
@@ -207,6 +236,7 @@ impl Tally {
         self.vhosts = Cache::default();
         self.users = Cache::default();
         self.none = self.ledger.name(name::NONE);
+        self.watching.forget_names();
     }
 
     /// Reads whole lines. `base` is where in the file the chunk begins; a last line without a
@@ -223,11 +253,13 @@ impl Tally {
     ) -> Outcome {
         let site = source.vhost.as_deref().map(|site| self.ledger.name(site));
         let layer = source.layer.inner().map(|layer| self.ledger.name(layer));
+        let watches = self.watching.follow(rules) && layer.is_none();
         let mut walk = Walk {
             site: site.unwrap_or(self.none),
             layer,
             credits: source.credit_users && layer.is_none(),
-            has_parts: layer.is_some() || !rules.classes.is_empty(),
+            watches,
+            has_parts: watches || layer.is_some() || !rules.classes.is_empty(),
             tally: self,
             rules,
             source,
@@ -269,6 +301,9 @@ impl Tally {
         }
         walk.tally.index = index;
         let mut outcome = walk.outcome;
+        if watches {
+            self.watching.settle(&mut self.ledger, &rules.classes);
+        }
         outcome.consumed = at;
         outcome
     }
@@ -322,6 +357,8 @@ struct Walk<'w> {
     layer: Option<NameId>,
     /// Whether users are credited.
     credits: bool,
+    /// Whether any account is watched.
+    watches: bool,
     /// Whether a request may be counted elsewhere than for its vhost and user.
     has_parts: bool,
     now: i64,
@@ -393,7 +430,7 @@ impl Walk<'_> {
                     } else {
                         self.site
                     };
-                    if let Err(reason) = self.charge(record, named, site, bytes) {
+                    if let Err(reason) = self.charge(record, plan, named, site, bytes) {
                         let missing = plan.missing_column(&self.tally.carried);
                         let reason = missing.map_or(reason, Unattributed::NoColumn);
                         self.unattributed(reason, offset, bytes);
@@ -454,6 +491,7 @@ impl Walk<'_> {
     fn charge(
         &mut self,
         record: &Record<'_>,
+        plan: &Plan,
         named: Option<&Logged<'_>>,
         site: NameId,
         bytes: u64,
@@ -476,8 +514,11 @@ impl Walk<'_> {
             Some(logged) if self.credits && credits_user(record.status) => self.user(logged),
             _ => NO_USER,
         };
+        let is_claimed = user != NO_USER && !self.source.vouches(plan);
         if self.has_parts {
-            self.charge_parts(record.client, day, (vhost, user), amount);
+            self.charge_parts(record, day, (vhost, user, is_claimed), amount);
+        } else if is_claimed {
+            self.tally.ledger.add_claimed(day, vhost, user, amount);
         } else {
             self.tally.ledger.add(day, vhost, user, amount);
         }
@@ -486,12 +527,12 @@ impl Walk<'_> {
     }
 
     /// A request to a layer behind the edge is no part of what the edge has; one to the edge may be
-    /// part of what a class of clients has.
+    /// part of what a class of clients has, or of what is watched.
     fn charge_parts(
         &mut self,
-        client: Option<&[u8]>,
+        record: &Record<'_>,
         day: DayNumber,
-        (vhost, user): (NameId, NameId),
+        (vhost, user, is_claimed): (NameId, NameId, bool),
         amount: Amount,
     ) {
         let ledger = &mut self.tally.ledger;
@@ -499,9 +540,23 @@ impl Walk<'_> {
             ledger.add_layer(day, vhost, layer, amount);
             return;
         }
-        ledger.add(day, vhost, user, amount);
-        if let Some(class) = client.and_then(|client| self.rules.classes.of(client)) {
+        if is_claimed {
+            ledger.add_claimed(day, vhost, user, amount);
+        } else {
+            ledger.add(day, vhost, user, amount);
+        }
+        let classes = &self.rules.classes;
+        let client = record.client.filter(|_| !classes.is_empty());
+        let class = client.and_then(|client| classes.of(client));
+        if let Some(class) = class {
             ledger.add_class(day, vhost, class, amount);
+        }
+        if self.watches {
+            // What is merely claimed to be a user's is nobody's here.
+            let user = if is_claimed { NO_USER } else { user };
+            let at = (day, record.time);
+            let watching = &mut self.tally.watching;
+            watching.note(ledger, at, (vhost, user, class), amount);
         }
     }
 

@@ -1,5 +1,7 @@
 //! A walk over lines: each is counted, or named; runs that do not parse are held, then given up.
 
+use std::sync::Arc;
+
 use chrono_tz::Tz;
 use proptest::prelude::*;
 use tollkeeper::account::balance::Balance;
@@ -20,6 +22,7 @@ fn rules() -> Rules {
         zone: Tz::UTC,
         folding: Folding::default(),
         classes: Classes::default(),
+        watched: Arc::default(),
     }
 }
 

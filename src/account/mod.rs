@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use chrono_tz::Tz;
 use tollkeeper_parsers::format::Spec;
-use tollkeeper_parsers::plan::Plan;
+use tollkeeper_parsers::plan::{self, Plan};
 use tollkeeper_parsers::record::Record;
 
 use crate::config::{Layer, Users};
@@ -19,6 +19,7 @@ pub mod day;
 pub mod delta;
 pub mod fold;
 pub mod growth;
+pub mod minute;
 pub mod name;
 pub mod spent;
 pub mod watched;
@@ -26,6 +27,7 @@ pub mod watched;
 use class::Classes;
 use day::{DAY_SECONDS, DayNumber, Days};
 use fold::Folding;
+use watched::Watched;
 
 /// More than any request can move; a line that claims it is broken or forged.
 pub const MAX_BYTES_PER_REQUEST: u64 = 1 << 50;
@@ -39,6 +41,8 @@ pub struct Rules {
     pub folding: Folding,
     /// Which class a client is in.
     pub classes: Classes,
+    /// Whose lines are told as they are summed, and have rows of minutes.
+    pub watched: Arc<Watched>,
 }
 
 /// Rules of one source, or of one file of it.
@@ -48,6 +52,8 @@ pub struct SourceRules {
     pub plans: Arc<[Plan]>,
     /// Whether user names are credited.
     pub credit_users: bool,
+    /// What the operator says of them; `None`: what each plan's server is known for.
+    pub users: Option<Users>,
     /// The site of lines whose format names none, folded; else `_none`.
     pub vhost: Option<String>,
     /// Whether a long run of lines that do not parse means that the format is wrong.
@@ -85,10 +91,21 @@ impl SourceRules {
         Self {
             plans,
             credit_users: users != Some(Users::None),
+            users,
             vhost: vhost.map(|vhost| folding.site(vhost.as_bytes())),
             gives_up: true,
             spooled: false,
             layer: Layer::default(),
+        }
+    }
+
+    /// Whether the server vouches for the names in lines of this plan. Others are merely claimed: they
+    /// have rows, but whoever knows a name could spend what its quota allows.
+    #[must_use]
+    pub fn vouches(&self, plan: &Plan) -> bool {
+        match self.users {
+            Some(users) => users == Users::Verified,
+            None => plan.users_default() == plan::Users::Verified,
         }
     }
 }

@@ -50,6 +50,12 @@ pub fn hash(name: &[u8]) -> u64 {
     HASHER.get_or_init(RandomState::new).hash_one(name)
 }
 
+/// Whether a row of this name stands for many.
+#[must_use]
+pub fn is_special(name: &str) -> bool {
+    [NONE, INVALID, OTHER, OVERFLOW].contains(&name)
+}
+
 /// A user's name as it is stored. Names that would be one of the special ones are written with the
 /// underscore escaped; a name too long for its column shares the row [`INVALID`].
 #[must_use]
@@ -58,7 +64,7 @@ pub fn user(name: &[u8]) -> Cow<'_, str> {
     if text.len() > MAX_USER_CHARS && text.chars().count() > MAX_USER_CHARS {
         return Cow::Borrowed(INVALID);
     }
-    if [NONE, INVALID, OTHER, OVERFLOW].contains(&text.as_ref()) {
+    if is_special(&text) {
         return Cow::Owned(format!("\\x5f{}", &text[1..]));
     }
     text

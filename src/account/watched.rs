@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::growth::Growth;
+
 /// Sites and users that have quotas.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Watched {
@@ -77,5 +79,11 @@ impl Watched {
     pub fn user(&self, user: &str) -> Watch {
         let exact = self.users.get(user).copied().unwrap_or_default();
         self.all_users.and(exact)
+    }
+
+    /// Lets the names in that are never capped: to be called wherever other accounts are watched from
+    /// now on, and where a [`Growth`] is made.
+    pub fn let_in(&self, growth: &mut Growth) {
+        growth.know(self.never_capped.iter().cloned());
     }
 }

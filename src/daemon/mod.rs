@@ -113,6 +113,7 @@ pub fn rules(config: &Config, names: &Names, zone: Tz) -> Rules {
         zone,
         folding: names.folding.clone(),
         classes: Classes::new(&config.classes),
+        watched: Arc::default(),
     }
 }
 

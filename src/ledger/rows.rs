@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::minutes::MinuteEntry;
 use super::names::{Texts, number};
 use super::{Entry, NameId};
 use crate::account::class::Classes;
 use crate::account::day;
-use crate::account::delta::{Amount, Delta};
+use crate::account::delta::{Amount, Delta, MinuteDelta};
 
 /// Of those names that are asked about, the place of each in bytewise order.
 #[derive(Debug)]
@@ -137,6 +138,46 @@ impl<'l> Rows<'l> {
         deltas
     }
 
+    /// The part of [`Rows::by_part`] whose users are merely claimed.
+    pub(super) fn claimed(&mut self, entries: &[Entry]) -> Vec<Delta> {
+        let mut deltas = Vec::new();
+        let is_claimed = |entry: &&Entry| entry.claimed && entry.part.0 != 0;
+        for same in equal_keys(entries) {
+            let mut claimed = same.iter().filter(is_claimed).peekable();
+            if claimed.peek().is_some() {
+                deltas.push(Delta {
+                    vhost: self.name(same[0].vhost.0),
+                    part: self.name(same[0].part.0 - 1),
+                    day: day::date(same[0].day),
+                    amount: sum(claimed),
+                });
+            }
+        }
+        deltas
+    }
+
+    /// Of each account and minute.
+    pub(super) fn by_minute(&mut self, entries: &[MinuteEntry]) -> Vec<MinuteDelta> {
+        let mut deltas: Vec<MinuteDelta> = Vec::with_capacity(entries.len());
+        for same in entries.chunk_by(|a, b| a.row() == b.row()) {
+            let mut amount = Amount::default();
+            same.iter().for_each(|entry| amount.add(entry.amount));
+            let first = &same[0];
+            deltas.push(MinuteDelta {
+                vhost: self.name(first.vhost.0),
+                of: first.of,
+                part: match first.part.0.checked_sub(1) {
+                    Some(rank) => self.name(rank),
+                    None => Arc::clone(&self.none),
+                },
+                day: day::date(first.day),
+                minute: first.minute.into(),
+                amount,
+            });
+        }
+        deltas
+    }
+
     /// Of each class and day.
     pub(super) fn by_class(&mut self, entries: &[Entry], classes: &Classes) -> Vec<Delta> {
         let mut deltas = Vec::new();
@@ -155,12 +196,12 @@ impl<'l> Rows<'l> {
     }
 }
 
-/// Sorted entries, those of the same key together.
+/// Sorted entries, those of the same row together.
 fn equal_keys(entries: &[Entry]) -> impl Iterator<Item = &[Entry]> {
-    entries.chunk_by(|a, b| a.key() == b.key())
+    entries.chunk_by(|a, b| a.row() == b.row())
 }
 
-fn sum(entries: &[Entry]) -> Amount {
+fn sum<'e>(entries: impl IntoIterator<Item = &'e Entry>) -> Amount {
     let mut total = Amount::default();
     for entry in entries {
         total.add(entry.amount);

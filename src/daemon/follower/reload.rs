@@ -152,6 +152,7 @@ impl Follower {
             Arc::new(SourceRules {
                 vhost: site.map(|site| self.rules.folding.site(site.as_bytes())),
                 credit_users: new.users != Some(crate::config::Users::None),
+                users: new.users,
                 layer: new.layer.clone(),
                 ..SourceRules::clone(&rules)
             })

@@ -1,0 +1,529 @@
+//! Watched accounts: what is told of them, and what of it stands in the rows of minutes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use chrono_tz::Tz;
+use proptest::prelude::*;
+use tollkeeper_parsers::format::Spec;
+
+use super::*;
+use crate::account::class::Classes;
+use crate::account::day;
+use crate::account::delta::{Delta, Deltas, PartOf};
+use crate::account::fold::Folding;
+use crate::account::growth::{Growth, KnownNames};
+use crate::account::watched::{Watch, Watched};
+use crate::config::{Class, Layer, Users};
+
+/// nginx vouches for nobody, unless the operator does.
+const NGINX: &str = "nginx:log_format tk '$msec $status $request_length $bytes_sent $host $remote_addr \"$remote_user\"';";
+/// Apache does. There is no zone in its times here.
+const APACHE: &str = "apache:%{%Y-%m-%d %H:%M:%S}t %>s %I %O %v %a \"%u\"";
+/// 2024-06-15 23:58 in Warsaw.
+const BEGIN: i64 = 1_718_488_680;
+const NOW: i64 = BEGIN + 86_400;
+
+const TOLD: Watch = Watch {
+    told: true,
+    by_minute: false,
+    classes_by_minute: false,
+};
+const BY_MINUTE: Watch = Watch {
+    told: true,
+    by_minute: true,
+    classes_by_minute: false,
+};
+const ALL: Watch = Watch {
+    told: true,
+    by_minute: true,
+    classes_by_minute: true,
+};
+
+fn rules(watched: Watched) -> Rules {
+    let network = "192.0.2.0/24".parse().expect("a network");
+    Rules {
+        zone: Tz::Europe__Warsaw,
+        folding: Folding::default(),
+        classes: Classes::new(&[Class {
+            name: "campus".to_owned(),
+            networks: vec![network],
+        }]),
+        watched: Arc::new(watched),
+    }
+}
+
+fn source(format: &str, users: Option<Users>) -> SourceRules {
+    let spec = Spec::parse(format).expect("a format");
+    SourceRules::new(&[spec], users, None, &Folding::default()).expect("a plan")
+}
+
+fn growth(max_vhosts: u64) -> Growth {
+    Growth::new(KnownNames::default(), [], max_vhosts, 9)
+}
+
+fn read(tally: &mut Tally, rules: &Rules, source: &SourceRules, text: &str) {
+    let mut progress = Progress::default();
+    let outcome = tally.read(rules, source, &mut progress, text.as_bytes(), 0, NOW);
+    let mut counted = Balance::default();
+    outcome
+        .balance
+        .iter()
+        .for_each(|(_, balance)| counted.add(balance));
+    assert_eq!(counted.counted.lines, text.lines().count() as u64, "{text}");
+}
+
+/// All that is told of a log that is read at once, with its rows.
+fn told(
+    watched: Watched,
+    source: &SourceRules,
+    growth: &mut Growth,
+    text: &str,
+) -> (Vec<Spent>, Deltas) {
+    let rules = rules(watched);
+    let mut tally = Tally::telling(&rules);
+    read(&mut tally, &rules, source, text);
+    let spent = tally.take_spent(growth);
+    assert!(tally.take_spent(growth).is_empty(), "told once");
+    (spent, tally.ledger.take(growth, &rules.classes).0)
+}
+
+fn line(time: i64, host: &str, user: &str) -> String {
+    format!("{time}.000 200 1 10 {host} 192.0.2.1 \"{user}\"\n")
+}
+
+fn shown(spent: &[Spent]) -> Vec<String> {
+    let name = |name: &Option<Arc<str>>| name.as_deref().unwrap_or("-").to_owned();
+    let shown = |one: &Spent| {
+        let (user, class) = (name(&one.user), name(&one.class));
+        let (minute, requests) = (one.minute - BEGIN / 60, one.amount.requests);
+        format!(
+            "{} {user} {class} {} {minute} {requests}",
+            one.vhost,
+            day::date(one.day)
+        )
+    };
+    spent.iter().map(shown).collect()
+}
+
+fn minutes(deltas: &Deltas) -> Vec<String> {
+    let shown = |row: &crate::account::delta::MinuteDelta| {
+        let minute = row.minute - BEGIN / 60;
+        let (vhost, part, requests) = (&row.vhost, &row.part, row.amount.requests);
+        format!(
+            "{vhost} {:?} {part} {} {minute} {requests}",
+            row.of, row.day
+        )
+    };
+    deltas.minutes.iter().map(shown).collect()
+}
+
+fn vhosts(watched: &[(&str, Watch)]) -> Watched {
+    Watched {
+        vhosts: watched
+            .iter()
+            .map(|(name, watch)| ((*name).to_owned(), *watch))
+            .collect(),
+        ..Watched::default()
+    }
+}
+
+fn every_user(watch: Watch) -> Watched {
+    Watched {
+        all_users: watch,
+        ..Watched::default()
+    }
+}
+
+#[test]
+fn what_is_watched_is_told_and_nothing_else() {
+    let mut watched = vhosts(&[("told.example", TOLD), ("all.example", ALL)]);
+    watched.users.insert("alice".to_owned(), BY_MINUTE);
+    let log = [
+        line(BEGIN, "told.example", "-"),
+        line(BEGIN + 59, "told.example", "bob"),
+        line(BEGIN + 60, "all.example", "-"),
+        line(BEGIN + 120, "all.example", "alice"),
+        line(BEGIN + 120, "else.example", "alice"),
+        line(BEGIN, "else.example", "bob"),
+        line(BEGIN, "told.example", "-").replace("192.0.2.1", "198.51.100.1"),
+    ]
+    .concat();
+    let source = source(NGINX, Some(Users::Verified));
+    let (spent, deltas) = told(watched, &source, &mut growth(9), &log);
+    assert_eq!(
+        shown(&spent),
+        [
+            "told.example - campus 2024-06-15 0 2",
+            "all.example - campus 2024-06-15 1 1",
+            "all.example alice campus 2024-06-16 2 1",
+            "else.example alice campus 2024-06-16 2 1",
+            "told.example - - 2024-06-15 0 1",
+        ]
+    );
+    assert_eq!(
+        minutes(&deltas),
+        [
+            "all.example Vhost  2024-06-15 1 1",
+            "all.example Vhost  2024-06-16 2 1",
+            "all.example User alice 2024-06-16 2 1",
+            "all.example Class campus 2024-06-15 1 1",
+            "all.example Class campus 2024-06-16 2 1",
+            "else.example User alice 2024-06-16 2 1",
+        ]
+    );
+    assert!(deltas.claimed.is_empty());
+    assert_eq!(deltas.users.len(), 4);
+}
+
+#[test]
+fn whether_a_server_vouches_is_said_by_the_operator_or_by_the_server() {
+    let nginx = line(BEGIN, "a.example", "alice");
+    let apache = "2024-06-15 23:58:00 200 1 10 a.example 192.0.2.1 \"alice\"\n".to_owned();
+    for (format, log, users, is_vouched) in [
+        (NGINX, &nginx, None, false),
+        (NGINX, &nginx, Some(Users::Claimed), false),
+        (NGINX, &nginx, Some(Users::Verified), true),
+        (APACHE, &apache, None, true),
+        (APACHE, &apache, Some(Users::Claimed), false),
+    ] {
+        let source = source(format, users);
+        let (spent, deltas) = told(every_user(BY_MINUTE), &source, &mut growth(9), log);
+        assert_eq!(deltas.users.len(), 1);
+        let (claimed, rows): (&[Delta], &[&str]) = match is_vouched {
+            true => (&[], &["a.example User alice 2024-06-15 0 1"]),
+            false => (&deltas.users, &[]),
+        };
+        assert_eq!(deltas.claimed, claimed, "{format} {users:?}");
+        assert_eq!(minutes(&deltas), rows, "{format} {users:?}");
+        assert_eq!(spent.len(), usize::from(is_vouched), "{format} {users:?}");
+    }
+    let (_, deltas) = told(
+        every_user(BY_MINUTE),
+        &source(NGINX, Some(Users::None)),
+        &mut growth(9),
+        &nginx,
+    );
+    assert!(deltas.users.is_empty() && deltas.claimed.is_empty() && deltas.minutes.is_empty());
+}
+
+/// Each line is judged by the plan that reads it.
+#[test]
+fn two_formats_in_one_log() {
+    let specs = [NGINX, APACHE].map(|format| Spec::parse(format).expect("a format"));
+    let source = SourceRules::new(&specs, None, None, &Folding::default()).expect("plans");
+    let log = line(BEGIN, "a.example", "alice")
+        + "2024-06-15 23:59:00 200 1 10 a.example 192.0.2.1 \"alice\"\n";
+    let (spent, deltas) = told(every_user(TOLD), &source, &mut growth(9), &log);
+    assert_eq!(shown(&spent), ["a.example alice campus 2024-06-15 1 1"]);
+    assert_eq!(deltas.users[0].amount.requests, 2);
+    assert_eq!(deltas.claimed[0].amount.requests, 1);
+}
+
+#[test]
+fn an_answer_that_checks_no_password_spends_nothing_of_a_user() {
+    let log = line(BEGIN, "a.example", "alice").replace(" 200 ", " 401 ");
+    let source = source(NGINX, Some(Users::Verified));
+    let (spent, _) = told(every_user(ALL), &source, &mut growth(9), &log);
+    assert!(spent.is_empty());
+}
+
+#[test]
+fn a_layer_behind_the_edge_is_never_told() {
+    let mut watched = every_user(ALL);
+    watched.all_vhosts = ALL;
+    let mut source = source(NGINX, Some(Users::Verified));
+    source.layer = serde_json::from_str::<Layer>("\"php\"").expect("a layer");
+    let log = line(BEGIN, "a.example", "alice");
+    let (spent, deltas) = told(watched, &source, &mut growth(9), &log);
+    assert!(spent.is_empty() && deltas.minutes.is_empty());
+    assert_eq!(deltas.layers.len(), 1);
+}
+
+#[test]
+fn special_rows_are_not_weighed_and_users_there_are() {
+    let mut watched = every_user(BY_MINUTE);
+    watched.all_vhosts = ALL;
+    let source = source(NGINX, Some(Users::Verified));
+    let long = "x".repeat(300);
+    // No host can be called so; and a name that is too long shares a row with others.
+    let log = line(BEGIN, "..", "alice") + &line(BEGIN, "..", "-") + &line(BEGIN, "..", &long);
+    let (spent, deltas) = told(watched, &source, &mut growth(9), &log);
+    let vhost = deltas.vhosts[0].vhost.to_string();
+    assert!(name::is_special(&vhost), "{vhost}");
+    assert_eq!(
+        shown(&spent),
+        [format!("{vhost} alice campus 2024-06-15 0 1")]
+    );
+    assert_eq!(
+        minutes(&deltas),
+        [format!("{vhost} User alice 2024-06-15 0 1")]
+    );
+}
+
+/// Forged hosts that fit a watched suffix, far beyond the cap of the day.
+#[test]
+fn a_flood_of_forged_hosts_makes_no_accounts() {
+    let source = source(NGINX, Some(Users::Verified));
+    let mut watched = Watched {
+        suffixes: vec![(".a.example".to_owned(), ALL)],
+        ..Watched::default()
+    };
+    watched.users.insert("alice".to_owned(), ALL);
+    watched.never_capped.insert("real.a.example".to_owned());
+    watched.vhosts.insert("real.a.example".to_owned(), ALL);
+    let mut growth = growth(5);
+    watched.let_in(&mut growth);
+    let mut log: String = (0..500)
+        .map(|n| line(BEGIN, &format!("f{n}.a.example"), "-"))
+        .collect();
+    log += &line(BEGIN, "f600.a.example", "alice");
+    log += &line(BEGIN, "real.a.example", "-");
+    let (spent, deltas) = told(watched, &source, &mut growth, &log);
+
+    let mut names: Vec<String> = (0..5).map(|n| format!("f{n}.a.example")).collect();
+    // What alice spends is weighed wherever she spends it, but nobody gets an account of it.
+    names.extend(["_overflow".to_owned(), "real.a.example".to_owned()]);
+    let of_spent: Vec<&str> = spent.iter().map(|spent| &*spent.vhost).collect();
+    assert_eq!(of_spent, names);
+    assert_eq!(spent[5].user.as_deref(), Some("alice"));
+    let of_minutes: BTreeSet<&str> = deltas.minutes.iter().map(|row| &*row.vhost).collect();
+    assert_eq!(of_minutes, names.iter().map(String::as_str).collect());
+    let capped = minutes(&deltas);
+    let capped: Vec<&String> = capped.iter().filter(|row| row.starts_with('_')).collect();
+    assert_eq!(capped, ["_overflow User alice 2024-06-15 0 1"]);
+}
+
+#[test]
+fn nothing_is_kept_for_nobody() {
+    let rules = rules(vhosts(&[("a.example", ALL)]));
+    let mut tally = Tally::new(&rules);
+    read(
+        &mut tally,
+        &rules,
+        &source(NGINX, None),
+        &line(BEGIN, "a.example", "-"),
+    );
+    assert!(tally.take_spent(&mut growth(9)).is_empty());
+    assert_eq!(
+        tally
+            .ledger
+            .take(&mut growth(9), &rules.classes)
+            .0
+            .minutes
+            .len(),
+        2
+    );
+}
+
+/// The names keep their numbers where others are watched from now on, and get others where the ledger
+/// has forgotten them.
+#[test]
+fn other_rules_hold_from_the_next_chunk_on() {
+    let (before, after) = (
+        rules(vhosts(&[("a.example", TOLD)])),
+        rules(vhosts(&[("b.example", TOLD)])),
+    );
+    let source = source(NGINX, None);
+    let log = line(BEGIN, "a.example", "-") + &line(BEGIN, "b.example", "-");
+    let mut tally = Tally::telling(&before);
+    let mut growth = growth(9);
+    for (rules, forgets, expected) in [
+        (&before, false, "a.example"),
+        (&after, false, "b.example"),
+        (&rules(Watched::default()), false, ""),
+        (&before, true, "a.example"),
+    ] {
+        if forgets {
+            tally.ledger = Ledger::default();
+            tally.ledger.name("b.example");
+            tally.forget_names();
+        }
+        read(&mut tally, rules, &source, &log);
+        let spent = tally.take_spent(&mut growth);
+        let of: Vec<&str> = spent.iter().map(|spent| &*spent.vhost).collect();
+        assert_eq!(
+            of,
+            Vec::from_iter(Some(expected).filter(|name| !name.is_empty()))
+        );
+    }
+}
+
+/// A clock without a zone: each minute as it was, on the day that the line names.
+#[test]
+fn nights_in_which_the_clock_changes() {
+    let source = source(APACHE, None);
+    let line = |time: &str| format!("{time} 200 1 10 a.example 192.0.2.1 \"-\"\n");
+    for (time, expected) in [
+        ("2024-03-31 01:59:59", "2024-03-31 00:59"),
+        // There is no such time.
+        ("2024-03-31 02:00:00", "2024-03-31 01:00"),
+        ("2024-03-31 03:00:00", "2024-03-31 01:00"),
+        // Twice.
+        ("2023-10-29 02:59:59", "2023-10-29 00:59"),
+        ("2023-10-29 03:00:00", "2023-10-29 02:00"),
+        ("2023-10-29 00:00:00", "2023-10-28 22:00"),
+    ] {
+        let watched = vhosts(&[("a.example", BY_MINUTE)]);
+        let (spent, deltas) = told(watched, &source, &mut growth(9), &line(time));
+        let minute = chrono::DateTime::from_timestamp(spent[0].minute * 60, 0).expect("a time");
+        assert_eq!(
+            minute.format("%Y-%m-%d %H:%M").to_string(),
+            expected,
+            "{time}"
+        );
+        assert_eq!(day::date(spent[0].day).to_string(), time[..10]);
+        let row = &deltas.minutes[0];
+        assert_eq!(
+            (row.minute, row.day),
+            (spent[0].minute, day::date(spent[0].day))
+        );
+    }
+}
+
+/// Lines, with what of them may be summed: time, host, user, whether the answer was to a checked name.
+type Lines = Vec<(i64, u8, Option<u8>, bool)>;
+/// By vhost, part, which part, day and minute.
+type Sums = BTreeMap<(String, PartOf, String, i64), u64>;
+
+/// Of what is told: vhosts, users, and classes of vhosts, each by minute.
+fn by_account(spent: &[Spent], watched: &Watched) -> Sums {
+    let mut sums = Sums::new();
+    for one in spent {
+        let mut add = |of, part: &str| {
+            let key = (one.vhost.to_string(), of, part.to_owned(), one.minute);
+            *sums.entry(key).or_default() += one.amount.requests;
+        };
+        if watched.vhost(&one.vhost).told {
+            add(PartOf::Vhost, "");
+            one.class.iter().for_each(|class| add(PartOf::Class, class));
+        }
+        one.user.iter().for_each(|user| add(PartOf::User, user));
+    }
+    sums
+}
+
+fn one_by_one(lines: &Lines, watched: &Watched, which: impl Fn(Watch, PartOf) -> bool) -> Sums {
+    let mut sums = Sums::new();
+    for (time, host, user, is_checked) in lines {
+        let host = format!("{host}.example");
+        let mut add = |watch: Watch, of, part: &str| {
+            if which(watch, of) {
+                let key = (
+                    host.clone(),
+                    of,
+                    part.to_owned(),
+                    (BEGIN + time).div_euclid(60),
+                );
+                *sums.entry(key).or_default() += 1;
+            }
+        };
+        let watch = watched.vhost(&host);
+        add(watch, PartOf::Vhost, "");
+        add(watch, PartOf::Class, "campus");
+        if let Some(user) = user.filter(|_| *is_checked) {
+            let user = format!("user{user}");
+            add(watched.user(&user), PartOf::User, &user);
+        }
+    }
+    sums
+}
+
+fn watch() -> impl Strategy<Value = Watch> {
+    any::<[bool; 3]>().prop_map(|[told, by_minute, classes_by_minute]| Watch {
+        told,
+        by_minute,
+        classes_by_minute,
+    })
+}
+
+proptest! {
+    /// However a log is cut into chunks, whatever of it is watched, and wherever it is flushed.
+    #[test]
+    fn sums_are_those_of_the_lines(
+        lines in proptest::collection::vec(
+            (0..400_i64, 0..4_u8, proptest::option::of(0..3_u8), any::<bool>()),
+            0..40,
+        ),
+        ends in proptest::collection::vec((any::<bool>(), any::<bool>()), 40),
+        watches in (watch(), watch(), watch(), watch()),
+    ) {
+        let watched = Watched {
+            vhosts: [("0.example".to_owned(), watches.0)].into(),
+            suffixes: vec![("1.example".to_owned(), TOLD), (".none".to_owned(), ALL)],
+            all_vhosts: if watches.1 == ALL { TOLD } else { Watch::default() },
+            users: [("user0".to_owned(), watches.2)].into(),
+            all_users: if watches.3 == ALL { BY_MINUTE } else { Watch::default() },
+            ..Watched::default()
+        };
+        let quiet = rules(Watched::default());
+        let rules = rules(watched.clone());
+        let source = source(NGINX, Some(Users::Verified));
+        let mut growth = growth(99);
+        let (mut tally, mut plain) = (Tally::telling(&rules), Tally::new(&quiet));
+        let (mut spent, mut rows) = (Vec::new(), Sums::new());
+        let mut chunk = String::new();
+        for ((time, host, user, is_checked), (ends, flushes)) in lines.iter().zip(ends) {
+            let user = user.map_or("-".to_owned(), |user| format!("user{user}"));
+            let line = line(BEGIN + time, &format!("{host}.example"), &user);
+            chunk += &if *is_checked { line } else { line.replace(" 200 ", " 404 ") };
+            if !ends {
+                continue;
+            }
+            let chunk = std::mem::take(&mut chunk);
+            read(&mut tally, &rules, &source, &chunk);
+            read(&mut plain, &quiet, &source, &chunk);
+            spent.extend(tally.take_spent(&mut growth));
+            if flushes {
+                take(&mut tally, &mut plain, &mut growth, &rules, &mut rows)?;
+            }
+        }
+        read(&mut tally, &rules, &source, &chunk);
+        read(&mut plain, &quiet, &source, &chunk);
+        spent.extend(tally.take_spent(&mut growth));
+        take(&mut tally, &mut plain, &mut growth, &rules, &mut rows)?;
+
+        let is_told = |watch: Watch, _| watch.told;
+        prop_assert_eq!(by_account(&spent, &watched), one_by_one(&lines, &watched, is_told));
+        let has_rows = |watch: Watch, of| match of {
+            PartOf::Class => watch.classes_by_minute,
+            PartOf::Vhost | PartOf::User => watch.by_minute,
+        };
+        prop_assert_eq!(rows, one_by_one(&lines, &watched, has_rows));
+    }
+}
+
+/// Rows of minutes are added to `rows`; the others are the same as where nothing is watched.
+fn take(
+    tally: &mut Tally,
+    plain: &mut Tally,
+    growth: &mut Growth,
+    rules: &Rules,
+    rows: &mut Sums,
+) -> Result<(), TestCaseError> {
+    let deltas = tally.ledger.take(growth, &rules.classes).0;
+    for row in &deltas.minutes {
+        let key = (
+            row.vhost.to_string(),
+            row.of,
+            row.part.to_string(),
+            row.minute,
+        );
+        *rows.entry(key).or_default() += row.amount.requests;
+    }
+    let without = Deltas {
+        minutes: Vec::new(),
+        new_names: BTreeMap::new(),
+        ..deltas
+    };
+    let mut growth = Growth::new(KnownNames::default(), [], 99, 9);
+    let plain = plain.ledger.take(&mut growth, &rules.classes).0;
+    prop_assert_eq!(
+        without,
+        Deltas {
+            new_names: BTreeMap::new(),
+            ..plain
+        }
+    );
+    Ok(())
+}
