@@ -59,14 +59,22 @@ pub enum Verdict {
     Exceeded(u32),
 }
 
-/// A verdict that is not what it was: what a hook is told.
+/// A verdict that is not what it was, or a threshold that was reached: what a hook is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     /// The quota.
     pub quota: String,
     /// The account: see [`Standing::account`].
     pub account: Account,
-    /// What it was.
+    /// When the period began, as it stands in [`crate::usage::said::Told`]; 0 for a rolling or endless
+    /// one.
+    pub begin: i64,
+    /// Thresholds that usage has reached, of which nothing was told in this period: percent, rising.
+    pub reached: Vec<u32>,
+    /// Thresholds that were told and are to be forgotten, as usage is below them again: of rolling and
+    /// endless quotas alone. Percent, rising.
+    pub left: Vec<u32>,
+    /// What it was when it was last told.
     pub from: Verdict,
     /// What it is.
     pub to: Verdict,
