@@ -158,6 +158,7 @@ impl Settings {
             tls,
             tls_ca,
             tls_identity,
+            users_table: _,
         } = config.store_access.clone();
         let credentials = environment.credentials_directory.as_ref();
         let access = Access {

@@ -77,6 +77,8 @@ pub struct StoreAccess {
     pub tls_ca: Option<PathBuf>,
     /// Our own certificate (PEM) and its key.
     pub tls_identity: Option<(PathBuf, PathBuf)>,
+    /// mod_leech's table, whose `bytes` we add to; letters, digits and `_`, at most 64.
+    pub users_table: Option<String>,
 }
 
 impl<'t> Reader<'_, 't> {
@@ -114,6 +116,8 @@ impl<'t> Reader<'_, 't> {
         let key = path(self, "tls_key");
         let tls = table.string("tls", self.findings);
         let tls = tls.and_then(|text| self.checked(text, parse_tls));
+        let users_table = table.string("users_table", self.findings);
+        let users_table = users_table.and_then(|text| self.checked(text, parse_table));
         table.finish(self.findings);
 
         if tls == Some(false)
@@ -146,6 +150,7 @@ impl<'t> Reader<'_, 't> {
             tls_identity: certificate
                 .zip(key)
                 .map(|((certificate, _), (key, _))| (certificate, key)),
+            users_table,
         };
         (parsed, access)
     }
@@ -265,6 +270,19 @@ fn parse_tls(text: &str) -> Result<bool, (String, String)> {
             Err((format!("unknown kind of tls {text:?}"), help))
         }
     }
+}
+
+/// A name that needs no quotes in SQL, and cannot be mistaken for one of our own tables.
+fn parse_table(name: &str) -> Result<String, (String, String)> {
+    const MAX_TABLE_BYTES: usize = 64;
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    if !(1..=MAX_TABLE_BYTES).contains(&name.len()) || !name.bytes().all(is_plain) {
+        let help = format!(
+            "letters, digits and underscores, {MAX_TABLE_BYTES} at most, such as \"users\""
+        );
+        return Err((format!("{name:?} cannot be the name of a table here"), help));
+    }
+    Ok(name.to_owned())
 }
 
 /// Where a URL holds a password, which no message may repeat.
