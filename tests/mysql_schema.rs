@@ -87,9 +87,16 @@ fn init_says_what_it_made_and_needs_no_more_than_it_says() {
     let others: Vec<_> = others.map(String::as_str).collect();
     let tables_of_rows = [
         "bandwidth",
+        "bandwidth_claimed",
         "bandwidth_class",
         "bandwidth_layer",
+        "bandwidth_minute",
         "bandwidth_user",
+        "class",
+        "owner",
+        "quota",
+        "quota_exempt",
+        "quota_grant",
     ];
     assert_eq!(others, tables_of_rows);
     let again = ran(&sandbox, &database, &["store", "init"]).exited(0);

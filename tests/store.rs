@@ -880,7 +880,7 @@ fn an_embedded_store_of_an_older_version_is_upgraded_when_somebody_says_so() {
     Sqlite::upgrade(&path, &mut count).expect("an upgrade");
     assert_eq!(old.rows(UsageTable::Layers, &all).expect("rows").len(), 0);
     Sqlite::upgrade(&path, &mut count).expect("nothing to do");
-    assert_eq!(steps, 1);
+    assert_eq!(steps, 2);
     let mut store = Sqlite::open(&path, None, Tz::UTC).expect("a store");
     assert_eq!(store.seed(), 0xff);
     let mut writer = store.register("n", Role::Import, NOW).expect("a writer");

@@ -23,7 +23,12 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(super) fn store(settings: &Settings) -> Result<Box<dyn Store>, StoreError> {
     Ok(match &settings.store {
         StoreUrl::Sqlite(path) => {
-            Box::new(Sqlite::open(path, settings.timezone, system_timezone())?)
+            let mut store = Sqlite::open(path, settings.timezone, system_timezone())?;
+            if let Some(table) = users_table(settings) {
+                store.set_users_table(table);
+                store.check_users_table()?;
+            }
+            Box::new(store)
         }
         StoreUrl::Mysql(url) => Box::new(mysql(url, settings)?),
     })
@@ -63,7 +68,17 @@ pub(super) fn again(settings: &Settings) -> Result<Box<dyn Store>, StoreError> {
 /// # Errors
 /// When it cannot be used.
 pub(super) fn mysql(url: &MysqlUrl, settings: &Settings) -> Result<Mysql, StoreError> {
-    Mysql::open(url, &settings.access, settings.timezone, system_timezone())
+    let mut store = Mysql::open(url, &settings.access, settings.timezone, system_timezone())?;
+    if let Some(table) = users_table(settings) {
+        store.set_users_table(table);
+        store.check_users_table()?;
+    }
+    Ok(store)
+}
+
+/// mod_leech's table, where the config names it.
+fn users_table(settings: &Settings) -> Option<&str> {
+    settings.config.store_access.users_table.as_deref()
 }
 
 /// Opens the store to read from it; `None`: there is none yet.
@@ -74,11 +89,17 @@ pub(super) fn existing_store(settings: &Settings) -> Result<Option<Box<dyn Store
     Ok(match &settings.store {
         StoreUrl::Sqlite(path) => {
             let store = Sqlite::open_existing(path, settings.timezone)?;
-            store.map(|store| Box::new(store) as Box<dyn Store>)
+            store.map(|mut store| {
+                users_table(settings).inspect(|table| store.set_users_table(table));
+                Box::new(store) as Box<dyn Store>
+            })
         }
         StoreUrl::Mysql(url) => {
             let store = Mysql::open_existing(url, &settings.access, settings.timezone)?;
-            store.map(|store| Box::new(store) as Box<dyn Store>)
+            store.map(|mut store| {
+                users_table(settings).inspect(|table| store.set_users_table(table));
+                Box::new(store) as Box<dyn Store>
+            })
         }
     })
 }

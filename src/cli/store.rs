@@ -57,7 +57,12 @@ pub(super) fn run(command: StoreCommand, settings: &Settings) -> Result<ExitCode
                 ready(settings, store.zone())?;
             }
         }
-        (StoreCommand::Grants, StoreUrl::Mysql(url)) => print(&mysql::grants(url))?,
+        (StoreCommand::Grants, StoreUrl::Mysql(url)) => {
+            print(&mysql::grants(url))?;
+            if let Some(table) = &settings.config.store_access.users_table {
+                print(&mysql::users_table_grants(url, table))?;
+            }
+        }
         (StoreCommand::Grants, StoreUrl::Sqlite(path)) => {
             print(&format!(
                 "-- The embedded store needs no grants: whoever may write to {} may use it.\n",

@@ -11,7 +11,7 @@ use chrono::NaiveDate;
 use chrono_tz::Tz;
 
 use crate::account::balance::Balance;
-use crate::account::delta::Deltas;
+use crate::account::delta::{Delta, Deltas, MinuteDelta, PartOf};
 use crate::account::growth::KnownNames;
 use crate::random::random;
 use crate::source::content::Fingerprint;
@@ -20,7 +20,11 @@ use crate::usage::said::{AllTold, Exempt, Grant, Said, Told};
 use crate::usage::snapshot::{Needs, Snapshot};
 use crate::usage::{UsageQuery, UsageRow, UsageTable};
 
+mod leech;
 pub mod mysql;
+mod repeat;
+mod said;
+mod snapshot;
 pub mod sqlite;
 
 /// Ranges of unparsed bytes that are kept of one file.
@@ -205,6 +209,8 @@ impl Batch {
         self.checkpoints.is_empty()
             && self.deltas.vhosts.is_empty()
             && self.deltas.layers.is_empty()
+            && self.deltas.claimed.is_empty()
+            && self.deltas.minutes.is_empty()
             && self.balance.is_empty()
             && self.gaps.is_empty()
             && self.forgotten.is_empty()
@@ -218,9 +224,12 @@ impl Batch {
             users,
             classes,
             layers,
+            claimed,
+            minutes,
             ..
         } = &self.deltas;
-        (vhosts.len() + users.len() + classes.len() + layers.len()) as u64
+        let days = [vhosts, users, classes, layers, claimed];
+        (days.iter().map(|rows| rows.len()).sum::<usize>() + minutes.len()) as u64
     }
 }
 
@@ -265,6 +274,32 @@ pub enum StoreError {
         /// What is wrong and what to do.
         message: String,
     },
+}
+
+/// What `bandwidth_minute` says of what it is a row of.
+fn part_number(of: PartOf) -> i64 {
+    match of {
+        PartOf::Vhost => 0,
+        PartOf::User => 1,
+        PartOf::Class => 2,
+    }
+}
+
+/// How a row is called where it is refused.
+fn day_row(delta: &Delta) -> String {
+    format!("{} {} {}", delta.vhost, delta.part, delta.day)
+}
+
+/// How a row of a minute is called where it is refused.
+fn minute_row(delta: &MinuteDelta) -> String {
+    let MinuteDelta {
+        vhost,
+        part,
+        day,
+        minute,
+        ..
+    } = delta;
+    format!("{vhost} {part} {day}, minute {minute}")
 }
 
 /// What all stores do. Calls block; each store is owned by one thread.

@@ -6,8 +6,6 @@
 //! else it is sent again as it was. What was in the way (deadlocks, lock waits, a connection that is gone)
 //! is tried again a few times, or as long as [`Mysql::set_patience`] says.
 
-use crate::usage::said::{AllTold, Exempt, Grant, Said, Told};
-use crate::usage::snapshot::{Needs, Snapshot};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -25,24 +23,29 @@ use crate::account::day::same_clock;
 use crate::account::growth::KnownNames;
 use crate::config::MysqlUrl;
 use crate::source::position::Stored;
+use crate::usage::said::{AllTold, Exempt, Grant, Said, Told};
+use crate::usage::snapshot::{Needs, Snapshot};
 use crate::usage::{UsageQuery, UsageRow, UsageTable};
 
 mod access;
 mod add;
 mod commit;
 mod flush;
+mod leech;
 mod open;
 mod rows;
+mod said;
 mod schema;
 mod session;
 mod statement;
 mod tries;
 mod trouble;
+mod usage;
 
 pub use access::Access;
 use commit::Frozen;
 use rows::{Columns, stored};
-pub use schema::grants;
+pub use schema::{grants, users_table_grants};
 use session::Session;
 use statement::sql;
 use tries::Tries;
@@ -69,6 +72,9 @@ pub struct Mysql {
     patience: Duration,
     tell: fn(&str),
     made: Vec<String>,
+    /// mod_leech's, where the operator has one.
+    users_table: Option<String>,
+    users_table_is_checked: bool,
 }
 
 impl Mysql {
@@ -230,30 +236,6 @@ impl Drop for Mysql {
 }
 
 impl Store for Mysql {
-    fn usage(&mut self, _: &Needs, _: &Writer) -> Result<Snapshot, StoreError> {
-        Ok(Snapshot::default())
-    }
-    fn said(&mut self) -> Result<Said, StoreError> {
-        Ok(Said::default())
-    }
-    fn grant(&mut self, _: &Grant) -> Result<(), StoreError> {
-        Ok(())
-    }
-    fn exempt(&mut self, _: &Exempt, _: bool) -> Result<bool, StoreError> {
-        Ok(false)
-    }
-    fn told(&mut self) -> Result<AllTold, StoreError> {
-        Ok(AllTold::new())
-    }
-    fn tell(&mut self, _: &Told, _: i64) -> Result<bool, StoreError> {
-        Ok(true)
-    }
-    fn untell(&mut self, _: &Told) -> Result<(), StoreError> {
-        Ok(())
-    }
-    fn prune(&mut self, _: i64, _: i64) -> Result<(), StoreError> {
-        Ok(())
-    }
     fn zone(&self) -> Tz {
         self.zone
     }
@@ -505,6 +487,38 @@ impl Store for Mysql {
             },
         )?;
         Ok(rows.into_iter().collect())
+    }
+
+    fn usage(&mut self, needs: &Needs, writer: &Writer) -> Result<Snapshot, StoreError> {
+        self.read_usage(needs, writer)
+    }
+
+    fn said(&mut self) -> Result<Said, StoreError> {
+        self.read_said()
+    }
+
+    fn grant(&mut self, grant: &Grant) -> Result<(), StoreError> {
+        self.insert_grant(grant)
+    }
+
+    fn exempt(&mut self, exempt: &Exempt, is_exempt: bool) -> Result<bool, StoreError> {
+        self.change_exempt(exempt, is_exempt)
+    }
+
+    fn told(&mut self) -> Result<AllTold, StoreError> {
+        self.read_told()
+    }
+
+    fn tell(&mut self, told: &Told, now: i64) -> Result<bool, StoreError> {
+        self.insert_told(told, now)
+    }
+
+    fn untell(&mut self, told: &Told) -> Result<(), StoreError> {
+        self.delete_told(told)
+    }
+
+    fn prune(&mut self, minute: i64, now: i64) -> Result<(), StoreError> {
+        self.delete_old(minute, now)
     }
 }
 

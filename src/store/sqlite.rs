@@ -3,8 +3,6 @@
 //! A flush takes the write lock at once (`BEGIN IMMEDIATE`) and waits for others up to
 //! [`BUSY_WAIT`]; readers never wait for it.
 
-use crate::usage::said::{AllTold, Exempt, Grant, Said, Told};
-use crate::usage::snapshot::{Needs, Snapshot};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -22,6 +20,8 @@ use crate::account::day::same_clock;
 use crate::account::growth::KnownNames;
 use crate::source::content::Fingerprint;
 use crate::source::position::{Place, State, Stored};
+use crate::usage::said::{AllTold, Exempt, Grant, Said, Told};
+use crate::usage::snapshot::{Needs, Snapshot};
 use crate::usage::{UsageQuery, UsageRow, UsageTable};
 
 /// How long a flush waits for another process's.
@@ -39,7 +39,10 @@ macro_rules! sql {
 }
 
 mod flush;
+mod leech;
+mod said;
 mod schema;
+mod usage;
 
 use flush::{Flush, Stop};
 use schema::{may_be_read, may_be_written, meta, version};
@@ -50,6 +53,10 @@ pub struct Sqlite {
     path: PathBuf,
     zone: Tz,
     seed: u64,
+    /// mod_leech's, where the operator has one.
+    users_table: Option<String>,
+    users_table_is_checked: bool,
+    said: Option<said::Cached>,
 }
 
 impl Sqlite {
@@ -155,6 +162,9 @@ impl Sqlite {
             path: path.to_owned(),
             zone: stored_zone,
             seed,
+            users_table: None,
+            users_table_is_checked: false,
+            said: None,
         })
     }
 
@@ -181,30 +191,6 @@ impl Sqlite {
 }
 
 impl Store for Sqlite {
-    fn usage(&mut self, _: &Needs, _: &Writer) -> Result<Snapshot, StoreError> {
-        Ok(Snapshot::default())
-    }
-    fn said(&mut self) -> Result<Said, StoreError> {
-        Ok(Said::default())
-    }
-    fn grant(&mut self, _: &Grant) -> Result<(), StoreError> {
-        Ok(())
-    }
-    fn exempt(&mut self, _: &Exempt, _: bool) -> Result<bool, StoreError> {
-        Ok(false)
-    }
-    fn told(&mut self) -> Result<AllTold, StoreError> {
-        Ok(AllTold::new())
-    }
-    fn tell(&mut self, _: &Told, _: i64) -> Result<bool, StoreError> {
-        Ok(true)
-    }
-    fn untell(&mut self, _: &Told) -> Result<(), StoreError> {
-        Ok(())
-    }
-    fn prune(&mut self, _: i64, _: i64) -> Result<(), StoreError> {
-        Ok(())
-    }
     fn zone(&self) -> Tz {
         self.zone
     }
@@ -250,6 +236,7 @@ impl Store for Sqlite {
         batch: &Batch,
         now: i64,
     ) -> Result<Flushed, FlushError> {
+        let users_table = self.checked_users_table()?;
         let doing = self.doing("flushing");
         let failed = |cause: rusqlite::Error| FlushError::Store(unavailable(doing.clone(), &cause));
         let transaction = self
@@ -260,6 +247,7 @@ impl Store for Sqlite {
             transaction: &transaction,
             node,
             now,
+            users_table: users_table.as_deref(),
         }
         .run(writer, batch)
         .map_err(|stop| match stop {
@@ -460,6 +448,38 @@ impl Store for Sqlite {
             },
         )?;
         Ok(rows.into_iter().collect())
+    }
+
+    fn usage(&mut self, needs: &Needs, writer: &Writer) -> Result<Snapshot, StoreError> {
+        self.read_usage(needs, writer)
+    }
+
+    fn said(&mut self) -> Result<Said, StoreError> {
+        self.read_said()
+    }
+
+    fn grant(&mut self, grant: &Grant) -> Result<(), StoreError> {
+        self.insert_grant(grant)
+    }
+
+    fn exempt(&mut self, exempt: &Exempt, is_exempt: bool) -> Result<bool, StoreError> {
+        self.change_exempt(exempt, is_exempt)
+    }
+
+    fn told(&mut self) -> Result<AllTold, StoreError> {
+        self.read_told()
+    }
+
+    fn tell(&mut self, told: &Told, now: i64) -> Result<bool, StoreError> {
+        self.insert_told(told, now)
+    }
+
+    fn untell(&mut self, told: &Told) -> Result<(), StoreError> {
+        self.delete_told(told)
+    }
+
+    fn prune(&mut self, minute: i64, now: i64) -> Result<(), StoreError> {
+        self.delete_old(minute, now)
     }
 }
 

@@ -56,6 +56,7 @@ impl Mysql {
         batch: &Batch,
         now: i64,
     ) -> Result<Flushed, FlushError> {
+        self.check_users_table()?;
         let mut first_id = draw_id(now);
         if let Some(frozen) = &self.frozen {
             first_id = frozen.first_id;
@@ -121,12 +122,14 @@ impl Mysql {
                 Err(trouble) => return Try::Failed(trouble),
             }
         }
+        let users_table = self.users_table.clone();
         let ended = self.on_session(async |session| {
             let mut flush = Flush {
                 session: &mut *session,
                 node,
                 now,
                 first_id,
+                users_table: users_table.as_deref(),
             };
             match flush.run(writer, batch).await {
                 Ok(flushed) => match session.run(sql!("commit")).await {

@@ -33,6 +33,8 @@ pub(super) struct Flush<'f> {
     pub(super) now: i64,
     /// The id of the first new position; the others count up from it.
     pub(super) first_id: i64,
+    /// mod_leech's, where there is one.
+    pub(super) users_table: Option<&'f str>,
 }
 
 impl Flush<'_> {

@@ -107,6 +107,8 @@ impl Mysql {
             patience: Duration::ZERO,
             tell: |_| {},
             made: Vec::new(),
+            users_table: None,
+            users_table_is_checked: false,
         };
         let connected = store.on_session(async |_| Ok::<_, Trouble>(()));
         connected.map_err(|trouble| store.error("connecting to the store", &trouble))?;

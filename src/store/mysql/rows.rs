@@ -6,6 +6,8 @@ use mysql_async::{Row, Value};
 use super::trouble::Trouble;
 use crate::source::content::Fingerprint;
 use crate::source::position::{Place, State, Stored};
+use crate::store::said::Cell;
+use crate::store::snapshot::clamped;
 
 /// The bytes of a balance's source that are stored; a longer one is cut and marked.
 const MAX_SOURCE_KEY_BYTES: usize = 1_000;
@@ -53,6 +55,37 @@ impl Columns {
     pub(super) fn amount(&mut self) -> Result<u64, Trouble> {
         let number = self.signed_or_null()?;
         Ok(number.map_or(0, |number| u64::try_from(number).unwrap_or(0)))
+    }
+
+    /// A sum, which may have more digits than a row.
+    pub(super) fn sum(&mut self) -> Result<u64, Trouble> {
+        let sum = match self.next()? {
+            Value::NULL => 0,
+            Value::Int(number) => number.into(),
+            Value::UInt(number) => number.into(),
+            Value::Bytes(digits) => {
+                let number = std::str::from_utf8(&digits).ok();
+                let number = number.and_then(|number| number.parse::<i128>().ok());
+                number.ok_or_else(|| Trouble::strange("a sum is no whole number"))?
+            }
+            _ => return Err(Trouble::strange("a sum is no whole number")),
+        };
+        Ok(clamped(sum))
+    }
+
+    /// The values of a row that people write, as text.
+    pub(super) fn cells(self) -> impl Iterator<Item = Cell> {
+        self.values.map(|value| match value {
+            Value::NULL => Ok(None),
+            Value::Bytes(bytes) => String::from_utf8(bytes)
+                .map(Some)
+                .map_err(|_| "it is not UTF-8"),
+            Value::Int(number) => Ok(Some(number.to_string())),
+            Value::UInt(number) => Ok(Some(number.to_string())),
+            Value::Float(number) => Ok(Some(number.to_string())),
+            Value::Double(number) => Ok(Some(number.to_string())),
+            Value::Date(..) | Value::Time(..) => Err("it is no text"),
+        })
     }
 
     pub(super) fn text_or_null(&mut self) -> Result<Option<String>, Trouble> {

@@ -12,17 +12,26 @@ use super::rows::Columns;
 use super::session::Session;
 use super::statement::{bare, identifier, sql};
 use super::trouble::Trouble;
+use crate::config::MysqlUrl;
 
 /// The version of the schema that this program writes.
 pub(super) const SCHEMA_VERSION: i64 = 1;
 
 /// The tables, in the order in which they are made.
-const TABLES: [(&str, &str); 13] = [
+const TABLES: [(&str, &str); 21] = [
     ("tollkeeper_meta", sql!("create_meta")),
     ("bandwidth", sql!("create_bandwidth")),
     ("bandwidth_user", sql!("create_bandwidth_user")),
     ("bandwidth_class", sql!("create_bandwidth_class")),
     ("bandwidth_layer", sql!("create_bandwidth_layer")),
+    ("bandwidth_claimed", sql!("create_bandwidth_claimed")),
+    ("bandwidth_minute", sql!("create_bandwidth_minute")),
+    ("quota", sql!("create_quota")),
+    ("owner", sql!("create_owner")),
+    ("class", sql!("create_class")),
+    ("quota_grant", sql!("create_quota_grant")),
+    ("quota_exempt", sql!("create_quota_exempt")),
+    ("tollkeeper_told", sql!("create_told")),
     ("tollkeeper_writer", sql!("create_writer")),
     ("tollkeeper_searched", sql!("create_searched")),
     ("tollkeeper_scope", sql!("create_scope")),
@@ -32,6 +41,40 @@ const TABLES: [(&str, &str); 13] = [
     ("tollkeeper_new_names", sql!("create_new_names")),
     ("tollkeeper_gap", sql!("create_gap")),
 ];
+
+/// Columns that are read of tables which people edit, and whose names others may have taken.
+const QUOTA_COLUMNS: [&str; 17] = [
+    "id",
+    "vhost",
+    "user",
+    "vhosts",
+    "owner",
+    "class",
+    "amount",
+    "measure",
+    "period",
+    "rolling",
+    "billing_day",
+    "anchor",
+    "slice",
+    "warn",
+    "exceeded",
+    "reopen",
+    "report_only",
+];
+const GRANT_COLUMNS: [&str; 10] = [
+    "id",
+    "quota",
+    "account_kind",
+    "name",
+    "class",
+    "kind",
+    "amount",
+    "at",
+    "until",
+    "mark",
+];
+const EXEMPT_COLUMNS: [&str; 6] = ["id", "account_kind", "name", "class", "quota", "until"];
 
 /// Collations under which names are the same only if their bytes are.
 const BINARY_COLLATIONS: [&str; 3] = ["utf8mb4_bin", "utf8mb4_nopad_bin", "utf8mb4_0900_bin"];
@@ -162,10 +205,20 @@ fn compare(found: &BTreeMap<String, Found>) -> Plan {
         }
         match name {
             "bandwidth" => adopt(table, &mut plan),
-            "bandwidth_user" | "bandwidth_class" | "bandwidth_layer" => {
-                let part = name.trim_start_matches("bandwidth_");
-                check_part(name, part, table, &mut plan);
+            "bandwidth_user" | "bandwidth_claimed" => {
+                check_part(name, &["vhost", "user", "day"], table, &mut plan);
             }
+            "bandwidth_class" => check_part(name, &["vhost", "class", "day"], table, &mut plan),
+            "bandwidth_layer" => check_part(name, &["vhost", "layer", "day"], table, &mut plan),
+            "bandwidth_minute" => {
+                let key = ["vhost", "of", "part", "day", "minute"];
+                check_part(name, &key, table, &mut plan);
+            }
+            "quota" => check_columns(name, &QUOTA_COLUMNS, table, &mut plan),
+            "owner" => check_columns(name, &["owner", "vhost"], table, &mut plan),
+            "class" => check_columns(name, &["class", "network"], table, &mut plan),
+            "quota_grant" => check_columns(name, &GRANT_COLUMNS, table, &mut plan),
+            "quota_exempt" => check_columns(name, &EXEMPT_COLUMNS, table, &mut plan),
             _ => {}
         }
     }
@@ -261,23 +314,35 @@ fn is_binary(column: &Column) -> bool {
 }
 
 /// These tables are ours from the start; somebody may have changed them since.
-fn check_part(name: &str, part: &str, table: &Found, plan: &mut Plan) {
-    let columns = ["vhost", part, "day"];
-    if !table.has_key(true, &columns) {
+fn check_part(name: &str, key: &[&str], table: &Found, plan: &mut Plan) {
+    if !table.has_key(true, key) {
         plan.refused.push(format!(
             "the table {name} has no primary key ({}): it is something else's, or was changed\n\
              rename it, and run `tollkeeper store init`",
-            columns.join(", ")
+            key.join(", ")
         ));
         return;
     }
-    let binary = ["vhost", part]
+    let texts = ["vhost", "user", "class", "layer", "part"];
+    let binary = texts
         .iter()
+        .filter(|text| key.contains(text))
         .all(|column| table.column(column).is_some_and(is_binary));
     if !binary {
         plan.refused.push(format!(
             "the table {name} does not compare names bytewise: different ones would be added up\n\
              mend it with: ALTER TABLE {name} CONVERT TO CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
+        ));
+    }
+}
+
+/// A table of this name may be something else's.
+fn check_columns(name: &str, columns: &[&str], table: &Found, plan: &mut Plan) {
+    let missing = columns.iter().find(|column| table.column(column).is_none());
+    if let Some(column) = missing {
+        plan.refused.push(format!(
+            "the table {name} has no column {column}: it is something else's, or was changed\n\
+             rename it, or give tollkeeper a database of its own"
         ));
     }
 }
@@ -321,24 +386,38 @@ pub(super) fn shown(statement: &str) -> String {
 
 /// What a user needs, as statements for whoever may grant it.
 #[must_use]
-pub fn grants(url: &crate::config::MysqlUrl) -> String {
-    let quoted = |text: &str| format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''"));
-    let host = if url.is_local() { "localhost" } else { "%" };
-    // In a grant on a whole database, _ and % stand for others.
-    let pattern = url.database.replace('_', "\\_").replace('%', "\\%");
-    let mut text = sql!("grants")
-        .replace("{schema}", &identifier(&pattern))
-        .replace("{database}", &identifier(&url.database))
-        .replace(
-            "{account}",
-            &format!("{}@{}", quoted(&url.user), quoted(host)),
-        );
-    if host == "%" {
-        text = format!(
+pub fn grants(url: &MysqlUrl) -> String {
+    let text = filled(sql!("grants"), url);
+    if host(url) == "%" {
+        return format!(
             "-- In place of '%' put the address that the server sees, if it is always the same.\n{text}"
         );
     }
     text
+}
+
+/// What a user needs besides, where `[store] users_table` names mod_leech's table.
+#[must_use]
+pub fn users_table_grants(url: &MysqlUrl, table: &str) -> String {
+    filled(sql!("grants_users"), url).replace("{users}", &identifier(table))
+}
+
+fn filled(statements: &str, url: &MysqlUrl) -> String {
+    let quoted = |text: &str| format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''"));
+    // In a grant on a whole database, _ and % stand for others.
+    let pattern = url.database.replace('_', "\\_").replace('%', "\\%");
+    let account = format!("{}@{}", quoted(&url.user), quoted(host(url)));
+    statements
+        .replace("{schema}", &identifier(&pattern))
+        .replace("{database}", &identifier(&url.database))
+        .replace("{account}", &account)
+}
+
+fn host(url: &MysqlUrl) -> &'static str {
+    match url.is_local() {
+        true => "localhost",
+        false => "%",
+    }
 }
 
 #[cfg(test)]

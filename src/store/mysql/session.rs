@@ -11,6 +11,7 @@ use mysql_async::{
 };
 
 use super::access::Access;
+use super::rows::Columns;
 use super::statement::{Dialect, for_rows, sql};
 use super::trouble::Trouble;
 use crate::config::MysqlUrl;
@@ -209,6 +210,30 @@ impl Session {
     ) -> Result<Vec<Row>, Trouble> {
         let work = self.conn.exec::<Row, _, _>(statement, Params::from(values));
         answer(&mut self.answered, self.limit, work).await
+    }
+
+    /// Takes the rows of a statement one after the other, without keeping them. All of them are read, whatever
+    /// is wrong with one; the first trouble is told.
+    pub(super) async fn each(
+        &mut self,
+        statement: &str,
+        values: Values,
+        mut take: impl FnMut(Columns) -> Result<(), Trouble>,
+    ) -> Result<(), Trouble> {
+        let mut taken = Ok(());
+        let conn = &mut self.conn;
+        let work = async {
+            let result = conn.exec_iter(statement, Params::from(values)).await?;
+            result
+                .for_each_and_drop(|row| {
+                    if taken.is_ok() {
+                        taken = take(Columns::of(row));
+                    }
+                })
+                .await
+        };
+        answer(&mut self.answered, self.limit, work).await?;
+        taken
     }
 
     /// Rows of a statement that names many keys, so many at a time.

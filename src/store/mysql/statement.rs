@@ -1,12 +1,14 @@
 //! Statements from `sql/mysql/`, made to fit the number of rows and the server.
 //!
-//! What stands in braces is repeated for each row. New values in `ON DUPLICATE KEY UPDATE` are written
+//! What stands in braces is repeated for each row, see [`repeated`]. New values in `ON DUPLICATE KEY UPDATE` are written
 //! as `VALUES(column)`, which MariaDB wants; MySQL deprecates that in favour of a row alias, which
 //! MariaDB does not know.
 
 use std::borrow::Cow;
 
 use mysql_async::Value;
+
+use crate::store::repeat::repeated;
 
 macro_rules! sql {
     ($name:literal) => {
@@ -31,22 +33,7 @@ pub(super) enum Dialect {
 
 /// A statement for so many rows.
 pub(super) fn for_rows(statement: &str, rows: usize, dialect: Dialect) -> String {
-    let mut text = match statement.split_once('{') {
-        None => statement.to_owned(),
-        Some((before, rest)) => {
-            let (row, after) = rest.split_once('}').unwrap_or((rest, ""));
-            let mut text = String::with_capacity(statement.len() + rows * (row.len() + 2));
-            text.push_str(before);
-            for number in 0..rows {
-                if number > 0 {
-                    text.push_str(", ");
-                }
-                text.push_str(row);
-            }
-            text.push_str(after);
-            text
-        }
-    };
+    let mut text = repeated(statement, rows);
     if dialect == Dialect::Alias
         && let Some(update) = text.find("ON DUPLICATE KEY UPDATE")
     {

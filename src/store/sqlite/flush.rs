@@ -7,10 +7,13 @@ use rusqlite::{ErrorCode, Transaction, params};
 
 use super::{signed, unsigned};
 use crate::account::balance::Balance;
-use crate::account::delta::{Amount, Delta};
+use crate::account::delta::{Amount, Delta, Deltas, MinuteDelta};
 use crate::account::name;
 use crate::source::position::State;
-use crate::store::{Batch, Checkpoint, Flushed, MAX_UNPARSED_RANGES, Moves, Writer};
+use crate::store::{
+    Batch, Checkpoint, Flushed, MAX_UNPARSED_RANGES, Moves, Writer, day_row, minute_row,
+    part_number,
+};
 
 /// Why a transaction was given up.
 pub(super) enum Stop {
@@ -30,6 +33,8 @@ pub(super) struct Flush<'t> {
     pub(super) transaction: &'t Transaction<'t>,
     pub(super) node: &'t str,
     pub(super) now: i64,
+    /// mod_leech's, where there is one.
+    pub(super) users_table: Option<&'t str>,
 }
 
 impl Flush<'_> {
@@ -46,18 +51,7 @@ impl Flush<'_> {
         for checkpoint in &batch.checkpoints {
             flushed.positions.push(self.checkpoint(checkpoint)?);
         }
-        self.add("bandwidth", &batch.deltas.vhosts, &mut flushed.refused)?;
-        self.add("bandwidth_user", &batch.deltas.users, &mut flushed.refused)?;
-        self.add(
-            "bandwidth_class",
-            &batch.deltas.classes,
-            &mut flushed.refused,
-        )?;
-        self.add(
-            "bandwidth_layer",
-            &batch.deltas.layers,
-            &mut flushed.refused,
-        )?;
+        self.add(&batch.deltas, &mut flushed.refused)?;
         for ((day, vhost), names) in &batch.deltas.new_names {
             self.execute(
                 sql!("upsert_new_names"),
@@ -234,63 +228,81 @@ impl Flush<'_> {
         Ok(())
     }
 
-    /// Adds to the rows of one table. A key whose row will not take it goes to `_invalid`, so that one
-    /// row cannot stop all others.
-    fn add(&self, table: &str, deltas: &[Delta], refused: &mut Vec<String>) -> Result<(), Stop> {
-        for delta in deltas {
-            match self.add_one(table, delta) {
-                Ok(()) if delta.amount.fits() => {}
-                Ok(()) => refused.push(format!(
-                    "{table}: {} {} {}: more in one batch than a row can hold; what is beyond is lost",
-                    delta.vhost, delta.part, delta.day
-                )),
-                Err(cause) if is_data_error(&cause) && &*delta.vhost != name::INVALID => {
-                    refused.push(format!(
-                        "{table}: {} {} {}: {cause}",
-                        delta.vhost, delta.part, delta.day
-                    ));
-                    self.add_one(
-                        table,
-                        &Delta {
-                            vhost: name::INVALID.into(),
-                            ..delta.clone()
-                        },
-                    )?;
-                }
-                Err(cause) => return Err(cause.into()),
+    /// Adds to all rows; keys that were refused are named.
+    fn add(&self, deltas: &Deltas, refused: &mut Vec<String>) -> Result<(), Stop> {
+        for (table, rows) in [
+            (Table::Vhosts, &deltas.vhosts),
+            (Table::Users, &deltas.users),
+            (Table::Classes, &deltas.classes),
+            (Table::Layers, &deltas.layers),
+            (Table::Claimed, &deltas.claimed),
+        ] {
+            for delta in rows {
+                let named = || format!("{}: {}", table.name(), day_row(delta));
+                let invalid = || Delta {
+                    vhost: name::INVALID.into(),
+                    ..delta.clone()
+                };
+                let add = |delta: &Delta| self.add_day(table, delta);
+                settle(delta, invalid, add, delta.amount, named, refused)?;
             }
         }
-        Ok(())
+        for delta in &deltas.minutes {
+            let named = || format!("bandwidth_minute: {}", minute_row(delta));
+            let invalid = || MinuteDelta {
+                vhost: name::INVALID.into(),
+                ..delta.clone()
+            };
+            let add = |delta: &MinuteDelta| self.add_minute(delta);
+            settle(delta, invalid, add, delta.amount, named, refused)?;
+        }
+        self.add_to_users(deltas, refused)
     }
 
-    fn add_one(&self, table: &str, delta: &Delta) -> rusqlite::Result<()> {
+    fn add_day(&self, table: Table, delta: &Delta) -> rusqlite::Result<()> {
         let Amount {
             bytes_in,
             bytes_out,
             requests,
         } = delta.amount;
-        let (bytes_in, bytes_out, requests) =
-            (signed(bytes_in), signed(bytes_out), signed(requests));
+        let amounts = [bytes_in, bytes_out, requests].map(signed);
+        let [bytes_in, bytes_out, requests] = amounts;
         let day = delta.day.to_string();
+        let (vhost, part) = (&*delta.vhost, &*delta.part);
+        let with_part = params![vhost, part, day, bytes_in, bytes_out, requests];
         let done = match table {
-            "bandwidth" => self.execute(
+            Table::Vhosts => self.execute(
                 sql!("upsert_bandwidth"),
-                params![delta.vhost, day, bytes_in, bytes_out, requests],
+                params![vhost, day, bytes_in, bytes_out, requests],
             ),
-            "bandwidth_user" => self.execute(
-                sql!("upsert_bandwidth_user"),
-                params![delta.vhost, delta.part, day, bytes_in, bytes_out, requests],
-            ),
-            "bandwidth_layer" => self.execute(
-                sql!("upsert_bandwidth_layer"),
-                params![delta.vhost, delta.part, day, bytes_in, bytes_out, requests],
-            ),
-            _ => self.execute(
-                sql!("upsert_bandwidth_class"),
-                params![delta.vhost, delta.part, day, bytes_in, bytes_out, requests],
-            ),
+            Table::Users => self.execute(sql!("upsert_bandwidth_user"), with_part),
+            Table::Classes => self.execute(sql!("upsert_bandwidth_class"), with_part),
+            Table::Layers => self.execute(sql!("upsert_bandwidth_layer"), with_part),
+            Table::Claimed => self.execute(sql!("upsert_bandwidth_claimed"), with_part),
         };
         done.map(drop)
+    }
+
+    fn add_minute(&self, delta: &MinuteDelta) -> rusqlite::Result<()> {
+        let Amount {
+            bytes_in,
+            bytes_out,
+            requests,
+        } = delta.amount;
+        self.execute(
+            sql!("upsert_bandwidth_minute"),
+            params![
+                &*delta.vhost,
+                part_number(delta.of),
+                &*delta.part,
+                delta.day.to_string(),
+                delta.minute,
+                signed(bytes_in),
+                signed(bytes_out),
+                signed(requests)
+            ],
+        )
+        .map(drop)
     }
 
     fn book(
@@ -328,7 +340,7 @@ impl Flush<'_> {
         Ok(())
     }
 
-    fn execute(
+    pub(super) fn execute(
         &self,
         statement: &str,
         parameters: impl rusqlite::Params,
@@ -339,8 +351,54 @@ impl Flush<'_> {
     }
 }
 
+/// The tables of daily rows.
+#[derive(Clone, Copy)]
+enum Table {
+    Vhosts,
+    Users,
+    Classes,
+    Layers,
+    Claimed,
+}
+
+impl Table {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Vhosts => "bandwidth",
+            Self::Users => "bandwidth_user",
+            Self::Classes => "bandwidth_class",
+            Self::Layers => "bandwidth_layer",
+            Self::Claimed => "bandwidth_claimed",
+        }
+    }
+}
+
+/// Adds to a row. Where it will not take it, to that of `_invalid`, so that one row cannot stop all others.
+fn settle<D>(
+    delta: &D,
+    invalid: impl Fn() -> D,
+    add: impl Fn(&D) -> rusqlite::Result<()>,
+    amount: Amount,
+    named: impl Fn() -> String,
+    refused: &mut Vec<String>,
+) -> Result<(), Stop> {
+    match add(delta) {
+        Ok(()) if amount.fits() => {}
+        Ok(()) => refused.push(format!(
+            "{}: more in one batch than a row can hold; what is beyond is lost",
+            named()
+        )),
+        Err(cause) if is_data_error(&cause) => {
+            refused.push(format!("{}: {cause}", named()));
+            add(&invalid())?;
+        }
+        Err(cause) => return Err(cause.into()),
+    }
+    Ok(())
+}
+
 /// Whether it is the row's own fault, and would be again at each try.
-fn is_data_error(cause: &rusqlite::Error) -> bool {
+pub(super) fn is_data_error(cause: &rusqlite::Error) -> bool {
     matches!(
         cause.sqlite_error_code(),
         Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig)

@@ -9,7 +9,7 @@ use super::{immediately, unavailable};
 use crate::store::StoreError;
 
 /// What makes each version of the one before. The first makes a new store.
-const STEPS: [&str; 2] = [sql!("schema-1"), sql!("schema-2")];
+const STEPS: [&str; 3] = [sql!("schema-1"), sql!("schema-2"), sql!("schema-3")];
 /// The version of the schema that this program writes.
 const SCHEMA_VERSION: i64 = STEPS.len() as i64;
 

@@ -1,0 +1,2 @@
+INSERT INTO quota_grant (quota, account_kind, name, class, kind, amount, `at`, until, mark)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)

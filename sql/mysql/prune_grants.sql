@@ -1,0 +1,1 @@
+DELETE FROM quota_grant WHERE until < ?

@@ -1,0 +1,1 @@
+DELETE FROM bandwidth_minute WHERE minute < ? ORDER BY minute LIMIT ?

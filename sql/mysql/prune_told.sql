@@ -1,0 +1,1 @@
+DELETE FROM tollkeeper_told WHERE told < ? AND begins <> 0

@@ -1,0 +1,1 @@
+SELECT owner, vhost FROM owner ORDER BY owner, vhost LIMIT ?

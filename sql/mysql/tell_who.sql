@@ -1,0 +1,2 @@
+SELECT mark FROM tollkeeper_told
+WHERE quota = ? AND account_kind = ? AND name = ? AND class = ? AND begins = ? AND percent = ?

@@ -1,0 +1,2 @@
+DELETE FROM tollkeeper_told
+WHERE quota = ? AND account_kind = ? AND name = ? AND class = ? AND begins = ? AND percent = ?

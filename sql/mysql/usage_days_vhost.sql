@@ -1,0 +1,1 @@
+SELECT vhost, '', day, `in`, `out`, requests FROM bandwidth WHERE day >= ?

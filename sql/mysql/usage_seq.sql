@@ -1,0 +1,1 @@
+SELECT seq FROM tollkeeper_writer WHERE instance = ?

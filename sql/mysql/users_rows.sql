@@ -1,0 +1,1 @@
+SELECT `user`, bytes, maxbytes FROM <users>

@@ -1,0 +1,1 @@
+SELECT class, network FROM class ORDER BY class, network LIMIT ?

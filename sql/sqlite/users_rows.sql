@@ -1,0 +1,1 @@
+SELECT "user", cast(bytes AS INTEGER), cast(maxbytes AS INTEGER) FROM <users>
