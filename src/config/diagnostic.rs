@@ -83,6 +83,11 @@ impl Findings {
         });
     }
 
+    /// How many faults were noted so far.
+    pub(super) fn len(&self) -> usize {
+        self.found.len()
+    }
+
     /// Keeps these bytes of the file out of every message.
     pub(super) fn hide(&mut self, span: Range<usize>) {
         self.secrets.push(span);

@@ -12,6 +12,7 @@ pub mod hook;
 mod layer;
 mod listen;
 pub mod names;
+pub mod quota;
 pub mod store;
 pub mod stream;
 mod table;
@@ -306,20 +307,12 @@ impl<'t> Reader<'_, 't> {
         if let Some(hook) = root.table("hook", self.findings) {
             config.hook = self.hook(hook);
         }
-        let message = "quotas are not in this version: it counts, and closes no gate yet";
-        root.refuse(
-            "quota",
-            message,
-            "take the [[quota]] sections out",
-            self.findings,
-        );
-        let message = "gates are not in this version: it counts, and writes no maps or flags yet";
-        root.refuse(
-            "gate",
-            message,
-            "take the [gate] sections out",
-            self.findings,
-        );
+        if let Some(gates) = root.table("gate", self.findings) {
+            config.gates = self.gates(gates);
+        }
+        let quotas = root.tables("quota", self.findings);
+        let leech = root.table("leech", self.findings);
+        config.quotas = self.quotas(quotas, leech, &config);
         root.finish(self.findings);
         config
     }

@@ -119,6 +119,33 @@ impl<'t> Table<'t> {
         Some(words)
     }
 
+    /// A string, or a whole number as it is written.
+    pub(super) fn word(&mut self, key: &'static str, findings: &mut Findings) -> Option<Text<'t>> {
+        let value = self.take(key)?;
+        let word = word(value);
+        if word.is_none() {
+            wrong_type(key, "a string or a whole number", value, findings);
+        }
+        word
+    }
+
+    /// A list of inline tables, or one alone. `None` where the key is absent.
+    pub(super) fn inline_tables(
+        &mut self,
+        key: &'static str,
+        findings: &mut Findings,
+    ) -> Option<Vec<Self>> {
+        let value = self.take(key)?;
+        let values = match value.get_ref() {
+            DeValue::Array(array) => array.iter().collect(),
+            _ => vec![value],
+        };
+        let tables = values
+            .into_iter()
+            .filter_map(|value| as_table(key.to_owned(), key, value, findings));
+        Some(tables.collect())
+    }
+
     /// As [`Table::strings`], and at least one.
     pub(super) fn some_strings(
         &mut self,
