@@ -25,6 +25,8 @@ use crate::tally::{Failure, Outcome, Progress, Tally};
 
 pub mod books;
 pub mod feed;
+#[cfg(test)]
+mod tests;
 mod threads;
 pub mod unparsed;
 
