@@ -64,6 +64,7 @@ fn the_configs_are_accepted() {
         "docs/config.md",
         "docs/layers.md",
         "docs/pipes.md",
+        "docs/quotas.md",
         "docs/syslog.md",
         "docs/service.md",
     ] {
@@ -104,6 +105,7 @@ fn links_lead_somewhere() {
         "docs/config.md",
         "docs/guarantees.md",
         "docs/pipes.md",
+        "docs/quotas.md",
         "docs/service.md",
         "docs/status.md",
         "docs/syslog.md",

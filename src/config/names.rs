@@ -77,6 +77,16 @@ pub fn alias_of<'a>(aliases: &'a BTreeMap<String, String>, name: &str) -> Option
     None
 }
 
+/// The site that a folded name is billed to.
+#[must_use]
+pub fn billed<'a>(name: &'a str, rules: &'a super::VhostRules) -> &'a str {
+    let name = match rules.fold_www {
+        true => without_www(name),
+        false => name,
+    };
+    alias_of(&rules.aliases, name).unwrap_or(name)
+}
+
 /// Aliases that lead back to themselves.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("these aliases lead back to themselves: {}", .names.join(" → "))]

@@ -136,6 +136,7 @@ impl<'t> Reader<'_, 't> {
         words.billing_day = places.one("billing_day", table.word("billing_day", self.findings));
         words.reopen = places.one("reopen", table.word("reopen", self.findings));
         let vhosts = table.some_strings("vhosts", self.findings);
+        let vhosts = vhosts.filter(|texts| !texts.is_empty());
         words.vhosts = vhosts.map(|texts| places.all("vhosts", texts));
         words.follows = self.follows(&mut table, &mut places);
         words.report_only = table.boolean("report_only", self.findings) == Some(true);

@@ -74,17 +74,17 @@ pub(super) fn parse_site(name: &str, rules: &VhostRules) -> Result<String, Refus
 }
 
 /// A name that has rows of its own.
-fn billed(mut vhost: String, rules: &VhostRules) -> Result<String, Refusal> {
-    if rules.fold_www {
-        vhost = names::without_www(&vhost).to_owned();
+fn billed(vhost: String, rules: &VhostRules) -> Result<String, Refusal> {
+    let vhost = match rules.fold_www {
+        true => names::without_www(&vhost).to_owned(),
+        false => vhost,
+    };
+    let site = names::billed(&vhost, rules);
+    if site != vhost {
+        let message = format!("{vhost:?} is an alias of {site:?}, which has the rows");
+        return Err((message, format!("write {site:?}")));
     }
-    match names::alias_of(&rules.aliases, &vhost) {
-        Some(site) if site != vhost => {
-            let message = format!("{vhost:?} is an alias of {site:?}, which has the rows");
-            Err((message, format!("write {site:?}")))
-        }
-        _ => Ok(vhost),
-    }
+    Ok(vhost)
 }
 
 /// A user in its stored form, or `*`.
@@ -127,7 +127,10 @@ pub(super) fn parse_known<'k>(
     }
     let help = match nearest(name, known) {
         Some(nearest) => format!("did you mean {nearest:?}?"),
-        None => format!("no section [{what}.…] and no row names it"),
+        None => format!(
+            "it needs a section [{what}.…]; rows of the table {what} count for those of the table \
+             quota alone"
+        ),
     };
     Err((format!("there is no {what} {name:?}"), help))
 }
@@ -332,6 +335,12 @@ pub(super) fn parse_status(text: &str) -> Result<u16, Refusal> {
     }
 }
 
+/// The host of a URL that [`parse_url`] has accepted, with its port.
+pub(super) fn host_of(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split(['/', '?']).next().unwrap_or(rest)
+}
+
 /// A URL that can stand in the configs of all servers as it is.
 pub(super) fn parse_url(url: &str) -> Result<String, Refusal> {
     let refused = |why: &str, help: &str| Err((format!("{url:?}: {why}"), help.to_owned()));
@@ -350,7 +359,8 @@ pub(super) fn parse_url(url: &str) -> Result<String, Refusal> {
         |character: char| !matches!(character, '!'..='~') || r##""'`\<>${}"##.contains(character);
     if let Some(bad) = url.chars().find(|character| bad(*character)) {
         let why = format!("{bad:?} cannot stand in the configs of web servers");
-        return refused(&why, "write it as %hh, its bytes in hexadecimal digits");
+        let help = "write it as %hh, its bytes in hexadecimal digits; a host in punycode";
+        return refused(&why, help);
     }
     if url.contains('#') {
         let help = "take the # and what follows out: a query is added to the URL";

@@ -7,6 +7,7 @@ use std::ops::{Range, RangeInclusive};
 use tollkeeper_parsers::size;
 
 use super::super::VhostRules;
+use super::super::names;
 use super::value::{self, Refusal};
 use crate::quota::rule::{Consequence, Measure, Period, Quota, Rung, Who};
 
@@ -100,6 +101,9 @@ impl<'w, 't> Understanding<'w, 't> {
         let slice_minutes = understanding.slice(period.as_ref());
         let reopen = understanding.reopen(period.as_ref());
         let (warn, exceeded) = follows(&words.follows, &mut understanding.faults);
+        if let Some(who) = &who {
+            understanding.refuse_circles(who, &exceeded);
+        }
         match (who, limit, period) {
             (Some(who), Some(limit), Some(period)) if understanding.faults.is_empty() => {
                 let name = understanding.name(&who, class.as_deref(), measure);
@@ -151,7 +155,7 @@ impl<'w, 't> Understanding<'w, 't> {
             return None;
         };
         if let Some((other, _)) = said.next() {
-            let message = format!("this quota limits a {key} and a {other} at once");
+            let message = format!("{key} and {other} stand in one quota");
             self.report(other, message, help);
             return None;
         }
@@ -349,6 +353,30 @@ impl<'w, 't> Understanding<'w, 't> {
         let bounds: RangeInclusive<u32> = value::REOPEN_PERCENT;
         let reopen = self.checked("reopen", word, |word| value::parse_percent(word, &bounds));
         reopen.unwrap_or(DEFAULT_REOPEN)
+    }
+
+    /// Whoever is sent to the site that is closed is sent there again.
+    fn refuse_circles(&mut self, who: &Who, exceeded: &[Rung]) {
+        let closed = match who {
+            Who::Vhost(vhost) => std::slice::from_ref(vhost),
+            Who::User { vhosts, .. } => vhosts.as_slice(),
+            Who::Owner(_) | Who::Leech(_) => &[],
+        };
+        let rules = self.known.vhosts;
+        for (index, rung) in exceeded.iter().enumerate() {
+            let Consequence::Redirect { url } = &rung.consequence else {
+                continue;
+            };
+            let host = value::host_of(url);
+            let site = names::fold(host).ok();
+            let site = site.map(|name| names::billed(&name, rules).to_owned());
+            if let Some(site) = site.filter(|site| closed.contains(site)) {
+                let message = format!("{host} is {site:?}, the site that is closed");
+                let help =
+                    "send them to a site that stays open, or they are sent around in circles";
+                report(&mut self.faults, "redirect", index, (message, help.into()));
+            }
+        }
     }
 
     /// `vhost example.org class campus month from 15 out 100G`
