@@ -17,7 +17,7 @@ use super::{Failure, Settings, complain, open, print, refuse_vhost_twice};
 use crate::account::Rules;
 use crate::account::balance::Balance;
 use crate::account::growth::KnownNames;
-use crate::config::glob::expand_vhost;
+use crate::config::{glob::expand_vhost, quota};
 use crate::daemon::{self, clock};
 use crate::excerpt::{excerpt, printable};
 use crate::import::books::{Account, Books};
@@ -97,8 +97,14 @@ fn with_account(
     work: impl for<'a> FnOnce(Account<'a>, &'a Rules) -> Result<Summary, engine::ImportError>,
 ) -> Result<Summary, Failure> {
     let names = daemon::names(&settings.config)?;
-    let rules = daemon::rules(&settings.config, &names, store.zone());
-    let growth = daemon::growth(&settings.config, &names, store).map_err(failed)?;
+    let mut rules = daemon::rules(&settings.config, &names, store.zone());
+    let mut growth = daemon::growth(&settings.config, &names, store).map_err(failed)?;
+    let said = store.said().map_err(failed)?;
+    let (weighed, faults) = quota::rules(&settings.config, &said);
+    for fault in &faults {
+        complain(&printable(fault));
+    }
+    daemon::weigh(&mut rules, &mut growth, &weighed);
     let writer = store
         .register(&settings.node, Role::Import, options.now)
         .map_err(failed)?;

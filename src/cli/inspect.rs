@@ -14,6 +14,7 @@ use tollkeeper_parsers::record::{Line, Record};
 use tollkeeper_parsers::syslog::Envelope;
 use tollkeeper_parsers::time::Time;
 
+mod gates;
 mod headers;
 
 use headers::Headers;
@@ -106,6 +107,7 @@ fn check_formats(
         report.notes.extend(sources.iter().filter_map(olddir_note));
         let streams = &settings.config.syslog_sources;
         report.notes.extend(streams.iter().flat_map(listener_notes));
+        report.notes.extend(gates::notes(&settings.config.gates));
         let layers = settings.config.layers();
         report.notes.extend(layers.filter_map(|(source, layer)| {
             let layer = layer.inner()?;

@@ -59,7 +59,7 @@ const MIN_REPORT_INTERVAL: Duration = Duration::from_secs(1);
 const MAX_REPORT_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// Everything an operator can say.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Config {
     /// Whose days the rows are. `None`: not said; the store's, or else the system's.
     pub timezone: Option<Tz>,

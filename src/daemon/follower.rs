@@ -12,11 +12,12 @@ use std::time::{Duration, Instant, SystemTime};
 use chrono::NaiveDate;
 
 use super::clock;
-use super::message::Message;
+use super::message::{Message, Weighed};
 use super::published::Published;
 use super::time;
 use super::tracked::{ACTIVE_INTERVAL, QUIET_INTERVAL, STORMY_INTERVAL, Tracked};
 use super::watch::Watch;
+use super::weighing::{Scales, Weighing};
 use crate::account::Rules;
 use crate::account::balance::Balance;
 use crate::account::growth::Growth;
@@ -139,6 +140,10 @@ pub struct Follower {
     published: Arc<Published>,
     /// Comes into force between two batches.
     new_config: Option<NewConfig>,
+    /// The same.
+    new_weighed: Option<Weighed>,
+    /// Where what is spent is told, and what a reload changes.
+    weighing: Option<(Arc<Weighing>, Scales)>,
     search: bool,
     next_search: Instant,
     no_search_before: Instant,
@@ -190,7 +195,7 @@ impl Follower {
         Self {
             sources: Source::of(&config, Path::new("")),
             state_dir: PathBuf::new(),
-            tally: Tally::new(&rules),
+            tally: Tally::telling(&rules),
             rules,
             growth,
             balance: BTreeMap::new(),
@@ -221,6 +226,8 @@ impl Follower {
             books: Books::default(),
             published: Arc::new(Published::new(now, clock())),
             new_config: None,
+            new_weighed: None,
+            weighing: None,
             search: true,
             next_search: now,
             no_search_before: now,
@@ -274,6 +281,13 @@ impl Follower {
         self
     }
 
+    /// Tells here what is spent.
+    #[must_use]
+    pub fn weighing(mut self, weighing: Arc<Weighing>, scales: Scales) -> Self {
+        self.weighing = Some((weighing, scales));
+        self
+    }
+
     /// Runs until told to stop.
     ///
     /// # Errors
@@ -291,6 +305,10 @@ impl Follower {
                     Ok(Message::Status(asked)) => drop(asked.send(self.snapshot())),
                     Ok(Message::Reload(new)) => {
                         self.new_config = Some(*new);
+                        due = due.min(earliest);
+                    }
+                    Ok(Message::Weighed(weighed)) => {
+                        self.new_weighed = Some(*weighed);
                         due = due.min(earliest);
                     }
                     Ok(Message::Settled(settled)) => {
@@ -486,6 +504,9 @@ impl Follower {
         self.side_files = now;
         match super::names(&self.config) {
             Ok(names) => {
+                if let Some((weighing, _)) = &self.weighing {
+                    weighing.hosts(names.hosts);
+                }
                 self.rules.folding = names.folding;
                 self.growth.know(names.known);
                 self.tally.forget_names();

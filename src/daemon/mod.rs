@@ -20,7 +20,9 @@ use crate::account::Rules;
 use crate::account::class::Classes;
 use crate::account::fold::Folding;
 use crate::account::growth::{Growth, KnownNames};
-use crate::config::{Config, ConfigError, VhostRules};
+use crate::config::{self, Config, ConfigError, VhostRules};
+use crate::enforce::Hosts;
+use crate::quota;
 use crate::source::syslog::ReceptionError;
 use crate::store::{Role, Store, StoreError};
 
@@ -39,6 +41,7 @@ pub mod status;
 mod time;
 pub mod tracked;
 pub mod watch;
+pub mod weighing;
 
 use follower::{Ended, Follower};
 use published::Published;
@@ -88,6 +91,8 @@ pub struct Names {
     pub folding: Folding,
     /// Names that the operator knows.
     pub known: Vec<String>,
+    /// A site into all its names, for the gates.
+    pub hosts: Hosts,
 }
 
 /// The operator's names of sites, side files included.
@@ -102,8 +107,13 @@ pub fn names(config: &Config) -> Result<Names, ConfigError> {
         .chain(rules.aliases.values())
         .cloned()
         .collect();
+    let hosts = Hosts::new(rules.aliases.clone(), rules.fold_www);
     let folding = Folding::new(rules.known, rules.aliases, rules.fold_www);
-    Ok(Names { folding, known })
+    Ok(Names {
+        folding,
+        known,
+        hosts,
+    })
 }
 
 /// The rules that a config makes, for a zone's days.
@@ -136,6 +146,14 @@ pub fn capped(config: &Config, names: &Names, stored: KnownNames) -> Growth {
     } = config.vhosts;
     let known = names.known.iter().cloned();
     Growth::new(stored, known, max_new_vhosts_per_day, max_new_users_per_day)
+}
+
+/// Adds to the rules of the lines what quotas need to know of them.
+pub fn weigh(rules: &mut Rules, growth: &mut Growth, weighed: &quota::rule::Rules) {
+    let message::Weighed { watched, classes } = weighing::weighed(weighed);
+    growth.know(watched.never_capped.iter().cloned());
+    rules.watched = watched;
+    rules.classes = classes;
 }
 
 /// Seconds since 1970.
@@ -171,6 +189,7 @@ pub fn run(
     let _lock = lock(lock_path, &node)?;
     let names = names(&config)?;
     let state_dir = control.state_dir.clone();
+    let open_store = Arc::clone(&control.open_store);
     let receiving = Arc::new(Receiving::new(
         state_dir.clone(),
         std::mem::take(&mut control.inherited),
@@ -180,17 +199,20 @@ pub fn run(
     let started = start::once_there(&runtime, ends, || {
         let (mut store, mut lookups) = (open()?, open()?);
         let growth = growth(&config, &names, lookups.as_mut())?;
+        let (said, told) = (lookups.said()?, lookups.told()?);
         let writer = store.register(&node, Role::Daemon, clock())?;
-        Ok((store, lookups, growth, writer))
+        Ok((store, lookups, growth, writer, said, told))
     });
     if !matches!(started, Ok(Some(_))) {
         receiving.stop();
     }
-    let Some((mut store, lookups, growth, mut writer)) = started? else {
+    let Some((mut store, lookups, mut growth, mut writer, said, told)) = started? else {
         return Ok(());
     };
     let zone = store.zone();
-    let rules = rules(&config, &names, zone);
+    let mut rules = rules(&config, &names, zone);
+    let (weighed, _) = config::quota::rules(&config, &said);
+    weigh(&mut rules, &mut growth, &weighed);
     let mut config = config;
     config.max_held_files = Some(max_held_files(raise_file_limit(), config.max_held_files));
 
@@ -198,17 +220,34 @@ pub fn run(
     let (batches, take_batches) = mpsc::sync_channel(1);
     let watch = Watch::new(wake.clone());
     let published = Arc::new(Published::new(Instant::now(), clock()));
+    let (weighing, scales) = weighing::start(weighing::Start {
+        config: Arc::new(config.clone()),
+        hosts: names.hosts,
+        beginning: weighing::Beginning {
+            said,
+            told,
+            rules: weighed,
+        },
+        writer: writer.clone(),
+        node: node.clone(),
+        zone,
+        open: Arc::clone(&open_store),
+        wake: wake.clone(),
+    })
+    .map_err(system("starting to weigh"))?;
     let service = Service::new(
         control,
         node.clone(),
         zone,
         Arc::clone(&published),
         Arc::clone(&receiving),
+        Arc::clone(&weighing),
         wake.clone(),
     );
     let mut follower = Follower::new(config, rules, growth, lookups, node.clone(), batches, watch)
         .spooling(&state_dir)
-        .publishing(Arc::clone(&published));
+        .publishing(Arc::clone(&published))
+        .weighing(Arc::clone(&weighing), scales);
     let (give_up, given_up) = mpsc::channel();
     let ended = std::thread::scope(|scope| {
         let answers = wake.clone();
@@ -234,6 +273,7 @@ pub fn run(
         });
         drop(wake);
         runtime.block_on(Arc::new(service).run(signals, has_ended));
+        weighing.stop();
         // Also where the follower has ended by itself.
         receiving.stop();
         let result = following.join().unwrap_or(Err(Ended::NoStore));

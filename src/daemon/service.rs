@@ -22,6 +22,7 @@ use super::socket::Socket;
 use super::status::{
     BalanceStatus, Gaps, InFlight, LedgerStatus, Reload, ReloadResult, Running, Status, StoreStatus,
 };
+use super::weighing::Weighing;
 use super::{Signals, clock, names, notify};
 use crate::config::Config;
 use crate::source::syslog::Inherited;
@@ -70,6 +71,7 @@ pub(super) struct Service {
     zone: Tz,
     published: Arc<Published>,
     receiving: Arc<Receiving>,
+    weighing: Arc<Weighing>,
     wake: Sender<Message>,
     asker: Option<Asker>,
     started: i64,
@@ -95,6 +97,7 @@ impl Service {
         zone: Tz,
         published: Arc<Published>,
         receiving: Arc<Receiving>,
+        weighing: Arc<Weighing>,
         wake: Sender<Message>,
     ) -> Self {
         let asker = Asker::start(Arc::clone(&control.open_store), node.clone());
@@ -107,6 +110,7 @@ impl Service {
             zone,
             published,
             receiving,
+            weighing,
             wake,
             asker: asker.ok(),
             started: clock(),
@@ -326,6 +330,8 @@ impl Service {
                 max_accounts: MAX_LEDGER_ACCOUNTS as u64,
             },
             reload: self.last_reload(),
+            quotas: self.weighing.clerk().into(),
+            gates: self.weighing.gates().into_iter().map(Into::into).collect(),
             ..Status::default()
         };
         if let Some(snapshot) = snapshot {

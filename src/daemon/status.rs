@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::weighing::{ClerkReport, GateReport};
 use crate::account::balance::{Balance, Count};
 use crate::config::Layer;
 use crate::source::syslog::{ListenerSnapshot, SenderSnapshot, Snapshot};
@@ -57,6 +58,70 @@ pub struct Status {
     pub files: Vec<FileStatus>,
     /// Bytes out of reach.
     pub gaps: Gaps,
+    /// What is weighed.
+    #[serde(default)]
+    pub quotas: QuotaStatus,
+    /// Where the web servers are told.
+    #[serde(default)]
+    pub gates: Vec<GateStatus>,
+}
+
+/// What is weighed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuotaStatus {
+    /// Quotas of the config and of the tables that are in force.
+    pub in_force: u64,
+    /// When the rows of all nodes were last weighed; `None`: not yet, so nothing opens.
+    pub weighed: Option<i64>,
+    /// What the store says, where it does not answer: verdicts stay as they are.
+    pub error: Option<String>,
+    /// What is wrong with rows of the tables, each of which is left out.
+    pub faults: Vec<String>,
+}
+
+/// A place where a web server is told.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GateStatus {
+    /// The server, and where.
+    pub name: String,
+    /// Flags and lines that stand there.
+    pub standing: u64,
+    /// When they last changed.
+    pub changed: Option<i64>,
+    /// How many subjects the server cannot be told of: their gates stay open.
+    pub refused: u64,
+    /// The first of them, with the reasons.
+    pub refusals: Vec<String>,
+    /// What fails there; what was there before stands.
+    pub error: Option<String>,
+    /// Since when.
+    pub error_since: Option<i64>,
+}
+
+impl From<ClerkReport> for QuotaStatus {
+    fn from(report: ClerkReport) -> Self {
+        Self {
+            in_force: report.quotas,
+            weighed: report.weighed,
+            error: report.away,
+            faults: report.faults,
+        }
+    }
+}
+
+impl From<GateReport> for GateStatus {
+    fn from(report: GateReport) -> Self {
+        let (error, error_since) = report.failed.unzip();
+        Self {
+            name: report.name,
+            standing: report.standing,
+            changed: report.changed,
+            refused: report.refused.0,
+            refusals: report.refused.1,
+            error,
+            error_since,
+        }
+    }
 }
 
 /// What a daemon is about.

@@ -16,7 +16,10 @@ use crate::quota::verdict::Verdicts;
 
 pub mod file;
 pub mod flags;
+mod gates;
 pub mod map;
+
+pub use gates::gates;
 
 /// One place where a server is told.
 pub trait Gate: Send {

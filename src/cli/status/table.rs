@@ -33,6 +33,7 @@ pub(super) fn of(status: &Status, all_files: bool) -> String {
         text.push('\n');
         listeners(&mut text, &status.listeners);
     }
+    gates(&mut text, status);
     files(&mut text, status, all_files);
     let gaps = status.gaps.recent.as_deref().unwrap_or_default();
     if !gaps.is_empty() {
@@ -43,6 +44,47 @@ pub(super) fn of(status: &Status, all_files: bool) -> String {
         let _ = writeln!(text, "{GAP_HELP}");
     }
     text
+}
+
+/// What is weighed, and how the web servers are told; nothing, where nothing is.
+fn gates(text: &mut String, status: &Status) {
+    let quotas = &status.quotas;
+    if quotas.in_force > 0 {
+        let weighed = match quotas.weighed {
+            Some(at) => format!("weighed at {}", time(status, at)),
+            None => "not weighed yet: nothing opens".to_owned(),
+        };
+        let _ = writeln!(text, "\n{} quotas in force, {weighed}", quotas.in_force);
+    }
+    if let Some(error) = &quotas.error {
+        let error = printable(error);
+        let _ = writeln!(text, "  verdicts stay as they are: {error}");
+    }
+    for fault in &quotas.faults {
+        let _ = writeln!(text, "  left out: {}", printable(fault));
+    }
+    if !status.gates.is_empty() {
+        text.push_str("\ngates:\n");
+    }
+    for gate in &status.gates {
+        let changed = gate.changed.map_or_else(String::new, |at| {
+            format!(", last changed {}", time(status, at))
+        });
+        let (name, standing) = (printable(&gate.name), gate.standing);
+        let _ = writeln!(text, "  {name}: {standing} closed{changed}");
+        if let Some(error) = &gate.error {
+            let since = gate
+                .error_since
+                .map_or_else(String::new, |at| time(status, at));
+            let _ = writeln!(text, "    fails since {since}: {}", printable(error));
+        }
+        if gate.refused > 0 {
+            let _ = writeln!(text, "    cannot be told of {}:", gate.refused);
+        }
+        for refusal in &gate.refusals {
+            let _ = writeln!(text, "      {}", printable(refusal));
+        }
+    }
 }
 
 fn head(text: &mut String, status: &Status) {

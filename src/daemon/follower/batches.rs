@@ -100,6 +100,9 @@ impl Follower {
         self.never_searched &= batch.searched.is_none();
         flight.scopes.sort_unstable();
         flight.scopes.dedup();
+        if let Some((_, scales)) = &self.weighing {
+            scales.taken();
+        }
         self.in_flight = Some(flight);
         self.batches.send(batch).map_err(|_| Ended::NoStore)?;
         Ok(true)
@@ -111,6 +114,9 @@ impl Follower {
         };
         match settled {
             Settled::Flushed(flushed) => {
+                if let Some((_, scales)) = &mut self.weighing {
+                    scales.committed();
+                }
                 self.epochs.moved(flight.scopes);
                 // What is committed can be closed, which makes room for those that wait.
                 self.search |= self.no_room;
@@ -199,7 +205,10 @@ impl Follower {
 
     /// Forgets all that is not committed, and takes up every file again from its stored position.
     fn start_over(&mut self) {
-        self.tally = Tally::new(&self.rules);
+        self.tally = Tally::telling(&self.rules);
+        if let Some((_, scales)) = &self.weighing {
+            scales.start_over();
+        }
         self.balance.clear();
         self.gaps.clear();
         self.ending.clear();

@@ -203,6 +203,9 @@ impl Follower {
             .tally
             .read(&self.rules, &rules, &mut progress, bytes, base, clock());
         file.progress = progress;
+        if let Some((_, scales)) = &self.weighing {
+            scales.spent(self.tally.take_spent(&mut self.growth));
+        }
         if outcome.any_parsed && file.is_segment {
             self.read_on(file.source);
         }

@@ -21,6 +21,7 @@ use crate::account::SourceRules;
 use crate::account::class::Classes;
 use crate::config::Config;
 use crate::daemon::Names;
+use crate::daemon::message::Weighed;
 use crate::daemon::time;
 use crate::daemon::tracked::{QUIET_INTERVAL, Tracked};
 use crate::source::follow::Step;
@@ -44,6 +45,17 @@ impl Follower {
         if self.in_flight.is_some() {
             return Ok(());
         }
+        if let Some(Weighed { watched, classes }) = self.new_weighed.take() {
+            // Sums name classes by their place in the list.
+            self.flush(now)?;
+            self.growth.know(watched.never_capped.iter().cloned());
+            self.rules.watched = watched;
+            self.rules.classes = classes;
+            self.tally.forget_names();
+            if self.in_flight.is_some() {
+                return Ok(());
+            }
+        }
         let Some(new) = self.new_config.take() else {
             return Ok(());
         };
@@ -59,7 +71,11 @@ impl Follower {
             done,
         } = new;
         self.rules.folding = names.folding;
-        self.rules.classes = Classes::new(&config.classes);
+        match &self.weighing {
+            // It also knows the classes of the tables, and says when there are other ones.
+            Some((weighing, _)) => weighing.reload(Arc::new(config.clone()), names.hosts),
+            None => self.rules.classes = Classes::new(&config.classes),
+        }
         self.growth.set_caps(
             config.vhosts.max_new_vhosts_per_day,
             config.vhosts.max_new_users_per_day,

@@ -1,0 +1,84 @@
+//! A change of a verdict in words: for the journal, and for the hook.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use chrono_tz::Tz;
+use serde_json::{Value, json};
+
+use crate::excerpt::printable;
+use crate::quota::rule::Consequence;
+use crate::quota::verdict::{Account, Change, Verdict};
+
+/// Into the journal.
+pub(super) fn log(change: &Change) {
+    let standing = &change.standing;
+    let account = account(&change.account);
+    let what = match change.to {
+        Verdict::Within => "is within its quota again".to_owned(),
+        Verdict::Warned(at) => format!("has used {at} % of its quota"),
+        Verdict::Exceeded(at) => format!("has exceeded its quota, at {at} %"),
+    };
+    tracing::info!(
+        quota = %printable(&change.quota),
+        used = standing.used,
+        limit = standing.limit,
+        "{account} {what}"
+    );
+}
+
+/// For the hook: one object, in one line.
+pub(super) fn json(change: &Change, node: &str, zone: Tz) -> String {
+    let standing = &change.standing;
+    let time = |seconds: i64| {
+        let at = DateTime::<Utc>::from_timestamp(seconds, 0).unwrap_or_default();
+        at.with_timezone(&zone)
+            .to_rfc3339_opts(SecondsFormat::Secs, false)
+    };
+    let name = |verdict: Verdict| match verdict {
+        Verdict::Within => "within",
+        Verdict::Warned(_) => "warned",
+        Verdict::Exceeded(_) => "exceeded",
+    };
+    let threshold = match change.to {
+        Verdict::Within => None,
+        Verdict::Warned(at) | Verdict::Exceeded(at) => Some(at),
+    };
+    let mut told = json!({
+        "quota": change.quota,
+        "account": account(&change.account),
+        "from": name(change.from),
+        "verdict": name(change.to),
+        "threshold": threshold,
+        "consequence": change.consequence.as_ref().map(consequence),
+        "used": standing.used,
+        "limit": standing.limit,
+        "percent": standing.percent(),
+        "begins": standing.begins.map(time),
+        "ends": standing.ends.map(time),
+        "exempt": standing.exempt,
+        "at": time(change.at),
+        "node": node,
+    })
+    .to_string();
+    told.push('\n');
+    told
+}
+
+fn consequence(consequence: &Consequence) -> Value {
+    match consequence {
+        Consequence::Deny { status } => json!({ "deny": status }),
+        Consequence::Redirect { url } => json!({ "redirect": url }),
+        Consequence::Slow { bytes_per_second } => json!({ "bytes_per_second": bytes_per_second }),
+    }
+}
+
+/// An account in words.
+fn account(account: &Account) -> String {
+    let text = match account {
+        Account::Vhost(vhost) => format!("vhost {vhost}"),
+        Account::VhostClass(vhost, class) => format!("class {class} of {vhost}"),
+        Account::Owner(owner) => format!("owner {owner}"),
+        Account::OwnerClass(owner, class) => format!("class {class} of owner {owner}"),
+        Account::User(user) => format!("user {user}"),
+    };
+    printable(&text).into_owned()
+}
