@@ -10,6 +10,7 @@ mod inspect;
 mod logging;
 mod open;
 mod pipe;
+pub mod quota;
 pub mod report;
 mod run;
 mod settings;

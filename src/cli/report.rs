@@ -26,6 +26,7 @@ const NO_PARTS_OF_LAYERS: &str = "the rows of a layer have no users and no class
 /// The columns behind the keys.
 const COUNTERS: [&str; 3] = ["in", "out", "requests"];
 
+pub(in crate::cli) use table::fit;
 pub use table::{Layout, human_bytes, write_table};
 
 /// What a report is broken down by.

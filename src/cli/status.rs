@@ -3,6 +3,8 @@
 
 mod table;
 
+pub(in crate::cli) use table::span;
+
 use std::collections::BTreeMap;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixStream;

@@ -168,7 +168,7 @@ fn cell(value: Value<'_>) -> Cow<'_, str> {
 }
 
 /// The text in at most so many columns; `…` stands for what was cut.
-fn fit(text: &str, columns: usize) -> Cow<'_, str> {
+pub(in crate::cli) fn fit(text: &str, columns: usize) -> Cow<'_, str> {
     if text.width() <= columns {
         return text.into();
     }

@@ -342,7 +342,7 @@ fn age(unread: u64, seconds: u64) -> String {
 }
 
 /// Two units at most.
-fn span(seconds: u64) -> String {
+pub(in crate::cli) fn span(seconds: u64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{seconds} s"),

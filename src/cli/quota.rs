@@ -1,0 +1,59 @@
+//! `tollkeeper quota`: accounts as they are written, and how they stand, as text.
+//!
+//! Pure: what is shown was weighed by [`crate::quota::engine`].
+
+pub mod account;
+mod forecast;
+mod json;
+mod table;
+
+use std::collections::HashMap;
+
+use chrono_tz::Tz;
+
+use crate::quota::rule::{Measure, Quota};
+use crate::quota::verdict::{Standing, Verdict};
+
+pub use forecast::spent_at;
+pub use json::write_json;
+pub use table::{write_list, write_show};
+
+/// What is shown.
+#[derive(Debug, Clone)]
+pub struct View<'v> {
+    standings: &'v [Standing],
+    measures: HashMap<&'v str, Measure>,
+    zone: Tz,
+    now: i64,
+}
+
+impl<'v> View<'v> {
+    /// How accounts stand, in the order in which they are shown; the quotas, which say what is measured;
+    /// the store's zone, on whose clock instants are shown; now, in seconds since 1970.
+    #[must_use]
+    pub fn new(standings: &'v [Standing], quotas: &'v [Quota], zone: Tz, now: i64) -> Self {
+        let measures = quotas.iter().map(|quota| (&*quota.name, quota.measure));
+        Self {
+            standings,
+            measures: measures.collect(),
+            zone,
+            now,
+        }
+    }
+
+    /// What is measured; `None`: no such quota is known any more.
+    fn measure(&self, standing: &Standing) -> Option<Measure> {
+        self.measures.get(&*standing.quota).copied()
+    }
+}
+
+/// The percentage that a verdict is about.
+fn threshold(verdict: Verdict) -> Option<u32> {
+    match verdict {
+        Verdict::Within => None,
+        Verdict::Warned(percent) | Verdict::Exceeded(percent) => Some(percent),
+    }
+}
+
+#[cfg(test)]
+mod tests;
