@@ -31,6 +31,13 @@ use crate::quota::rule::{Measure, Period, Quota, Who};
 /// What the quota of mod_leech's table is called.
 pub const LEECH_QUOTA: &str = "users";
 
+/// Whether a table of this name is one of ours, in some version.
+pub(super) fn could_be_ours(table: &str) -> bool {
+    const OWN: [&str; 5] = ["bandwidth", "tollkeeper", "quota", "owner", "class"];
+    let lower = table.to_ascii_lowercase();
+    OWN.contains(&lower.split('_').next().unwrap_or_default())
+}
+
 /// Where the words of a section stand.
 #[derive(Debug, Default)]
 struct Places<'t> {
