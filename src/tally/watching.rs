@@ -151,10 +151,13 @@ impl Watching {
                 spent.vhost = name::OVERFLOW.into();
             }
             let user = spent.user.as_deref();
-            if user.is_some_and(|user| !growth.admits_user(spent.day, &*spent.vhost, user)) {
+            let refused = |user| !growth.admits_user(spent.day, &*spent.vhost, user);
+            if user.is_some_and(refused) {
                 spent.user = None;
+                let is_special = name::is_special(&spent.vhost);
+                return !is_special && self.watched.vhost(&spent.vhost).told;
             }
-            has_row || spent.user.is_some()
+            has_row || user.is_some()
         });
         all
     }
