@@ -1,10 +1,20 @@
 //! Verdicts into place: files beside their target, synced and renamed, only when changed; flags; the
 //! runtime socket of a server; a request for its reload.
+//!
+//! | part | does |
+//! |---|---|
+//! | [`file`] | a file into place, whole or not at all |
+//! | [`flags`] | a folder with one file for each closed gate |
+//! | [`map`] | one file with a line for each closed gate, and asking for the reload that it needs |
 
 use std::time::Instant;
 
 use crate::enforce::{Hosts, Refused};
 use crate::quota::verdict::Verdicts;
+
+pub mod file;
+pub mod flags;
+pub mod map;
 
 /// One place where a server is told.
 pub trait Gate: Send {

@@ -1,0 +1,365 @@
+//! A folder with one file for each closed gate.
+//!
+//! What stands there at the first look is taken as it is. Flags are made at once, and removed only
+//! when all usage is known. Nothing outside the folder is touched, nor in it what is not named as our
+//! flags are. If the folder is emptied or taken away, as `/run` is by a reboot, it is noticed within
+//! seconds, and made again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{self, AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::file::{FILE_MODE, enter, publish_at, step};
+use super::{Applied, Gate};
+use crate::enforce::{FlagSet, Hosts};
+use crate::quota::verdict::Verdicts;
+
+mod list;
+
+use list::Stamps;
+
+/// Verdicts into flags.
+pub type Render = Box<dyn Fn(&Verdicts, &Hosts) -> FlagSet + Send>;
+
+/// How often it is looked whether all flags are still there.
+const WATCH: Duration = Duration::from_secs(5);
+/// After what has failed.
+const RETRY: Duration = Duration::from_secs(2);
+/// What was made is durable after so long: syncing makes others wait, and what a power cut takes is
+/// made again at the next start.
+const SYNC: Duration = Duration::from_secs(1);
+/// So many folders are synced one by one; the file systems that we know write all names with one.
+const MOST_SYNCS: usize = 16;
+
+/// A folder of flags.
+pub struct Flags {
+    name: String,
+    folder: PathBuf,
+    /// Whether a path below the folder is one that a flag of ours can have.
+    is_ours: fn(&str) -> bool,
+    render: Render,
+    /// What stands on disk, as far as we know: paths and contents. `None`: it has not been looked yet.
+    standing: Option<BTreeMap<String, String>>,
+    /// How the folders looked when we had last touched them.
+    stamps: Stamps,
+    watch_at: Option<Instant>,
+    /// Folders in which names were made or removed since the last sync.
+    unsynced: BTreeSet<String>,
+    sync_at: Option<Instant>,
+}
+
+impl Flags {
+    /// `is_ours` says of a path below the folder whether it is one of the renderer's: what else lies
+    /// there is left alone.
+    #[must_use]
+    pub fn new(name: String, folder: PathBuf, is_ours: fn(&str) -> bool, render: Render) -> Self {
+        Self {
+            name,
+            folder,
+            is_ours,
+            render,
+            standing: None,
+            stamps: Stamps::default(),
+            watch_at: None,
+            unsynced: BTreeSet::new(),
+            sync_at: None,
+        }
+    }
+
+    /// Takes from disk what stands there, if it is not known or somebody else has changed it.
+    fn look(&mut self, root: &OwnedFd, now: Instant) -> io::Result<BTreeMap<String, String>> {
+        let is_due = self.watch_at.is_none_or(|when| now >= when);
+        let is_known = self.standing.is_some();
+        if is_due {
+            self.watch_at = Some(now + WATCH);
+        }
+        if is_known && (!is_due || self.stamps.hold(root)) {
+            return Ok(self.standing.take().unwrap_or_default());
+        }
+        let (listed, stamps) = list::list(root, self.is_ours)?;
+        self.stamps = stamps;
+        Ok(listed)
+    }
+
+    fn sync(&mut self, root: &OwnedFd, now: Instant) -> io::Result<()> {
+        if self.unsynced.is_empty() || self.sync_at.is_some_and(|when| now < when) {
+            return Ok(());
+        }
+        self.sync_at = Some(now + SYNC);
+        for path in std::mem::take(&mut self.unsynced).iter().take(MOST_SYNCS) {
+            match open_below(root, path) {
+                Ok(folder) => fs::fsync(&folder)?,
+                Err(Errno::NOENT) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(fs::fsync(root)?)
+    }
+}
+
+impl Gate for Flags {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn apply(&mut self, verdicts: &Verdicts, hosts: &Hosts, now: Instant) -> Applied {
+        let FlagSet { mut flags, refused } = (self.render)(verdicts, hosts);
+        let mut applied = Applied {
+            refused,
+            again: Some(now + WATCH),
+            ..Applied::default()
+        };
+        let folder = self.folder.display().to_string();
+        if !verdicts.complete
+            && let Some(standing) = &self.standing
+        {
+            // Also where somebody has removed them in the meantime.
+            add_missing(&mut flags, standing);
+        }
+        let looked = enter(&self.folder)
+            .and_then(|root| self.look(&root, now).map(|standing| (root, standing)));
+        let (root, standing) = match looked {
+            Ok(looked) => looked,
+            Err(error) => {
+                applied.failed = Some(format!("looking into {folder}: {error}"));
+                applied.again = Some(now + RETRY);
+                return applied;
+            }
+        };
+        if !verdicts.complete {
+            add_missing(&mut flags, &standing);
+        }
+
+        let mut change = Change::new(&root, standing);
+        change.make(&flags);
+        change.remove(&flags);
+        applied.changed = change.changed;
+        applied.standing = change.standing.len() as u64;
+        for path in &change.touched {
+            self.stamps.renew(&root, path);
+        }
+        self.unsynced.append(&mut change.touched);
+        if let Some((path, error)) = change.failed {
+            let more = match change.failures {
+                1 => String::new(),
+                more => format!(", and {} more", more - 1),
+            };
+            applied.failed = Some(format!("{folder}/{path}: {error}{more}"));
+            applied.again = Some(now + RETRY);
+        }
+        self.standing = Some(change.standing);
+
+        if let Err(error) = self.sync(&root, now) {
+            applied
+                .failed
+                .get_or_insert(format!("syncing {folder}: {error}"));
+        }
+        if !self.unsynced.is_empty() {
+            applied.again = applied.again.min(self.sync_at);
+        }
+        applied
+    }
+}
+
+fn add_missing(flags: &mut BTreeMap<String, String>, standing: &BTreeMap<String, String>) {
+    for (path, content) in standing {
+        if !flags.contains_key(path) {
+            flags.insert(path.clone(), content.clone());
+        }
+    }
+}
+
+/// What is being done to a folder.
+struct Change<'f> {
+    root: &'f OwnedFd,
+    /// The folder that was worked in last: names come sorted.
+    open: Option<(String, OwnedFd)>,
+    standing: BTreeMap<String, String>,
+    touched: BTreeSet<String>,
+    changed: u64,
+    failures: u64,
+    failed: Option<(String, io::Error)>,
+}
+
+impl<'f> Change<'f> {
+    fn new(root: &'f OwnedFd, standing: BTreeMap<String, String>) -> Self {
+        Self {
+            root,
+            open: None,
+            standing,
+            touched: BTreeSet::new(),
+            changed: 0,
+            failures: 0,
+            failed: None,
+        }
+    }
+
+    /// Makes those that are missing, or have another content.
+    fn make(&mut self, flags: &BTreeMap<String, String>) {
+        for (path, content) in flags {
+            if self.standing.get(path) == Some(content) {
+                continue;
+            }
+            match self.make_one(path, content) {
+                Ok(()) => {
+                    self.standing.insert(path.clone(), content.clone());
+                    self.changed += 1;
+                }
+                Err(error) => {
+                    let is_hopeless = is_hopeless(&error);
+                    self.fail(path, error);
+                    if is_hopeless {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn make_one(&mut self, path: &str, content: &str) -> io::Result<()> {
+        let (parent, name) = split(path)?;
+        self.enter(parent)?;
+        let folder = self.open.as_ref().map_or(self.root, |(_, open)| open);
+        if content.is_empty() && !self.standing.contains_key(path) {
+            make_empty(folder, name)?;
+        } else {
+            publish_at(
+                folder.as_fd(),
+                OsStr::new(name),
+                content.as_bytes(),
+                FILE_MODE,
+            )?;
+        }
+        self.touch(parent);
+        Ok(())
+    }
+
+    /// Removes those that are not wanted.
+    fn remove(&mut self, flags: &BTreeMap<String, String>) {
+        let unwanted: Vec<String> = self
+            .standing
+            .keys()
+            .filter(|path| !flags.contains_key(*path))
+            .cloned()
+            .collect();
+        for path in unwanted {
+            match self.remove_one(&path) {
+                Ok(()) => {
+                    self.standing.remove(&path);
+                    self.changed += 1;
+                }
+                Err(error) => {
+                    let is_hopeless = error.kind() == io::ErrorKind::ReadOnlyFilesystem;
+                    self.fail(&path, error);
+                    if is_hopeless {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn remove_one(&mut self, path: &str) -> io::Result<()> {
+        let (parent, name) = split(path)?;
+        if self.open.as_ref().is_none_or(|(open, _)| open != parent) {
+            match open_below(self.root, parent) {
+                Ok(folder) => self.open = Some((parent.to_owned(), folder)),
+                Err(Errno::NOENT) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let folder = self.open.as_ref().map_or(self.root, |(_, open)| open);
+        match fs::unlinkat(folder, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.touch(parent);
+        // The folder of a host goes with its last flag; it is not empty while there are others.
+        if parent.contains('/') {
+            let _ = fs::unlinkat(self.root, parent, AtFlags::REMOVEDIR);
+            self.open = None;
+        }
+        Ok(())
+    }
+
+    /// Opens the folder of a flag; makes it if need be.
+    fn enter(&mut self, path: &str) -> io::Result<()> {
+        if self.open.as_ref().is_some_and(|(open, _)| open == path) {
+            return Ok(());
+        }
+        let mut folder = enter_at(self.root)?;
+        for name in path.split('/').filter(|name| !name.is_empty()) {
+            folder = step(folder.as_fd(), OsStr::new(name))?;
+        }
+        self.open = Some((path.to_owned(), folder));
+        Ok(())
+    }
+
+    fn touch(&mut self, folder: &str) {
+        if !self.touched.contains(folder) {
+            self.touched.insert(folder.to_owned());
+        }
+    }
+
+    fn fail(&mut self, path: &str, error: io::Error) {
+        self.failures += 1;
+        self.failed.get_or_insert((path.to_owned(), error));
+    }
+}
+
+/// The folder below ours, and the name in it. No way leads out.
+fn split(path: &str) -> io::Result<(&str, &str)> {
+    let is_name = |part: &str| !matches!(part, "" | "." | "..") && !part.contains('\0');
+    if !path.split('/').all(is_name) {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is no name of a flag",
+        ));
+    }
+    Ok(path.rsplit_once('/').unwrap_or(("", path)))
+}
+
+fn make_empty(folder: &OwnedFd, name: &str) -> io::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mode = Mode::from_raw_mode(FILE_MODE);
+    match fs::openat(folder, name, flags, mode) {
+        // Whatever the umask says.
+        Ok(file) => Ok(fs::fchmod(&file, mode)?),
+        // Somebody has made it, or something else: let that be looked at.
+        Err(Errno::EXIST) => {
+            publish_at(folder.as_fd(), OsStr::new(name), b"", FILE_MODE).map(|_| ())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn enter_at(folder: &OwnedFd) -> io::Result<OwnedFd> {
+    Ok(open_below(folder, "")?)
+}
+
+/// Opens a folder below ours, not through symbolic links.
+fn open_below(root: &OwnedFd, path: &str) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut folder = fs::openat(root, ".", flags, Mode::empty())?;
+    for name in path.split('/').filter(|name| !name.is_empty()) {
+        folder = fs::openat(&folder, name, flags, Mode::empty())?;
+    }
+    Ok(folder)
+}
+
+/// What fails once fails for all others.
+fn is_hopeless(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ReadOnlyFilesystem
+            | io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+            | io::ErrorKind::PermissionDenied
+    )
+}
