@@ -8,7 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::quota::verdict::Subject;
 
+pub mod haproxy;
 pub mod hosts;
+pub mod json;
+pub mod list;
 
 pub use hosts::Hosts;
 
