@@ -8,7 +8,6 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -270,7 +269,7 @@ fn closes_at_once_whatever_the_spelling_and_opens_again() {
     ];
     let begin = Instant::now();
     let applied = front.apply(&verdicts(closed));
-    println!("told in {:?}", begin.elapsed());
+    eprintln!("told in {:?}", begin.elapsed());
     assert_eq!((applied.changed, applied.standing), (11, 11));
     for spelling in spellings {
         let status = if spelling.starts_with('[') { 503 } else { 429 };
@@ -445,7 +444,7 @@ fn hostile_names_reach_nothing() {
     closed.push((vhost("good.org"), deny(429)));
     let applied = front.apply(&verdicts(closed));
     let refused: Vec<_> = applied.refused.iter().map(|it| &it.subject).collect();
-    println!("refused: {}", refused.len());
+    eprintln!("refused: {}", refused.len());
     assert!(refused.contains(&&vhost("split.org")));
     for name in &hostile {
         let harmless = ["../../etc/passwd", "@1", "*", "~^.*$", "UPPER.org", ""];
@@ -578,7 +577,7 @@ fn a_socket_that_hangs_holds_nobody_up() {
 fn a_map_that_nobody_uses_is_named() {
     let mut front = Front::new();
     let config = HaproxyGate {
-        map: PathBuf::from(front.sandbox.path("gate/other.map")),
+        map: front.sandbox.path("gate/other.map"),
         sockets: front.config.sockets.clone(),
     };
     let mut gate = HaproxyPublisher::new(&config, &BTreeMap::new());
@@ -646,7 +645,7 @@ fn a_hundred_thousand_closed_hosts() {
     front.apply(&verdicts([]));
     let opened = begin.elapsed();
     assert_eq!(front.get("site-0.example.org"), 200);
-    println!(
+    eprintln!(
         "200,000 names of 100,000 hosts: told in {told:?}, one more in {one_more:?}, opened in {opened:?}; \
          HAProxy starts in {started:?}, compared in {compared:?}; memory {} -> {} MiB, a request {:?} -> {:?}",
         before.0, with.0, before.1, with.1
