@@ -6,12 +6,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::quota::rule::{Consequence, Rules};
 use crate::quota::verdict::Subject;
 
 pub mod haproxy;
 pub mod hosts;
 pub mod json;
 pub mod list;
+pub mod nginx;
 
 pub use hosts::Hosts;
 
@@ -32,6 +34,9 @@ pub struct MapSet {
     /// What cannot be written, and why.
     pub refused: Vec<Refused>,
 }
+
+/// The value of a name that is left open below a wildcard that is closed.
+pub const OPEN: &str = "-";
 
 /// A subject that a server cannot be told of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,4 +60,130 @@ pub fn is_plain_user(user: &str) -> bool {
 }
 
 /// All statuses, speeds and targets that verdicts can have: what a snippet has to be prepared for.
-pub type Consequences = BTreeSet<crate::quota::rule::Consequence>;
+pub type Consequences = BTreeSet<Consequence>;
+
+/// Each target of a redirect with the quota that sends there: what a snippet has to know where the
+/// server sees no more of a verdict than that a flag is there.
+pub type Redirects = BTreeSet<(String, String)>;
+
+/// What the quotas of these rules can come to. Those that only report close nothing.
+#[must_use]
+pub fn consequences(rules: &Rules) -> Consequences {
+    let closing = rules.quotas.iter().filter(|quota| !quota.report_only);
+    let rungs = closing.flat_map(|quota| &quota.exceeded);
+    rungs.map(|rung| rung.consequence.clone()).collect()
+}
+
+/// Where the quotas of these rules can send to.
+#[must_use]
+pub fn redirects(rules: &Rules) -> Redirects {
+    let mut redirects = Redirects::new();
+    for quota in rules.quotas.iter().filter(|quota| !quota.report_only) {
+        for rung in &quota.exceeded {
+            if let Consequence::Redirect { url } = &rung.consequence {
+                redirects.insert((url.clone(), quota.name.clone()));
+            }
+        }
+    }
+    redirects
+}
+
+/// A URL with more in its query; the values as they are. What stands behind a `#` stays last.
+#[must_use]
+pub fn with_query(url: &str, pairs: &[(&str, &str)]) -> String {
+    let (base, fragment) = match url.find('#') {
+        Some(at) => url.split_at(at),
+        None => (url, ""),
+    };
+    let mut longer = base.to_owned();
+    for (key, value) in pairs {
+        let joint = match longer.find('?') {
+            None => "?",
+            Some(_) if longer.ends_with(['?', '&']) => "",
+            Some(_) => "&",
+        };
+        for part in [joint, key, "=", value] {
+            longer.push_str(part);
+        }
+    }
+    longer.push_str(fragment);
+    longer
+}
+
+/// As it stands in a query: all but letters, digits and `-._~` as `%XX`.
+#[must_use]
+pub fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for &byte in text.as_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                encoded.push(char::from(byte));
+            }
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_of_the_account_is_added_to_the_query() {
+        let pairs = [("user", "a"), ("quota", "b%20c")];
+        for (url, expected) in [
+            (
+                "https://x.example/",
+                "https://x.example/?user=a&quota=b%20c",
+            ),
+            ("https://x.example", "https://x.example?user=a&quota=b%20c"),
+            (
+                "https://x.example/?y=1",
+                "https://x.example/?y=1&user=a&quota=b%20c",
+            ),
+            (
+                "https://x.example/?",
+                "https://x.example/?user=a&quota=b%20c",
+            ),
+            (
+                "https://x.example/#top",
+                "https://x.example/?user=a&quota=b%20c#top",
+            ),
+        ] {
+            assert_eq!(with_query(url, &pairs), expected);
+        }
+        assert_eq!(
+            percent_encoded("a b&c=d\r\n%\u{17c}"),
+            "a%20b%26c%3Dd%0D%0A%25%C5%BC"
+        );
+    }
+
+    #[test]
+    fn plain_users_leave_no_folder() {
+        for user in [
+            "a",
+            "alice",
+            "a.b-c_d@e.example",
+            "@x",
+            "_",
+            &"a".repeat(64),
+        ] {
+            assert!(is_plain_user(user), "{user}");
+        }
+        for user in [
+            "",
+            ".",
+            "..",
+            "-a",
+            "../a",
+            "a/b",
+            "a b",
+            "a\n",
+            "\u{17c}",
+            &"a".repeat(65),
+        ] {
+            assert!(!is_plain_user(user), "{user}");
+        }
+    }
+}

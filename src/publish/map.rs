@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::file::{FILE_MODE, publish};
 use super::{Applied, Gate};
-use crate::enforce::{Hosts, MapSet};
+use crate::enforce::{Hosts, MapSet, OPEN};
 use crate::quota::verdict::Verdicts;
 
 /// Verdicts into lines.
@@ -152,8 +152,16 @@ impl Gate for MapFile {
         };
         if !verdicts.complete {
             // What is closed stays closed, in the way that it is.
-            set.entries
-                .extend(standing.iter().map(|(k, v)| (k.clone(), v.clone())));
+            for (key, value) in &standing {
+                match value.as_str() {
+                    OPEN => drop(
+                        set.entries
+                            .entry(key.clone())
+                            .or_insert_with(|| value.clone()),
+                    ),
+                    _ => drop(set.entries.insert(key.clone(), value.clone())),
+                }
+            }
         }
         let is_refused = self.refused.as_ref() == Some(&set.entries);
         let mut state = None;
