@@ -11,8 +11,11 @@ use crate::quota::verdict::Subject;
 
 pub mod apache;
 mod folder;
+pub mod haproxy;
 pub mod hosts;
+pub mod json;
 pub mod lighttpd;
+pub mod list;
 mod networks;
 pub mod nginx;
 

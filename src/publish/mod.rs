@@ -6,6 +6,9 @@
 //! | [`file`] | a file into place, whole or not at all |
 //! | [`flags`] | a folder with one file for each closed gate |
 //! | [`map`] | one file with a line for each closed gate, and asking for the reload that it needs |
+//! | [`reload`] | a request that root reload a server, and its answer |
+//! | [`haproxy`] | a map file, and the runtime sockets of those that have read it |
+//! | [`files`] | a plain list, and JSON, for anything else |
 
 use std::time::Instant;
 
@@ -15,9 +18,12 @@ use crate::enforce::{Hosts, Refused};
 use crate::quota::verdict::Verdicts;
 
 pub mod file;
+pub mod files;
 pub mod flags;
 mod gates;
+pub mod haproxy;
 pub mod map;
+pub mod reload;
 
 pub use gates::gates;
 

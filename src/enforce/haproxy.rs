@@ -1,0 +1,196 @@
+//! HAProxy: a map that it reads at its start and that its runtime socket changes while it runs.
+//!
+//! Keys say what they are of, so that no host that a client makes up is taken for a class or a user:
+//!
+//! ```text
+//! vhost/example.org          deny-429
+//! class/campus/example.org   https://pay.example/?quota=month&vhost=example.org
+//! user/alice                 deny-503
+//! user/alice/example.org     slow-125000
+//! ```
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use ipnet::IpNet;
+
+pub use self::snippet::{Needs, snippet};
+use super::{Hosts, MapSet, Refused, is_plain_user};
+use crate::quota::rule::Consequence;
+use crate::quota::verdict::{Subject, Verdicts};
+
+mod snippet;
+
+/// A line of the map file is read into a buffer of 16 KiB, and so is a command of the runtime socket: a
+/// key and a value have to fit, and both have an end.
+pub const MAX_WORD_BYTES: usize = 4 * 1024;
+
+/// The lines of the map.
+#[must_use]
+pub fn map(verdicts: &Verdicts, hosts: &Hosts) -> MapSet {
+    let mut set = MapSet::default();
+    for (subject, closed) in &verdicts.closed {
+        let value = match &closed.consequence {
+            Consequence::Deny { status } => format!("deny-{status}"),
+            Consequence::Slow { bytes_per_second } => format!("slow-{bytes_per_second}"),
+            Consequence::Redirect { url } => redirect_target(url, subject, &closed.quota),
+        };
+        let mut refuse = |why| {
+            set.refused.push(Refused {
+                subject: subject.clone(),
+                why,
+            });
+        };
+        match keys(subject, hosts, &mut refuse).and_then(|keys| checked(keys, &value)) {
+            Ok(keys) => {
+                let lines = keys.into_iter().map(|key| (key, value.clone()));
+                set.entries.extend(lines);
+            }
+            Err(why) => refuse(why),
+        }
+    }
+    set
+}
+
+/// The keys of a subject: one for each name that its site has.
+fn keys(
+    subject: &Subject,
+    hosts: &Hosts,
+    refuse: &mut impl FnMut(String),
+) -> Result<Vec<String>, String> {
+    let (start, vhost) = match subject {
+        Subject::Vhost(vhost) => ("vhost/".to_owned(), Some(vhost)),
+        Subject::Class { vhost, class } if is_label(class) => {
+            (format!("class/{class}/"), Some(vhost))
+        }
+        Subject::Class { .. } => {
+            return Err("HAProxy is told of classes of letters, digits and . _ - alone".to_owned());
+        }
+        Subject::User { user, .. } if !is_plain_user(user) => {
+            return Err("HAProxy is told of users of letters, digits and . _ @ - alone".to_owned());
+        }
+        Subject::User { user, vhost: None } => (format!("user/{user}"), None),
+        Subject::User { user, vhost } => (format!("user/{user}/"), vhost.as_ref()),
+    };
+    let Some(vhost) = vhost else {
+        return Ok(vec![start]);
+    };
+    let names = hosts.names_of(vhost);
+    for wildcard in &names.wildcards {
+        refuse(format!(
+            "a map of HAProxy holds whole names: those below {wildcard} stay open; list them as aliases"
+        ));
+    }
+    let names = names.exact.into_iter();
+    Ok(names.map(|name| format!("{start}{name}")).collect())
+}
+
+/// Nothing of these ends a line of the file or a command of the socket, or is a second one.
+fn checked(keys: Vec<String>, value: &str) -> Result<Vec<String>, String> {
+    let longest = keys.iter().map(String::len).max().unwrap_or_default();
+    if longest.max(value.len()) > MAX_WORD_BYTES {
+        return Err(format!("longer than {MAX_WORD_BYTES} bytes"));
+    }
+    match is_word(value) && keys.iter().all(|key| is_word(key)) {
+        true => Ok(keys),
+        false => Err("HAProxy takes no such name, or no such target, in a map".to_owned()),
+    }
+}
+
+/// Whether a key, a value or a path is one word to a map file and to the runtime socket: printable
+/// ASCII without blanks, `;`, `\`, `<`, `>` and quotes, and not one of the socket's own marks, `@1`.
+#[must_use]
+pub fn is_word(text: &str) -> bool {
+    let is_inner = |byte: u8| byte.is_ascii_graphic() && !br#";\<>"'`"#.contains(&byte);
+    !text.is_empty() && !text.starts_with(['@', '#']) && text.bytes().all(is_inner)
+}
+
+/// A class: it stands between slashes, and in the file of networks.
+fn is_label(class: &str) -> bool {
+    let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    !class.is_empty() && class.bytes().all(is_inner)
+}
+
+/// Where a client is sent, with what there is to say of the account in its query.
+fn redirect_target(url: &str, subject: &Subject, quota: &str) -> String {
+    let (user, vhost) = match subject {
+        Subject::Vhost(vhost) | Subject::Class { vhost, .. } => (None, Some(vhost)),
+        Subject::User { user, vhost } => (Some(user), vhost.as_ref()),
+    };
+    let pairs = [
+        ("user", user),
+        ("quota", Some(&quota.to_owned())),
+        ("vhost", vhost),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some(format!("{name}={}", percent_encoded(value?))))
+    .collect::<Vec<_>>();
+    let (url, fragment) = match url.split_once('#') {
+        Some((url, fragment)) => (url, format!("#{fragment}")),
+        None => (url, String::new()),
+    };
+    let join = match url.find('?') {
+        None => "?",
+        Some(_) if url.ends_with(['?', '&']) => "",
+        Some(_) => "&",
+    };
+    format!("{url}{join}{}{fragment}", pairs.join("&"))
+}
+
+fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                encoded.push(char::from(byte));
+            }
+            _ => {
+                // Writing to a string does not fail.
+                let _ = write!(encoded, "%{byte:02X}");
+            }
+        }
+    }
+    encoded
+}
+
+/// Where the networks of client classes are written, beside the map.
+#[must_use]
+pub fn networks_path(map: &Path) -> PathBuf {
+    let mut path = map.as_os_str().to_owned();
+    path.push(".networks");
+    path.into()
+}
+
+/// The lines of that file: of several networks that a client is in, HAProxy takes the longest, as the
+/// accounts do.
+#[must_use]
+pub fn networks(classes: &BTreeMap<String, Vec<IpNet>>) -> BTreeMap<String, String> {
+    let classes = classes.iter().filter(|(class, _)| is_label(class));
+    let lines = classes.flat_map(|(class, networks)| {
+        let networks = networks.iter();
+        networks.map(move |network| (network.trunc().to_string(), class.clone()))
+    });
+    lines.collect()
+}
+
+/// A map file.
+#[must_use]
+pub fn text(entries: &BTreeMap<String, String>) -> String {
+    let mut text = String::from("# Written by tollkeeper.\n");
+    for (key, value) in entries {
+        text.extend([key, " ", value, "\n"]);
+    }
+    text
+}
+
+/// What stands in a map file.
+#[must_use]
+pub fn parse(text: &str) -> BTreeMap<String, String> {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let entries = lines.filter_map(|line| line.split_once(' '));
+    let words = entries.filter(|(key, value)| is_word(key) && is_word(value));
+    words
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
+}

@@ -1,0 +1,147 @@
+//! What to paste into the config of HAProxy.
+
+use std::fmt::Write as _;
+
+use super::networks_path;
+use crate::config::gate::HaproxyGate;
+use crate::enforce::Consequences;
+use crate::quota::rule::Consequence;
+
+/// What a snippet has to be prepared for.
+#[derive(Debug, Clone, Default)]
+pub struct Needs {
+    /// Whether there are client classes.
+    pub classes: bool,
+    /// Whether users are limited.
+    pub users: bool,
+    /// All that can follow. Statuses that come later are answered with 429 until it is pasted anew.
+    pub consequences: Consequences,
+}
+
+/// The folded host, as the accounts have it: no port, no final dot, no brackets, lower case, the short
+/// form of an IPv6 address. Of a request that names its host in its URL alone, that one.
+const HOST: &str = "\
+    http-request set-var(txn.tk_host) req.fhdr(host,1)
+    http-request set-var(txn.tk_host) url,field(3,/),field(1,?),field(-1,@) unless { var(txn.tk_host) -m len gt 0 }
+    http-request set-var(txn.tk_ipv6) var(txn.tk_host),field(2,[),field(1,]),ipmask(32,128) if { var(txn.tk_host) -m beg [ }
+    http-request set-var(txn.tk_host) var(txn.tk_host),field(1,:),rtrim(.),lower unless { var(txn.tk_host) -m beg [ }
+    http-request set-var(txn.tk_host) var(txn.tk_ipv6) if { var(txn.tk_ipv6) -m found }
+";
+/// A name is a user's only where HAProxy has checked the password, and where it is plain.
+const USER: &str = "\
+    # Users: `members` is your userlist.
+    http-request set-var(txn.tk_user) http_auth_user if { http_auth(members) } { http_auth_user -m reg ^[A-Za-z0-9_@][A-Za-z0-9._@-]{0,63}$ }
+";
+
+/// What to paste into each frontend (`mode http`), before rules that answer, route or cache.
+#[must_use]
+pub fn snippet(gate: &HaproxyGate, needs: &Needs) -> String {
+    let map = gate.map.display();
+    let mut gates = vec!["tk_vhost"];
+    let mut text = format!("    # tollkeeper: which gates are closed.\n{HOST}");
+    let mut look_up = |text: &mut String, gate, key: &str, when: &str| {
+        gates.push(gate);
+        line(
+            text,
+            &format!("http-request set-var(txn.{gate}) str({key}),map({map}){when}"),
+        );
+    };
+    line(
+        &mut text,
+        &format!("http-request set-var(txn.tk_vhost) str(vhost/),concat(,txn.tk_host),map({map})"),
+    );
+    if needs.classes {
+        let networks = networks_path(&gate.map);
+        let networks = networks.display();
+        line(
+            &mut text,
+            &format!("http-request set-var(txn.tk_class) src,map_ip({networks})"),
+        );
+        let key = "class/),concat(,txn.tk_class,/),concat(,txn.tk_host";
+        let when = " if { var(txn.tk_class) -m found }";
+        look_up(&mut text, "tk_of_class", key, when);
+    }
+    if needs.users {
+        text.push_str(USER);
+        let when = " if { var(txn.tk_user) -m found }";
+        look_up(&mut text, "tk_of_user", "user/),concat(,txn.tk_user", when);
+        let key = "user/),concat(,txn.tk_user,/),concat(,txn.tk_host";
+        look_up(&mut text, "tk_of_user_here", key, when);
+    }
+    answers(&mut text, &gates, needs);
+    text
+}
+
+/// The worst first: refusing, sending elsewhere, slowing down.
+fn answers(text: &mut String, gates: &[&str], needs: &Needs) {
+    let mut acls = String::new();
+    let mut rules = String::new();
+    let mut acl = |name: &str, how: &str, value: &str| {
+        for gate in gates {
+            line(
+                &mut acls,
+                &format!("acl {name} var(txn.{gate}) -m {how} {value}"),
+            );
+        }
+    };
+    for consequence in &needs.consequences {
+        if let Consequence::Deny { status } = consequence {
+            acl(
+                &format!("tk_deny_{status}"),
+                "str",
+                &format!("deny-{status}"),
+            );
+            deny(&mut rules, *status, &format!("tk_deny_{status}"));
+        }
+    }
+    acl("tk_deny", "beg", "deny-");
+    deny(&mut rules, 429, "tk_deny");
+    let mut slow = String::new();
+    for consequence in &needs.consequences {
+        if let Consequence::Slow { bytes_per_second } = consequence {
+            let name = format!("tk_slow_{bytes_per_second}");
+            acl(&name, "str", &format!("slow-{bytes_per_second}"));
+            let limit = format!("default-limit {bytes_per_second} default-period 1s");
+            line(&mut slow, &format!("filter bwlim-out {name} {limit}"));
+            line(
+                &mut slow,
+                &format!("http-response set-bandwidth-limit {name} if {name}"),
+            );
+        }
+    }
+    for gate in gates {
+        line(
+            &mut rules,
+            &format!(
+                "http-request set-var(txn.tk_to) var(txn.{gate}) if {{ var(txn.{gate}) -m beg http }}"
+            ),
+        );
+    }
+    line(
+        &mut rules,
+        "http-request return status 302 hdr location \"%[var(txn.tk_to)]\" hdr cache-control no-store if { var(txn.tk_to) -m found }",
+    );
+    text.push_str(&acls);
+    text.push_str(&rules);
+    if !slow.is_empty() {
+        // Read by HAProxy 2.5 and newer: what stands between is not even looked at by an older one.
+        text.push_str("    .if version_atleast(2.7)\n");
+        text.push_str(&slow);
+        text.push_str("    .endif\n");
+    }
+}
+
+fn deny(rules: &mut String, status: u16, acl: &str) {
+    line(
+        rules,
+        &format!(
+            "http-request return status {status} content-type text/plain string \"quota exceeded\\n\" \
+             hdr retry-after 3600 hdr cache-control no-store if {acl}"
+        ),
+    );
+}
+
+fn line(text: &mut String, rule: &str) {
+    // Writing to a string does not fail.
+    let _ = writeln!(text, "    {rule}");
+}
