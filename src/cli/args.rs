@@ -71,6 +71,88 @@ pub enum Command {
     /// The store and its schema
     #[command(subcommand)]
     Store(StoreCommand),
+    /// How accounts stand with their quotas; grants, resets, exemptions
+    #[command(subcommand)]
+    Quota(QuotaCommand),
+    /// What to paste into a web server's config, so that it acts on verdicts
+    Snippet {
+        /// The server
+        #[arg(value_name = "SERVER", value_enum)]
+        server: Server,
+    },
+}
+
+/// A web server that acts on verdicts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Server {
+    /// nginx
+    Nginx,
+    /// Apache httpd
+    Apache,
+    /// lighttpd
+    Lighttpd,
+    /// HAProxy
+    Haproxy,
+}
+
+/// `tollkeeper quota …`. An account is a site, or user:NAME, owner:NAME, class:NAME@SITE.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum QuotaCommand {
+    /// Every account with a quota: used, limit, percent, when the period ends, when at this rate it is
+    /// spent
+    List {
+        /// Those alone whose gate is closed, or would be
+        #[arg(long)]
+        exceeded: bool,
+        /// How to print it
+        #[arg(long, value_name = "HOW", value_enum, default_value_t = Output::Table)]
+        output: Output,
+    },
+    /// The same of one account
+    Show {
+        /// Who
+        #[arg(value_name = "ACCOUNT")]
+        account: String,
+        /// How to print it
+        #[arg(long, value_name = "HOW", value_enum, default_value_t = Output::Table)]
+        output: Output,
+    },
+    /// More for this period alone
+    Grant {
+        /// Whom
+        #[arg(value_name = "ACCOUNT")]
+        account: String,
+        /// How much more, such as 5G; a number of requests where those are limited
+        #[arg(value_name = "AMOUNT")]
+        amount: String,
+        /// Of which quota, where the account has several
+        #[arg(long, value_name = "NAME")]
+        quota: Option<String>,
+    },
+    /// Forgive what was used so far in this period; the rows stay as they are
+    Reset {
+        /// Whom
+        #[arg(value_name = "ACCOUNT")]
+        account: String,
+        /// Of which quota [default: of all that it has]
+        #[arg(long, value_name = "NAME")]
+        quota: Option<String>,
+    },
+    /// Close nothing to an account, whatever it uses; it still counts
+    Exempt {
+        /// Whom
+        #[arg(value_name = "ACCOUNT")]
+        account: String,
+        /// Of which quota [default: of all]
+        #[arg(long, value_name = "NAME")]
+        quota: Option<String>,
+        /// The last day of it, YYYY-MM-DD [default: none]
+        #[arg(long, value_name = "DAY", value_parser = day, conflicts_with = "end")]
+        until: Option<NaiveDate>,
+        /// Take the exemption back
+        #[arg(long)]
+        end: bool,
+    },
 }
 
 /// `tollkeeper store …`

@@ -100,7 +100,8 @@ fn with_account(
     let mut rules = daemon::rules(&settings.config, &names, store.zone());
     let mut growth = daemon::growth(&settings.config, &names, store).map_err(failed)?;
     let said = store.said().map_err(failed)?;
-    let (weighed, faults) = quota::rules(&settings.config, &said);
+    let config = settings.config.with_side_files()?;
+    let (weighed, faults) = quota::rules(&config, &said);
     for fault in &faults {
         complain(&printable(fault));
     }

@@ -14,6 +14,7 @@ pub mod quota;
 pub mod report;
 mod run;
 mod settings;
+mod snippet;
 mod status;
 mod store;
 
@@ -136,6 +137,8 @@ fn dispatch(args: &Args) -> Result<ExitCode, Failure> {
         // Whatever is wrong with the config is nothing to a web server that pipes its log.
         Command::Pipe(pipe_args) => pipe::run(pipe_args, &args.common),
         Command::Store(command) => store::run(*command, &settings()?),
+        Command::Quota(command) => quota::run(command, &settings()?),
+        Command::Snippet { server } => snippet::run(*server, &settings()?),
     }
 }
 

@@ -78,7 +78,7 @@ pub(super) fn mysql(url: &MysqlUrl, settings: &Settings) -> Result<Mysql, StoreE
 
 /// mod_leech's table, where the config names it.
 fn users_table(settings: &Settings) -> Option<&str> {
-    settings.config.store_access.users_table.as_deref()
+    settings.users_table.as_deref()
 }
 
 /// Opens the store to read from it; `None`: there is none yet.
@@ -88,7 +88,10 @@ fn users_table(settings: &Settings) -> Option<&str> {
 pub(super) fn existing_store(settings: &Settings) -> Result<Option<Box<dyn Store>>, StoreError> {
     Ok(match &settings.store {
         StoreUrl::Sqlite(path) => {
-            let store = Sqlite::open_existing(path, settings.timezone)?;
+            let mut store = Sqlite::open_existing(path, settings.timezone)?;
+            if let (Some(store), Some(table)) = (&mut store, users_table(settings)) {
+                store.set_users_table(table);
+            }
             store.map(|mut store| {
                 users_table(settings).inspect(|table| store.set_users_table(table));
                 Box::new(store) as Box<dyn Store>

@@ -1,10 +1,9 @@
-//! `tollkeeper quota`: accounts as they are written, and how they stand, as text.
-//!
-//! Pure: what is shown was weighed by [`crate::quota::engine`].
+//! `tollkeeper quota`: accounts as they are written, how they stand, as text, and the commands.
 
 pub mod account;
 mod forecast;
 mod json;
+mod run;
 mod table;
 
 use std::collections::HashMap;
@@ -16,6 +15,7 @@ use crate::quota::verdict::{Standing, Verdict};
 
 pub use forecast::spent_at;
 pub use json::write_json;
+pub use run::run;
 pub use table::{write_list, write_show};
 
 /// What is shown.

@@ -34,6 +34,8 @@ pub struct Settings {
     pub store: StoreUrl,
     /// How to get in there.
     pub access: Access,
+    /// mod_leech's table in there, where it is in use.
+    pub users_table: Option<String>,
     /// Where state is kept. It need not exist yet.
     pub state_dir: PathBuf,
     /// The name of this machine among those that share the store.
@@ -158,7 +160,7 @@ impl Settings {
             tls,
             tls_ca,
             tls_identity,
-            users_table: _,
+            users_table,
         } = config.store_access.clone();
         let credentials = environment.credentials_directory.as_ref();
         let access = Access {
@@ -171,6 +173,7 @@ impl Settings {
         };
         Ok(Self {
             access,
+            users_table,
             timezone: common.timezone.or(config.timezone),
             config,
             config_path,

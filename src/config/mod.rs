@@ -241,6 +241,18 @@ impl Config {
         files.chain(syslog).chain(pipes)
     }
 
+    /// This config, with the names of sites that its side files have now.
+    ///
+    /// # Errors
+    /// See [`VhostRules::with_files`].
+    pub fn with_side_files(&self) -> Result<Self, ConfigError> {
+        let vhosts = self.vhosts.with_files()?;
+        Ok(Self {
+            vhosts,
+            ..self.clone()
+        })
+    }
+
     /// Reads a config file.
     ///
     /// # Errors

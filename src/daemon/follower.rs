@@ -505,7 +505,7 @@ impl Follower {
         match super::names(&self.config) {
             Ok(names) => {
                 if let Some((weighing, _)) = &self.weighing {
-                    weighing.hosts(names.hosts);
+                    weighing.reload(&self.config, names.hosts);
                 }
                 self.rules.folding = names.folding;
                 self.growth.know(names.known);

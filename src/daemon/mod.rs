@@ -22,6 +22,7 @@ use crate::account::fold::Folding;
 use crate::account::growth::{Growth, KnownNames};
 use crate::config::{self, Config, ConfigError, VhostRules};
 use crate::enforce::Hosts;
+use crate::excerpt::printable;
 use crate::quota;
 use crate::source::syslog::ReceptionError;
 use crate::store::{Role, Store, StoreError};
@@ -211,7 +212,11 @@ pub fn run(
     };
     let zone = store.zone();
     let mut rules = rules(&config, &names, zone);
-    let (weighed, _) = config::quota::rules(&config, &said);
+    let with_files = config.with_side_files()?;
+    let (weighed, faults) = config::quota::rules(&with_files, &said);
+    for fault in &faults {
+        tracing::error!("{}", printable(fault));
+    }
     weigh(&mut rules, &mut growth, &weighed);
     let mut config = config;
     config.max_held_files = Some(max_held_files(raise_file_limit(), config.max_held_files));
@@ -221,7 +226,7 @@ pub fn run(
     let watch = Watch::new(wake.clone());
     let published = Arc::new(Published::new(Instant::now(), clock()));
     let (weighing, scales) = weighing::start(weighing::Start {
-        config: Arc::new(config.clone()),
+        config: Arc::new(with_files),
         hosts: names.hosts,
         beginning: weighing::Beginning {
             said,

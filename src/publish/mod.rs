@@ -12,8 +12,6 @@
 
 use std::time::Instant;
 
-use crate::config::gate::NginxGate;
-use crate::enforce;
 use crate::enforce::{Hosts, Refused};
 use crate::quota::verdict::Verdicts;
 
@@ -52,32 +50,4 @@ pub struct Applied {
     pub failed: Option<String>,
     /// Call again then, whether or not anything has changed.
     pub again: Option<Instant>,
-}
-
-/// The gates of nginx: flags, a map, or both. `nudge` asks for the reload that a map needs.
-#[must_use]
-pub fn nginx(gate: &NginxGate, nudge: Option<Box<dyn map::Nudge>>) -> Vec<Box<dyn Gate>> {
-    let mut gates: Vec<Box<dyn Gate>> = Vec::new();
-    if let Some(folder) = &gate.flags {
-        let name = format!("nginx {}", folder.display());
-        let render = Box::new(enforce::nginx::flags);
-        let flags = flags::Flags::new(name, folder.clone(), enforce::nginx::is_flag, render);
-        gates.push(Box::new(flags));
-    }
-    if let Some(path) = &gate.map {
-        let name = format!("nginx {}", path.display());
-        let (write, read) = (enforce::nginx::write_map, enforce::nginx::read_map);
-        let map = map::MapFile::new(
-            name,
-            path.clone(),
-            Box::new(enforce::nginx::map),
-            write,
-            read,
-        );
-        gates.push(Box::new(match nudge {
-            Some(nudge) => map.with_nudge(nudge),
-            None => map,
-        }));
-    }
-    gates
 }

@@ -73,7 +73,7 @@ impl Follower {
         self.rules.folding = names.folding;
         match &self.weighing {
             // It also knows the classes of the tables, and says when there are other ones.
-            Some((weighing, _)) => weighing.reload(Arc::new(config.clone()), names.hosts),
+            Some((weighing, _)) => weighing.reload(&config, names.hosts),
             None => self.rules.classes = Classes::new(&config.classes),
         }
         self.growth.set_caps(

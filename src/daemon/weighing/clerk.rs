@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::gatekeeper::Gatekeeper;
 use super::hook::Hooks;
 use super::weigher::{Wanted, Weigh};
 use crate::account::class::Classes;
@@ -16,6 +17,7 @@ use crate::daemon::clock;
 use crate::daemon::message::{Message, Weighed};
 use crate::daemon::service::OpenStore;
 use crate::excerpt::printable;
+use crate::publish::gates;
 use crate::quota::rule::Rules;
 use crate::quota::verdict::Change;
 use crate::store::{Store, StoreError, Writer};
@@ -88,6 +90,7 @@ pub(super) struct Clerk {
     rules: Rules,
     weigher: SyncSender<Weigh>,
     follower: Sender<Message>,
+    gatekeeper: Arc<Gatekeeper>,
     hooks: Option<Hooks>,
     changes: VecDeque<Waiting>,
     report: Arc<Mutex<ClerkReport>>,
@@ -108,6 +111,7 @@ impl Clerk {
         (said, rules): (Said, Rules),
         weigher: SyncSender<Weigh>,
         follower: Sender<Message>,
+        gatekeeper: Arc<Gatekeeper>,
     ) -> Self {
         let now = Instant::now();
         let report = ClerkReport {
@@ -124,6 +128,7 @@ impl Clerk {
             rules,
             weigher,
             follower,
+            gatekeeper,
             hooks: None,
             changes: VecDeque::new(),
             report: Arc::new(Mutex::new(report)),
@@ -188,8 +193,9 @@ impl Clerk {
             }
             Errand::Look => self.next_usage = Instant::now(),
             Errand::Config(config) => {
+                let has_other_gates = config.gates != self.config.gates;
                 self.config = config;
-                self.rule();
+                self.rule(has_other_gates);
             }
             Errand::Stop => {}
         }
@@ -241,7 +247,7 @@ impl Clerk {
         }
         let other_overrides = said.overrides != self.said.overrides;
         self.said = said;
-        self.rule();
+        self.rule(false);
         if other_overrides {
             let overrides: Overrides = self.said.overrides.clone();
             let _ = self.weigher.send(Weigh::Overrides(overrides));
@@ -249,7 +255,7 @@ impl Clerk {
     }
 
     /// Makes the rules of config and tables, and passes them on where they are other ones.
-    fn rule(&mut self) {
+    fn rule(&mut self, has_other_gates: bool) {
         let (rules, mut faults) = quota::rules(&self.config, &self.said);
         faults.extend(self.said.faults.iter().cloned());
         faults.truncate(MAX_FAULTS);
@@ -262,6 +268,13 @@ impl Clerk {
             report.faults = faults;
         }
         drop(report);
+        // Some gates have files of the classes' networks.
+        if has_other_gates || rules.classes != self.rules.classes {
+            let gates = gates(&self.config.gates, &rules.classes);
+            if let Err(error) = self.gatekeeper.replace(gates) {
+                tracing::error!("starting the threads of the gates: {error}");
+            }
+        }
         if rules == self.rules {
             return;
         }

@@ -125,8 +125,8 @@ pub fn start(start: Start) -> std::io::Result<(Arc<Weighing>, Scales)> {
     let (weigher, weighed) = sync_channel(MAX_WAITING);
     let (errands, errands_due): (Sender<Errand>, Receiver<Errand>) = channel();
     let gatekeeper = Arc::new(Gatekeeper::new(start.hosts));
-    gatekeeper.replace(crate::publish::gates(&start.config.gates))?;
     let Beginning { said, told, rules } = start.beginning;
+    gatekeeper.replace(crate::publish::gates(&start.config.gates, &rules.classes))?;
     let now = clock();
     let mut engine = Engine::new(rules.clone(), told, start.zone, now);
     engine.set_overrides(said.overrides.clone(), now);
@@ -146,6 +146,7 @@ pub fn start(start: Start) -> std::io::Result<(Arc<Weighing>, Scales)> {
         (said, rules),
         weigher.clone(),
         start.wake,
+        Arc::clone(&gatekeeper),
     );
     let report = clerk.report();
     std::thread::Builder::new()
@@ -161,21 +162,16 @@ pub fn start(start: Start) -> std::io::Result<(Arc<Weighing>, Scales)> {
 }
 
 impl Weighing {
-    /// Another config is in force.
-    pub fn reload(&self, config: Arc<Config>, hosts: Hosts) {
+    /// Another config is in force, or its side files have changed.
+    pub fn reload(&self, config: &Config, hosts: Hosts) {
         self.gatekeeper.hosts(hosts);
-        if let Err(error) = self
-            .gatekeeper
-            .replace(crate::publish::gates(&config.gates))
-        {
-            tracing::error!("starting the threads of the gates: {error}");
+        match config.with_side_files() {
+            Ok(config) => drop(self.clerk.send(Errand::Config(Arc::new(config)))),
+            // It could be read a moment ago.
+            Err(error) => {
+                tracing::error!("{error}\nthe quotas that were read before stay in force")
+            }
         }
-        let _ = self.clerk.send(Errand::Config(config));
-    }
-
-    /// The names of sites are other ones.
-    pub fn hosts(&self, hosts: Hosts) {
-        self.gatekeeper.hosts(hosts);
     }
 
     /// What the gates say.
