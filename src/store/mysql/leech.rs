@@ -14,6 +14,8 @@ const MAX_USERS: usize = 50;
 /// The server's numbers for a table and a column that are not there.
 const NO_SUCH_TABLE: u16 = 1146;
 const NO_SUCH_COLUMN: u16 = 1054;
+/// And for a name that the characters of the column cannot write: no row can have it.
+const NO_SUCH_NAME: [u16; 3] = [1267, 1270, 1271];
 /// And for what may not be read, which it says of what is not there to whoever may not know.
 const DENIED: [u16; 2] = [1142, 1143];
 
@@ -128,8 +130,12 @@ impl Flush<'_> {
                 Ok(_) => continue,
                 Err(trouble) => trouble,
             };
+            let is_no_name = trouble
+                .code()
+                .is_some_and(|code| NO_SUCH_NAME.contains(&code));
             match chunk {
-                _ if trouble.remedy() != Remedy::Row => return Err(trouble.into()),
+                _ if trouble.remedy() != Remedy::Row && !is_no_name => return Err(trouble.into()),
+                [_] if is_no_name => {}
                 [(user, bytes)] => {
                     refused.push(format!("{table}: {user}, {bytes} bytes: {trouble}"));
                 }
