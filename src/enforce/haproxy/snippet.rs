@@ -27,6 +27,10 @@ const HOST: &str = "\
     http-request set-var(txn.tk_host) var(txn.tk_host),field(1,:),rtrim(.),lower unless { var(txn.tk_host) -m beg [ }
     http-request set-var(txn.tk_host) var(txn.tk_ipv6) if { var(txn.tk_ipv6) -m found }
 ";
+/// Letters outside ASCII are billed to the site whose name in punycode they are. No browser sends them.
+const RAW: &str = "\
+    http-request return status 400 if { var(txn.tk_host) -m reg [^!-~] }
+";
 /// A name is a user's only where HAProxy has checked the password, and where it is plain.
 const USER: &str = "\
     # Users: `members` is your userlist.
@@ -38,7 +42,7 @@ const USER: &str = "\
 pub fn snippet(gate: &HaproxyGate, needs: &Needs) -> String {
     let map = gate.map.display();
     let mut gates = vec!["tk_vhost"];
-    let mut text = format!("    # tollkeeper: which gates are closed.\n{HOST}");
+    let mut text = format!("    # tollkeeper: which gates are closed.\n{HOST}{RAW}");
     let mut look_up = |text: &mut String, gate, key: &str, when: &str| {
         gates.push(gate);
         line(
