@@ -322,6 +322,22 @@ fn a_user_beyond_the_cap_is_nobody() {
     );
 }
 
+/// Somebody else was faster: all that was not committed is forgotten, and read again.
+#[test]
+fn what_is_read_again_is_told_again() {
+    let source = source(NGINX, Some(Users::Verified));
+    let mut growth = growth(9);
+    let log = line(BEGIN, "a.example", "alice") + &line(BEGIN + 60, "b.example", "-");
+    let mut watched = every_user(ALL);
+    watched.all_vhosts = ALL;
+    let (spent, deltas) = told(watched.clone(), &source, &mut growth, &log);
+    growth.renew(KnownNames::default());
+    let (again, rows) = told(watched, &source, &mut growth, &log);
+    assert_eq!(spent.len(), 2);
+    assert_eq!(spent, again);
+    assert_eq!((deltas.minutes.len(), &deltas.minutes), (5, &rows.minutes));
+}
+
 #[test]
 fn nothing_is_kept_for_nobody() {
     let rules = rules(vhosts(&[("a.example", ALL)]));
