@@ -88,10 +88,7 @@ fn users_table(settings: &Settings) -> Option<&str> {
 pub(super) fn existing_store(settings: &Settings) -> Result<Option<Box<dyn Store>>, StoreError> {
     Ok(match &settings.store {
         StoreUrl::Sqlite(path) => {
-            let mut store = Sqlite::open_existing(path, settings.timezone)?;
-            if let (Some(store), Some(table)) = (&mut store, users_table(settings)) {
-                store.set_users_table(table);
-            }
+            let store = Sqlite::open_existing(path, settings.timezone)?;
             store.map(|mut store| {
                 users_table(settings).inspect(|table| store.set_users_table(table));
                 Box::new(store) as Box<dyn Store>
