@@ -64,7 +64,10 @@ pub fn snippet(
         has_classes: !classes.is_empty(),
     };
     text.push_str(
-        "# 1. Into http { }: a file of its own, such as /etc/nginx/conf.d/tollkeeper.conf.\n",
+        "# Printed by tollkeeper. Print and paste it anew when quotas have other statuses, speeds or\n\
+         # targets, and when classes have other networks.\n\
+         #\n\
+         # 1. Into http { }: a file of its own, such as /etc/nginx/conf.d/tollkeeper.conf.\n",
     );
     http(&mut text, &parts, &classes);
     text.push('\n');
@@ -265,7 +268,7 @@ fn location(text: &mut String, name: &str, headers: &str, answer: &str) {
 
 /// A path that means itself within double quotes and in the pattern of an include.
 fn plain_path(path: &Path) -> Option<&str> {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._+@:,=-".contains(&byte);
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._+@:,=~-".contains(&byte);
     path.to_str().filter(|text| text.bytes().all(is_plain))
 }
 
