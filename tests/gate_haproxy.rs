@@ -145,7 +145,8 @@ impl Front {
         let path = self.sandbox.write("haproxy.cfg", config);
         let said = self.sandbox.path("haproxy.said");
         let child = Command::new("/usr/sbin/haproxy")
-            .args(["-db", "-f", text(&path)])
+            // A master and a worker, as Debian starts it.
+            .args(["-W", "-db", "-f", text(&path)])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(fs::File::create(&said).expect("a new file"))
@@ -163,13 +164,27 @@ impl Front {
 
     fn stop(&mut self) {
         if let Some(mut child) = self.child.take() {
-            send(&child, Signal::KILL);
+            // The master ends its worker, and what that has open.
+            send(&child, Signal::TERM);
             child.wait().expect("our own child");
         }
     }
 
+    /// The worker.
     fn id(&self) -> u32 {
-        self.child.as_ref().expect("it runs").id()
+        let master = self.child.as_ref().expect("it runs").id();
+        wait_until("there is a worker", || {
+            let path = format!("/proc/{master}/task/{master}/children");
+            let children = fs::read_to_string(path).expect("it runs");
+            let worker = children.split_whitespace().last();
+            worker.and_then(|id| id.parse().ok()).ok_or(children)
+        })
+    }
+
+    fn reload(&self) {
+        let before = self.id();
+        send(self.child.as_ref().expect("it runs"), Signal::USR2);
+        wait_for("there is another worker", || self.id() != before);
     }
 
     /// Applies; all must be well.
@@ -526,6 +541,13 @@ fn nothing_opens_while_the_socket_is_away_and_all_is_told_when_it_is_back() {
     assert_eq!(front.get("c.org"), 200);
     front.apply(&verdicts([(vhost("c.org"), deny(429))]));
     assert_eq!(front.get("c.org"), 429);
+
+    // Reloaded likewise.
+    fs::write(&front.config.map, "").expect("our own file");
+    front.reload();
+    wait_for("the new worker answers", || front.get("c.org") == 200);
+    front.apply(&verdicts([(vhost("c.org"), deny(429))]));
+    wait_for("it is told", || front.get("c.org") == 429);
 
     // A gate that has just been started keeps what is closed, until it knows all.
     let mut gate = HaproxyPublisher::new(&front.config, &BTreeMap::new());

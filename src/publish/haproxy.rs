@@ -260,10 +260,12 @@ impl Socket {
     }
 }
 
-/// A path that can stand in a command.
+/// A path that can stand in a command, and in `map(…)`.
 fn word(path: &Path) -> io::Result<&str> {
-    let path = path.to_str().filter(|path| enforce::haproxy::is_word(path));
-    path.ok_or_else(|| io::Error::other("the path of the map cannot stand in a command"))
+    let path = path
+        .to_str()
+        .filter(|path| enforce::haproxy::is_word(path) && !path.contains(['(', ')', ',']));
+    path.ok_or_else(|| io::Error::other("HAProxy takes no such path of a map"))
 }
 
 fn change(session: &mut Session, map: &str, known: &Entries, wanted: &Entries) -> io::Result<()> {
