@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -153,12 +153,12 @@ impl Front {
             .spawn()
             .expect("HAProxy is installed by tests/run");
         self.child = Some(child);
-        let port = self.port;
+        let (port, socket) = (self.port, self.config.sockets[0].clone());
         wait_until("HAProxy listens", || {
             let child = self.child.as_mut().expect("it runs");
             let ended = child.try_wait().expect("our own child");
             assert!(ended.is_none(), "{:?}", fs::read_to_string(&said));
-            TcpStream::connect(("127.0.0.1", port)).map_err(|error| error.to_string())
+            TcpStream::connect(("127.0.0.1", port)).and(UnixStream::connect(&socket))
         });
     }
 
@@ -167,6 +167,10 @@ impl Front {
             // The master ends its worker, and what that has open.
             send(&child, Signal::TERM);
             child.wait().expect("our own child");
+            let (address, socket) = (("127.0.0.1", self.port), &self.config.sockets[0]);
+            wait_for("the worker has ended, too", || {
+                TcpStream::connect(address).is_err() && UnixStream::connect(socket).is_err()
+            });
         }
     }
 
@@ -183,8 +187,15 @@ impl Front {
 
     fn reload(&self) {
         let before = self.id();
-        send(self.child.as_ref().expect("it runs"), Signal::USR2);
-        wait_for("there is another worker", || self.id() != before);
+        let mut asked: Option<Instant> = None;
+        wait_for("there is another worker", || {
+            // A master that is just becoming one is deaf to it.
+            if asked.is_none_or(|asked| asked.elapsed() > Duration::from_secs(1)) {
+                send(self.child.as_ref().expect("it runs"), Signal::USR2);
+                asked = Some(Instant::now());
+            }
+            self.id() != before
+        });
     }
 
     /// Applies; all must be well.
