@@ -107,7 +107,13 @@ impl Front {
             ("dormitory".to_owned(), networks(&["127.0.2.0/24"])),
         ]
         .into();
-        let aliases = [("alias.org".to_owned(), "closed.org".to_owned())];
+        let aliases = [
+            ("alias.org", "closed.org"),
+            ("*.wild.org", "tame.org"),
+            ("shop.wild.org", "shop.org"),
+            ("*.eu.wild.org", "eu.org"),
+        ];
+        let aliases = aliases.map(|(alias, site)| (alias.to_owned(), site.to_owned()));
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let mut front = Self {
             port: listener.local_addr().expect("our own port").port(),
@@ -128,6 +134,7 @@ impl Front {
 
     fn start(&mut self) {
         let needs = Needs {
+            wildcards: true,
             classes: true,
             users: true,
             consequences: consequences(),
@@ -419,6 +426,51 @@ fn classes_and_users_are_told_apart() {
     }
     let (_, answer) = front.ask(&get("bobs.org", bob));
     assert!(answer.contains("?a=b&user=bob&quota="), "{answer}");
+}
+
+#[test]
+fn all_names_below_a_wildcard_alias_are_its_sites() {
+    let mut front = Front::new();
+    let deep = format!("{}wild.org", "a.".repeat(10));
+    let deeper = format!("a.{deep}");
+    let applied = front.apply(&verdicts([
+        (vhost("tame.org"), deny(429)),
+        (of_class("eu.org", "campus"), deny(503)),
+    ]));
+    assert_eq!(applied.refused, []);
+    for (host, status) in [
+        ("tame.org", 429),
+        ("x.wild.org", 429),
+        ("X.y.Wild.org.:80", 429),
+        (deep.as_str(), 429),
+        // Nobody's name.
+        (deeper.as_str(), 400),
+        // Aliases of other sites, and what only ends alike.
+        ("shop.wild.org", 200),
+        ("x.shop.wild.org", 429),
+        ("eu.wild.org", 429),
+        ("x.eu.wild.org", 503),
+        ("eu.org", 503),
+        ("wild.org", 200),
+        ("xwild.org", 200),
+        ("*.wild.org.evil.org", 200),
+        ("org", 200),
+    ] {
+        assert_eq!(front.get(host), status, "{host}");
+    }
+    front.apply(&verdicts([(vhost("shop.org"), deny(429))]));
+    assert_eq!(
+        (front.get("shop.wild.org"), front.get("x.wild.org")),
+        (429, 200)
+    );
+    front.apply(&verdicts([
+        (vhost("shop.org"), deny(429)),
+        (vhost("tame.org"), deny(503)),
+    ]));
+    assert_eq!(
+        (front.get("shop.wild.org"), front.get("x.wild.org")),
+        (429, 503)
+    );
 }
 
 /// The status of an answer to a client with this address.

@@ -25,8 +25,8 @@ use crate::quota::verdict::Verdicts;
 
 /// How often it is looked whether a server has been started anew.
 pub const LOOK: Duration = Duration::from_secs(5);
-/// So long all that one socket is told at once may take.
-const MOST_TIME: Duration = Duration::from_secs(5);
+/// So long all that one socket is told at once may take: a hundred thousand lines on a busy machine.
+const MOST_TIME: Duration = Duration::from_secs(15);
 /// With more lines to change than these, the whole map is put in place of the old one.
 const MOST_SINGLE_LINES: usize = 256;
 /// From this version on, responses can be slowed down.
