@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -107,7 +107,13 @@ impl Front {
             ("dormitory".to_owned(), networks(&["127.0.2.0/24"])),
         ]
         .into();
-        let aliases = [("alias.org".to_owned(), "closed.org".to_owned())];
+        let aliases = [
+            ("alias.org", "closed.org"),
+            ("*.wild.org", "tame.org"),
+            ("shop.wild.org", "shop.org"),
+            ("*.eu.wild.org", "eu.org"),
+        ];
+        let aliases = aliases.map(|(alias, site)| (alias.to_owned(), site.to_owned()));
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let mut front = Self {
             port: listener.local_addr().expect("our own port").port(),
@@ -128,6 +134,7 @@ impl Front {
 
     fn start(&mut self) {
         let needs = Needs {
+            wildcards: true,
             classes: true,
             users: true,
             consequences: consequences(),
@@ -145,31 +152,57 @@ impl Front {
         let path = self.sandbox.write("haproxy.cfg", config);
         let said = self.sandbox.path("haproxy.said");
         let child = Command::new("/usr/sbin/haproxy")
-            .args(["-db", "-f", text(&path)])
+            // A master and a worker, as Debian starts it.
+            .args(["-W", "-db", "-f", text(&path)])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(fs::File::create(&said).expect("a new file"))
             .spawn()
             .expect("HAProxy is installed by tests/run");
         self.child = Some(child);
-        let port = self.port;
+        let (port, socket) = (self.port, self.config.sockets[0].clone());
         wait_until("HAProxy listens", || {
             let child = self.child.as_mut().expect("it runs");
             let ended = child.try_wait().expect("our own child");
             assert!(ended.is_none(), "{:?}", fs::read_to_string(&said));
-            TcpStream::connect(("127.0.0.1", port)).map_err(|error| error.to_string())
+            TcpStream::connect(("127.0.0.1", port)).and(UnixStream::connect(&socket))
         });
     }
 
     fn stop(&mut self) {
         if let Some(mut child) = self.child.take() {
-            send(&child, Signal::KILL);
+            // The master ends its worker, and what that has open.
+            send(&child, Signal::TERM);
             child.wait().expect("our own child");
+            let (address, socket) = (("127.0.0.1", self.port), &self.config.sockets[0]);
+            wait_for("the worker has ended, too", || {
+                TcpStream::connect(address).is_err() && UnixStream::connect(socket).is_err()
+            });
         }
     }
 
+    /// The worker.
     fn id(&self) -> u32 {
-        self.child.as_ref().expect("it runs").id()
+        let master = self.child.as_ref().expect("it runs").id();
+        wait_until("there is a worker", || {
+            let path = format!("/proc/{master}/task/{master}/children");
+            let children = fs::read_to_string(path).expect("it runs");
+            let worker = children.split_whitespace().last();
+            worker.and_then(|id| id.parse().ok()).ok_or(children)
+        })
+    }
+
+    fn reload(&self) {
+        let before = self.id();
+        let mut asked: Option<Instant> = None;
+        wait_for("there is another worker", || {
+            // A master that is just becoming one is deaf to it.
+            if asked.is_none_or(|asked| asked.elapsed() > Duration::from_secs(1)) {
+                send(self.child.as_ref().expect("it runs"), Signal::USR2);
+                asked = Some(Instant::now());
+            }
+            self.id() != before
+        });
     }
 
     /// Applies; all must be well.
@@ -395,6 +428,51 @@ fn classes_and_users_are_told_apart() {
     assert!(answer.contains("?a=b&user=bob&quota="), "{answer}");
 }
 
+#[test]
+fn all_names_below_a_wildcard_alias_are_its_sites() {
+    let mut front = Front::new();
+    let deep = format!("{}wild.org", "a.".repeat(10));
+    let deeper = format!("a.{deep}");
+    let applied = front.apply(&verdicts([
+        (vhost("tame.org"), deny(429)),
+        (of_class("eu.org", "campus"), deny(503)),
+    ]));
+    assert_eq!(applied.refused, []);
+    for (host, status) in [
+        ("tame.org", 429),
+        ("x.wild.org", 429),
+        ("X.y.Wild.org.:80", 429),
+        (deep.as_str(), 429),
+        // Nobody's name.
+        (deeper.as_str(), 400),
+        // Aliases of other sites, and what only ends alike.
+        ("shop.wild.org", 200),
+        ("x.shop.wild.org", 429),
+        ("eu.wild.org", 429),
+        ("x.eu.wild.org", 503),
+        ("eu.org", 503),
+        ("wild.org", 200),
+        ("xwild.org", 200),
+        ("*.wild.org.evil.org", 200),
+        ("org", 200),
+    ] {
+        assert_eq!(front.get(host), status, "{host}");
+    }
+    front.apply(&verdicts([(vhost("shop.org"), deny(429))]));
+    assert_eq!(
+        (front.get("shop.wild.org"), front.get("x.wild.org")),
+        (429, 200)
+    );
+    front.apply(&verdicts([
+        (vhost("shop.org"), deny(429)),
+        (vhost("tame.org"), deny(503)),
+    ]));
+    assert_eq!(
+        (front.get("shop.wild.org"), front.get("x.wild.org")),
+        (429, 503)
+    );
+}
+
 /// The status of an answer to a client with this address.
 fn from(address: &str, port: u16, request: &str) -> u16 {
     let client = rustix::net::socket(
@@ -526,6 +604,13 @@ fn nothing_opens_while_the_socket_is_away_and_all_is_told_when_it_is_back() {
     assert_eq!(front.get("c.org"), 200);
     front.apply(&verdicts([(vhost("c.org"), deny(429))]));
     assert_eq!(front.get("c.org"), 429);
+
+    // Reloaded likewise.
+    fs::write(&front.config.map, "").expect("our own file");
+    front.reload();
+    wait_for("the new worker answers", || front.get("c.org") == 200);
+    front.apply(&verdicts([(vhost("c.org"), deny(429))]));
+    wait_for("it is told", || front.get("c.org") == 429);
 
     // A gate that has just been started keeps what is closed, until it knows all.
     let mut gate = HaproxyPublisher::new(&front.config, &BTreeMap::new());

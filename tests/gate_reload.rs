@@ -15,8 +15,12 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use support::{Sandbox, repository, send, text, wait_until};
 use tollkeeper::config::gate::ReloadRequest;
-use tollkeeper::publish::map::{Nudge as _, NudgeState};
+use tollkeeper::enforce::{Hosts, MapSet};
+use tollkeeper::publish::Gate as _;
+use tollkeeper::publish::map::{MapFile, Nudge as _, NudgeState};
 use tollkeeper::publish::reload::Reload;
+use tollkeeper::quota::rule::Consequence;
+use tollkeeper::quota::verdict::{Closed, Subject, Verdicts};
 
 /// Stands for the daemon's user: it owns the requests and the maps.
 const USER: &str = "www-data";
@@ -480,6 +484,92 @@ fn the_daemon_asks_waits_and_is_answered() {
         matches!(&state, NudgeState::Failed(why, _) if why.contains("/dev/null")),
         "{state:?}"
     );
+}
+
+/// The map of this nginx: a host a line; a site that is refused with 503 breaks it.
+fn lines(verdicts: &Verdicts, _: &Hosts) -> MapSet {
+    let lines = verdicts.closed.iter().map(|(subject, closed)| {
+        let Subject::Vhost(vhost) = subject else {
+            panic!("{subject:?}");
+        };
+        let broken = closed.consequence == (Consequence::Deny { status: 503 });
+        (vhost.clone(), if broken { "1 2;" } else { "1;" }.to_owned())
+    });
+    MapSet {
+        entries: lines.collect(),
+        refused: Vec::new(),
+    }
+}
+
+fn write(set: &MapSet) -> Vec<u8> {
+    let lines = set.entries.iter();
+    let lines = lines.map(|(host, value)| format!("{host} {value}\n"));
+    lines.collect::<String>().into_bytes()
+}
+
+fn read(bytes: &[u8]) -> BTreeMap<String, String> {
+    let text = String::from_utf8_lossy(bytes);
+    let lines = text.lines().filter_map(|line| line.split_once(' '));
+    lines
+        .map(|(host, value)| (host.to_owned(), value.to_owned()))
+        .collect()
+}
+
+#[test]
+fn a_map_that_needs_a_reload_closes_and_a_refused_one_is_not_written_again() {
+    let Some(site) = Site::new() else { return };
+    let reload = Box::new(site.reload(Duration::from_secs(1)));
+    let mut gate = MapFile::new("nginx".to_owned(), site.map(), Box::new(lines), write, read)
+        .with_nudge(reload);
+    let closed = |sites: &[(&str, u16)]| Verdicts {
+        closed: sites
+            .iter()
+            .map(|(site, status)| {
+                let closed = Closed {
+                    consequence: Consequence::Deny { status: *status },
+                    quota: "q".to_owned(),
+                    until: None,
+                };
+                (Subject::Vhost((*site).to_owned()), closed)
+            })
+            .collect(),
+        complete: true,
+    };
+    let hosts = Hosts::default();
+    let now = Instant::now();
+    let seconds = |count| now + Duration::from_secs(count);
+
+    let begin = Instant::now();
+    let good = closed(&[("a.org", 429)]);
+    let applied = gate.apply(&good, &hosts, now);
+    assert_eq!((applied.failed, applied.changed), (None, 1));
+    assert!(applied.again.is_some_and(|again| again < seconds(1)));
+    assert_eq!(site.answers(site.script())["result"], "ok");
+    site.wait_for_status("a.org", 429);
+    eprintln!("closed by a reload in {:?}", begin.elapsed());
+    assert_eq!(gate.apply(&good, &hosts, seconds(1)).failed, None);
+
+    let bad = closed(&[("a.org", 429), ("b.org", 503)]);
+    gate.apply(&bad, &hosts, seconds(2));
+    assert_eq!(site.answers(site.script())["result"], "refused");
+    for second in 3..6 {
+        let failed = gate.apply(&bad, &hosts, seconds(second)).failed;
+        assert!(failed.is_some_and(|why| why.contains("refused")));
+        assert_eq!(
+            fs::read_to_string(site.map()).expect("it is back"),
+            "a.org 1;\n"
+        );
+        assert!(!site.request().exists());
+    }
+    assert_eq!((site.get("a.org"), site.get("b.org")), (429, 200));
+
+    // Other verdicts are tried, and open and close.
+    gate.apply(&closed(&[("c.org", 429)]), &hosts, seconds(7));
+    assert_eq!(site.answers(site.script())["result"], "ok");
+    site.wait_for_status("c.org", 429);
+    site.wait_for_status("a.org", 200);
+    let applied = gate.apply(&closed(&[("c.org", 429)]), &hosts, seconds(8));
+    assert_eq!((applied.failed, applied.standing), (None, 1));
 }
 
 /// What systemd-analyze says; it must be content.

@@ -7,7 +7,11 @@
 //! class/campus/example.org   https://pay.example/?quota=month&vhost=example.org
 //! user/alice                 deny-503
 //! user/alice/example.org     slow-125000
+//! alias/*.example.org        example.org
+//! alias/other.example.org    other.example.org
 //! ```
+//!
+//! The last two lead from all names below a wildcard alias to the site, but for those that are others'.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -35,66 +39,66 @@ pub fn map(verdicts: &Verdicts, hosts: &Hosts) -> MapSet {
             Consequence::Slow { bytes_per_second } => format!("slow-{bytes_per_second}"),
             Consequence::Redirect { url } => redirect_target(url, subject, &closed.quota),
         };
-        let mut refuse = |why| {
-            set.refused.push(Refused {
+        match lines(subject, value, hosts).and_then(checked) {
+            Ok(lines) => set.entries.extend(lines),
+            Err(why) => set.refused.push(Refused {
                 subject: subject.clone(),
                 why,
-            });
-        };
-        match keys(subject, hosts, &mut refuse).and_then(|keys| checked(keys, &value)) {
-            Ok(keys) => {
-                let lines = keys.into_iter().map(|key| (key, value.clone()));
-                set.entries.extend(lines);
-            }
-            Err(why) => refuse(why),
+            }),
         }
     }
     set
 }
 
-/// The keys of a subject: one for each name that its site has.
-fn keys(
-    subject: &Subject,
-    hosts: &Hosts,
-    refuse: &mut impl FnMut(String),
-) -> Result<Vec<String>, String> {
+type Line = (String, String);
+
+/// The lines of a subject: one for each name that its site has.
+fn lines(subject: &Subject, value: String, hosts: &Hosts) -> Result<Vec<Line>, String> {
+    let refused = |what: &str| Err(format!("HAProxy is told of {what} alone"));
     let (start, vhost) = match subject {
         Subject::Vhost(vhost) => ("vhost/".to_owned(), Some(vhost)),
-        Subject::Class { vhost, class } if is_label(class) => {
-            (format!("class/{class}/"), Some(vhost))
+        Subject::Class { class, .. } if !is_label(class) => {
+            return refused("classes of letters, digits and . _ -");
         }
-        Subject::Class { .. } => {
-            return Err("HAProxy is told of classes of letters, digits and . _ - alone".to_owned());
-        }
+        Subject::Class { vhost, class } => (format!("class/{class}/"), Some(vhost)),
         Subject::User { user, .. } if !is_plain_user(user) => {
-            return Err("HAProxy is told of users of letters, digits and . _ @ - alone".to_owned());
+            return refused("users of letters, digits and . _ @ -");
         }
         Subject::User { user, vhost: None } => (format!("user/{user}"), None),
         Subject::User { user, vhost } => (format!("user/{user}/"), vhost.as_ref()),
     };
     let Some(vhost) = vhost else {
-        return Ok(vec![start]);
+        return Ok(vec![(start, value)]);
     };
     let names = hosts.names_of(vhost);
-    for wildcard in &names.wildcards {
-        refuse(format!(
-            "a map of HAProxy holds whole names: those below {wildcard} stay open; list them as aliases"
-        ));
+    let mut lines: Vec<Line> = Vec::with_capacity(names.exact.len());
+    for wildcard in names.wildcards {
+        lines.push((format!("alias/{wildcard}"), vhost.clone()));
     }
-    let names = names.exact.into_iter();
-    Ok(names.map(|name| format!("{start}{name}")).collect())
+    for other in names.except {
+        let site = match other.starts_with("*.") {
+            true => hosts.billed(&other).to_owned(),
+            false => other.clone(),
+        };
+        lines.push((format!("alias/{other}"), site));
+    }
+    for name in names.exact {
+        lines.push((format!("{start}{name}"), value.clone()));
+    }
+    Ok(lines)
 }
 
 /// Nothing of these ends a line of the file or a command of the socket, or is a second one.
-fn checked(keys: Vec<String>, value: &str) -> Result<Vec<String>, String> {
-    let longest = keys.iter().map(String::len).max().unwrap_or_default();
-    if longest.max(value.len()) > MAX_WORD_BYTES {
-        return Err(format!("longer than {MAX_WORD_BYTES} bytes"));
+fn checked(lines: Vec<Line>) -> Result<Vec<Line>, String> {
+    for word in lines.iter().flat_map(|(key, value)| [key, value]) {
+        if word.len() > MAX_WORD_BYTES {
+            return Err(format!("longer than {MAX_WORD_BYTES} bytes"));
+        }
+        if !is_word(word) {
+            return Err("HAProxy takes no such name, or no such target, in a map".to_owned());
+        }
     }
-    match is_word(value) && keys.iter().all(|key| is_word(key)) {
-        true => Ok(keys),
-        false => Err("HAProxy takes no such name, or no such target, in a map".to_owned()),
-    }
+    Ok(lines)
 }
 
 /// Whether a key, a value or a path is one word to a map file and to the runtime socket: printable

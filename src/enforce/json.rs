@@ -8,7 +8,7 @@
 //! ```
 //!
 //! `kind` is `vhost`, `class` or `user`; a `consequence` has one of `deny` (a status), `redirect` (a
-//! URL) and `slow` (bytes a second); `until` is the end of the period in seconds since 1970, `null`
+//! URL) and `speed` (bytes a second); `until` is the end of the period in seconds since 1970, `null`
 //! where there is none. Each gate stands on a line of its own.
 
 use std::collections::BTreeMap;
@@ -52,7 +52,7 @@ fn gate(subject: &Subject, closed: &Closed, hosts: &Hosts) -> Value {
     let consequence = match &closed.consequence {
         Consequence::Deny { status } => json!({ "deny": status }),
         Consequence::Redirect { url } => json!({ "redirect": url }),
-        Consequence::Slow { bytes_per_second } => json!({ "slow": bytes_per_second }),
+        Consequence::Slow { bytes_per_second } => json!({ "speed": bytes_per_second }),
     };
     let until = closed
         .until
@@ -138,7 +138,7 @@ mod tests {
         assert_eq!(by("vhost")["names"], json!(["a.org"]));
         assert_eq!(by("user")["user"], "evil\\x0a\"");
         assert_eq!(by("user")["vhost"], Value::Null);
-        assert_eq!(by("user")["consequence"], json!({ "slow": 9 }));
+        assert_eq!(by("user")["consequence"], json!({ "speed": 9 }));
         // Of nothing, it is JSON all the same.
         let nothing = write(&MapSet::default());
         assert!(read(&nothing).is_empty());

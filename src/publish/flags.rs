@@ -37,6 +37,12 @@ const SYNC: Duration = Duration::from_secs(1);
 /// So many folders are synced one by one; the file systems that we know write all names with one.
 const MOST_SYNCS: usize = 16;
 
+/// Flags are made and removed for so long in one go: a busy disk takes some tenths of a millisecond for
+/// each, and who has spent a quota in the meantime should not wait for a hundred thousand.
+const MOST_TIME: Duration = Duration::from_millis(500);
+/// The clock is looked at after so many.
+const BETWEEN_LOOKS: u64 = 64;
+
 /// A folder of flags.
 pub struct Flags {
     name: String,
@@ -52,6 +58,7 @@ pub struct Flags {
     /// Folders in which names were made or removed since the last sync.
     unsynced: BTreeSet<String>,
     sync_at: Option<Instant>,
+    most_time: Duration,
 }
 
 impl Flags {
@@ -69,6 +76,7 @@ impl Flags {
             watch_at: None,
             unsynced: BTreeSet::new(),
             sync_at: None,
+            most_time: MOST_TIME,
         }
     }
 
@@ -136,10 +144,13 @@ impl Gate for Flags {
             add_missing(&mut flags, &standing);
         }
 
-        let mut change = Change::new(&root, standing);
+        let mut change = Change::new(&root, standing, self.most_time);
         change.make(&flags);
         change.remove(&flags);
         applied.changed = change.changed;
+        if change.is_cut_short {
+            applied.again = Some(now);
+        }
         applied.standing = change.standing.len() as u64;
         for path in &change.touched {
             self.stamps.renew(&root, path);
@@ -151,7 +162,7 @@ impl Gate for Flags {
                 more => format!(", and {} more", more - 1),
             };
             applied.failed = Some(format!("{folder}/{path}: {error}{more}"));
-            applied.again = Some(now + RETRY);
+            applied.again = applied.again.min(Some(now + RETRY));
         }
         self.standing = Some(change.standing);
 
@@ -185,10 +196,13 @@ struct Change<'f> {
     changed: u64,
     failures: u64,
     failed: Option<(String, io::Error)>,
+    until: Instant,
+    /// The rest has to wait for the next call.
+    is_cut_short: bool,
 }
 
 impl<'f> Change<'f> {
-    fn new(root: &'f OwnedFd, standing: BTreeMap<String, String>) -> Self {
+    fn new(root: &'f OwnedFd, standing: BTreeMap<String, String>, most_time: Duration) -> Self {
         Self {
             root,
             open: None,
@@ -197,6 +211,8 @@ impl<'f> Change<'f> {
             changed: 0,
             failures: 0,
             failed: None,
+            until: Instant::now() + most_time,
+            is_cut_short: false,
         }
     }
 
@@ -205,6 +221,9 @@ impl<'f> Change<'f> {
         for (path, content) in flags {
             if self.standing.get(path) == Some(content) {
                 continue;
+            }
+            if self.is_enough() {
+                return;
             }
             match self.make_one(path, content) {
                 Ok(()) => {
@@ -249,6 +268,9 @@ impl<'f> Change<'f> {
             .cloned()
             .collect();
         for path in unwanted {
+            if self.is_enough() {
+                return;
+            }
             match self.remove_one(&path) {
                 Ok(()) => {
                     self.standing.remove(&path);
@@ -299,6 +321,13 @@ impl<'f> Change<'f> {
         }
         self.open = Some((path.to_owned(), folder));
         Ok(())
+    }
+
+    /// Whether it has taken long enough.
+    fn is_enough(&mut self) -> bool {
+        let looks = self.changed > 0 && self.changed.is_multiple_of(BETWEEN_LOOKS);
+        self.is_cut_short |= looks && Instant::now() >= self.until;
+        self.is_cut_short
     }
 
     fn touch(&mut self, folder: &str) {
@@ -363,3 +392,6 @@ fn is_hopeless(error: &io::Error) -> bool {
             | io::ErrorKind::PermissionDenied
     )
 }
+
+#[cfg(test)]
+mod tests;

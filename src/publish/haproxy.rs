@@ -25,8 +25,8 @@ use crate::quota::verdict::Verdicts;
 
 /// How often it is looked whether a server has been started anew.
 pub const LOOK: Duration = Duration::from_secs(5);
-/// So long all that one socket is told at once may take.
-const MOST_TIME: Duration = Duration::from_secs(5);
+/// So long all that one socket is told at once may take: a hundred thousand lines on a busy machine.
+const MOST_TIME: Duration = Duration::from_secs(15);
 /// With more lines to change than these, the whole map is put in place of the old one.
 const MOST_SINGLE_LINES: usize = 256;
 /// From this version on, responses can be slowed down.
@@ -260,10 +260,12 @@ impl Socket {
     }
 }
 
-/// A path that can stand in a command.
+/// A path that can stand in a command, and in `map(…)`.
 fn word(path: &Path) -> io::Result<&str> {
-    let path = path.to_str().filter(|path| enforce::haproxy::is_word(path));
-    path.ok_or_else(|| io::Error::other("the path of the map cannot stand in a command"))
+    let path = path
+        .to_str()
+        .filter(|path| enforce::haproxy::is_word(path) && !path.contains(['(', ')', ',']));
+    path.ok_or_else(|| io::Error::other("HAProxy takes no such path of a map"))
 }
 
 fn change(session: &mut Session, map: &str, known: &Entries, wanted: &Entries) -> io::Result<()> {

@@ -115,6 +115,7 @@ impl MapFile {
             }
             NudgeState::Refused(why) => {
                 if self.refused.is_none() {
+                    // What stands there now is read anew.
                     self.refused = self.standing.take();
                 }
                 let path = self.path.display();
@@ -136,6 +137,10 @@ impl Gate for MapFile {
             again: Some(now + WATCH),
             ..Applied::default()
         };
+        // First of all: what was refused is not what stands there now.
+        if let Some(state) = self.nudge.as_mut().map(|nudge| nudge.poll(now)) {
+            self.heed(state, &mut applied);
+        }
         let mut set = (self.render)(verdicts, hosts);
         applied.refused = std::mem::take(&mut set.refused);
         let known = match self.standing.take() {
@@ -164,7 +169,6 @@ impl Gate for MapFile {
             }
         }
         let is_refused = self.refused.as_ref() == Some(&set.entries);
-        let mut state = None;
         if is_refused {
             self.standing = Some(standing);
         } else {
@@ -174,7 +178,11 @@ impl Gate for MapFile {
                     self.standing = Some(set.entries);
                     if changed {
                         self.refused = None;
-                        state = self.nudge.as_mut().map(|nudge| nudge.nudge(now));
+                        // What was wrong with the one before is past.
+                        applied.failed = None;
+                        if let Some(state) = self.nudge.as_mut().map(|nudge| nudge.nudge(now)) {
+                            self.heed(state, &mut applied);
+                        }
                     }
                 }
                 Err(error) => {
@@ -183,12 +191,6 @@ impl Gate for MapFile {
                     self.standing = Some(standing);
                 }
             }
-        }
-        if state.is_none() {
-            state = self.nudge.as_mut().map(|nudge| nudge.poll(now));
-        }
-        if let Some(state) = state {
-            self.heed(state, &mut applied);
         }
         applied.standing = self.standing.as_ref().map_or(0, |lines| lines.len() as u64);
         applied
@@ -203,3 +205,6 @@ fn differences(before: &BTreeMap<String, String>, after: &BTreeMap<String, Strin
     let removed = before.keys().filter(|key| !after.contains_key(*key));
     added.count() as u64 + removed.count() as u64
 }
+
+#[cfg(test)]
+mod tests;

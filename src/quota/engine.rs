@@ -11,6 +11,7 @@
 //! |---|---|
 //! | `resolve`, `accounts` | names into quotas, rows into meters |
 //! | `rows` | keeps the store's rows and our own lines, each line once |
+//! | `carried` | verdicts over a change of the rules |
 //! | `weighed` | a quota's place in time, and the rows that it needs |
 //! | `meter`, `weigh` | usage, and which thresholds it reaches |
 //! | `gates`, `overrides` | closed gates; grants, resets and exemptions |
@@ -27,6 +28,7 @@ use crate::usage::said::{AllTold, Overrides};
 use crate::usage::snapshot::{Key, Needs, Snapshot};
 
 mod accounts;
+mod carried;
 mod clock;
 mod gates;
 mod meter;
@@ -40,7 +42,7 @@ mod weighed;
 
 use accounts::told_bits;
 use gates::{Gates, subjects};
-use meter::{Bits, Meter};
+use meter::Meter;
 use overrides::Index;
 use resolve::{QuotaId, Resolver};
 use rows::Rows;
@@ -125,7 +127,7 @@ impl Engine {
         if rules == self.rules {
             return;
         }
-        let closed = self.closed_meters();
+        let carried = self.carried();
         self.resolver = Resolver::new(&rules);
         self.rules = rules;
         let quotas = self.rules.quotas.iter().cloned();
@@ -139,7 +141,7 @@ impl Engine {
         self.gates.clear();
         self.version += 1;
         self.make_named();
-        self.hold(closed);
+        self.carry(carried);
         self.rebuild();
         self.set_due();
     }
@@ -300,8 +302,11 @@ impl Engine {
         quotas.filter_map(Weighed::oldest_minute).min()
     }
 
-    /// Moves on in time, or back: a clock may be set.
+    /// Moves on in time, or back: a clock may be set. One that is set back by less than a minute is waited
+    /// for.
     fn advance(&mut self, now: i64) {
+        let is_little = (1..60).contains(&self.now.saturating_sub(now));
+        let now = if is_little { self.now } else { now };
         let was = std::mem::replace(&mut self.now, now);
         let is_due = self.due.is_some_and(|due| due <= now);
         if !is_due && was <= now {
@@ -376,48 +381,6 @@ impl Engine {
         must_rebuild
     }
 
-    /// Meters that usage holds above a threshold, by name.
-    fn closed_meters(&self) -> Vec<Held> {
-        let held = self.meters.iter().filter(|meter| meter.held != 0);
-        held.filter_map(|meter| {
-            let weighed = self.quotas.get(meter.quota as usize)?;
-            let bits = weighed.thresholds.iter().enumerate();
-            let at = bits
-                .filter(|(bit, _)| meter.held & (1 << bit) != 0)
-                .map(|(_, threshold)| (threshold.at, threshold.consequence.is_some()));
-            Some(Held {
-                quota: weighed.quota.name.clone(),
-                account: meter.account.clone(),
-                at: at.collect(),
-            })
-        })
-        .collect()
-    }
-
-    /// Under other rules: what was closed stays so, until usage says otherwise.
-    fn hold(&mut self, all: Vec<Held>) {
-        let names = (0..).zip(&self.rules.quotas);
-        let numbers: HashMap<String, QuotaId> = names
-            .map(|(number, quota)| (quota.name.clone(), number))
-            .collect();
-        for held in all {
-            let Some(&quota) = numbers.get(&held.quota) else {
-                continue;
-            };
-            if !self.resolver.applies(quota, &held.account) {
-                continue;
-            }
-            let meter = self.meter(quota, held.account);
-            let meter = meter.and_then(|meter| self.meters.get_mut(meter as usize));
-            let (Some(meter), Some(weighed)) = (meter, self.quotas.get(quota as usize)) else {
-                continue;
-            };
-            for (at, is_rung) in held.at {
-                meter.held |= nearest(weighed, at, is_rung);
-            }
-        }
-    }
-
     fn is_complete(&self) -> bool {
         self.quotas.iter().all(|quota| quota.known)
     }
@@ -431,29 +394,15 @@ impl Engine {
     }
 }
 
-/// A meter above thresholds: of each the percentage, and whether it closes.
-struct Held {
-    quota: String,
-    account: Account,
-    at: Vec<(u32, bool)>,
-}
-
-/// The threshold that stands where this one stood: the highest of its kind up to it, or the lowest.
-fn nearest(weighed: &Weighed, at: u32, is_rung: bool) -> Bits {
-    let of_kind = || {
-        let all = weighed.thresholds.iter().enumerate();
-        all.filter(|(_, threshold)| threshold.consequence.is_some() == is_rung)
-    };
-    let below = of_kind().filter(|(_, threshold)| threshold.at <= at).last();
-    below
-        .or_else(|| of_kind().next())
-        .map_or(0, |(bit, _)| 1 << bit)
-}
-
 /// Periods that are over are not told of any more.
 fn forget_told(told: &mut AllTold, weighed: &Weighed) {
     let (name, begin) = (&weighed.quota.name, weighed.told_begin());
-    told.retain(|(quota, _, had, _)| quota != name || *had >= begin);
+    let first = (name.clone(), Account::Vhost(String::new()), i64::MIN, 0);
+    let of_quota = told.range(first..).take_while(|(quota, ..)| quota == name);
+    let over: Vec<_> = of_quota.filter(|told| told.2 < begin).cloned().collect();
+    for key in over {
+        told.remove(&key);
+    }
 }
 
 fn slide(weighed: &mut Weighed, meters: &mut [Meter], touched: &mut Vec<u32>) {

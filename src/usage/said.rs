@@ -78,6 +78,20 @@ pub enum Account {
     User(String),
 }
 
+impl Account {
+    /// In words; not yet safe for a terminal.
+    #[must_use]
+    pub fn described(&self) -> String {
+        match self {
+            Self::Vhost(vhost) => format!("vhost {vhost}"),
+            Self::VhostClass(vhost, class) => format!("class {class} of {vhost}"),
+            Self::Owner(owner) => format!("owner {owner}"),
+            Self::OwnerClass(owner, class) => format!("class {class} of owner {owner}"),
+            Self::User(user) => format!("user {user}"),
+        }
+    }
+}
+
 /// What operators have said of single accounts, beside the rules.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Overrides {

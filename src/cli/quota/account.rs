@@ -49,18 +49,6 @@ pub fn written(account: &Account) -> String {
     }
 }
 
-/// In words; not yet safe for a terminal.
-#[must_use]
-pub fn described(account: &Account) -> String {
-    match account {
-        Account::Vhost(vhost) => format!("vhost {vhost}"),
-        Account::VhostClass(vhost, class) => format!("class {class} of {vhost}"),
-        Account::Owner(owner) => format!("owner {owner}"),
-        Account::OwnerClass(owner, class) => format!("class {class} of owner {owner}"),
-        Account::User(user) => format!("user {user}"),
-    }
-}
-
 /// `campus@example.org`; names of sites have no `@`, those of owners and classes may.
 fn parse_class(part: &str, rules: &VhostRules) -> Result<Account, String> {
     if let Some((class, owner)) = part.split_once(OF_OWNER) {

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use chrono::DateTime;
 use serde::Serialize;
 
-use super::{View, account, spent_at, threshold};
+use super::{View, spent_at, threshold};
 use crate::quota::rule::Measure;
 use crate::quota::verdict::{Standing, Verdict};
 
@@ -51,7 +51,7 @@ fn row<'r>(standing: &'r Standing, view: &View<'_>) -> Row<'r> {
     };
     Row {
         quota: &standing.quota,
-        account: account::described(&standing.account),
+        account: standing.account.described(),
         measure: view.measure(standing).map(name),
         used: standing.used,
         limit: standing.limit,

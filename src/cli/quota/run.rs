@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use chrono::{NaiveDate, TimeZone as _};
 use chrono_tz::Tz;
 
-use super::account::{described, parse};
+use super::account::parse;
 use super::{View, write_json, write_list, write_show};
 use crate::cli::args::{Output, QuotaCommand};
 use crate::cli::report::Layout;
@@ -107,7 +107,7 @@ pub fn run(command: &QuotaCommand, settings: &Settings) -> Result<ExitCode, Fail
                 until: until.map(|day| behind(day, store.zone())),
             };
             let changed = store.exempt(&exempt, !end).map_err(anyhow::Error::new)?;
-            let name = described(account);
+            let name = account.described();
             let what = match (end, changed) {
                 (false, true) => "is exempt: it counts, and nothing is closed to it",
                 (false, false) => "was exempt already",
@@ -175,7 +175,7 @@ impl Weighed {
             (false, _) => Ok(standings),
             (true, None) => Err(nobody(account)),
             (true, Some(quota)) => {
-                let name = described(account);
+                let name = account.described();
                 let names: Vec<&str> = self
                     .standings
                     .iter()
@@ -259,7 +259,7 @@ fn shown(weighed: &Weighed, in_full: bool, output: Output) -> Result<ExitCode, F
 }
 
 fn say(standing: &Standing, what: &str) -> Result<ExitCode, Failure> {
-    let name = described(&standing.account);
+    let name = standing.account.described();
     print(&format!(
         "{}, quota {}: {what}\n",
         printable(&name),
@@ -282,7 +282,7 @@ fn behind(day: NaiveDate, zone: Tz) -> i64 {
 fn nobody(account: &Account) -> Failure {
     failed(format!(
         "{} has no quota: tollkeeper quota list has all that do",
-        described(account)
+        account.described()
     ))
 }
 

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use chrono::DateTime;
 use unicode_width::UnicodeWidthStr as _;
 
-use super::{View, account, spent_at};
+use super::{View, spent_at};
 use crate::cli::report::{Layout, fit, human_bytes};
 use crate::cli::status::span;
 use crate::excerpt::printable;
@@ -126,7 +126,7 @@ fn cells(standing: &Standing, view: &View<'_>, layout: Layout) -> [String; COLUM
     }
     [
         printable(&standing.quota).into_owned(),
-        printable(&account::described(&standing.account)).into_owned(),
+        printable(&standing.account.described()).into_owned(),
         amount(standing.used),
         amount(standing.limit),
         standing.percent().to_string(),
@@ -174,7 +174,7 @@ fn lines(standing: &Standing, view: &View<'_>) -> Vec<(&'static str, String)> {
 
     let mut lines = vec![
         ("quota", standing.quota.clone()),
-        ("account", account::described(&standing.account)),
+        ("account", standing.account.described()),
         ("verdict", verdict),
         ("used", format!("{}, {percent} %", amount(standing.used))),
         ("limit", limit),

@@ -6,7 +6,7 @@ use chrono::DateTime;
 use proptest::prelude::*;
 use unicode_width::UnicodeWidthStr as _;
 
-use super::account::{described, parse, written};
+use super::account::{parse, written};
 use super::*;
 use crate::cli::report::Layout;
 use crate::config::VhostRules;
@@ -189,7 +189,7 @@ fn accounts_are_understood_and_written_back() {
     ] {
         assert_eq!(parse(text, &rules()), Ok(account.clone()), "{text}");
         assert_eq!(written(&account), back);
-        assert_eq!(described(&account), words);
+        assert_eq!(account.described(), words);
         assert_eq!(parse(back, &rules()), Ok(account));
     }
 }

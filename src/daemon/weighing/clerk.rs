@@ -321,7 +321,10 @@ impl Clerk {
             }
             if let Some(hook) = self.config.hook.clone() {
                 let zone = self.store()?.zone();
-                if !self.call(&hook, told::json(&change, &self.node, zone)) {
+                let mut quotas = self.rules.quotas.iter();
+                let quota = quotas.find(|quota| quota.name == change.quota);
+                let measure = quota.map(|quota| quota.measure);
+                if !self.call(&hook, told::json(&change, measure, &self.node, zone)) {
                     self.not_before = Instant::now() + RETRY_INTERVAL;
                     return Ok(());
                 }

@@ -10,6 +10,8 @@ use crate::quota::rule::Consequence;
 /// What a snippet has to be prepared for.
 #[derive(Debug, Clone, Default)]
 pub struct Needs {
+    /// Whether sites have aliases such as `*.example.org`.
+    pub wildcards: bool,
     /// Whether there are client classes.
     pub classes: bool,
     /// Whether users are limited.
@@ -27,6 +29,8 @@ const HOST: &str = "\
     http-request set-var(txn.tk_host) var(txn.tk_host),field(1,:),rtrim(.),lower unless { var(txn.tk_host) -m beg [ }
     http-request set-var(txn.tk_host) var(txn.tk_ipv6) if { var(txn.tk_ipv6) -m found }
 ";
+/// So many labels of a name are looked at where there are wildcard aliases.
+const MOST_LABELS: usize = 12;
 /// Letters outside ASCII are billed to the site whose name in punycode they are. No browser sends them.
 const RAW: &str = "\
     http-request return status 400 if { var(txn.tk_host) -m reg [^!-~] }
@@ -50,6 +54,9 @@ pub fn snippet(gate: &HaproxyGate, needs: &Needs) -> String {
             &format!("http-request set-var(txn.{gate}) str({key}),map({map}){when}"),
         );
     };
+    if needs.wildcards {
+        wildcards(&mut text, &map.to_string());
+    }
     line(
         &mut text,
         &format!("http-request set-var(txn.tk_vhost) str(vhost/),concat(,txn.tk_host),map({map})"),
@@ -74,6 +81,34 @@ pub fn snippet(gate: &HaproxyGate, needs: &Needs) -> String {
     }
     answers(&mut text, &gates, needs);
     text
+}
+
+/// From a name below a wildcard alias to its site: the longest wildcard counts, and before it the name
+/// itself. What has more labels than are looked at is no name that anybody serves.
+fn wildcards(text: &mut String, map: &str) {
+    let deepest = MOST_LABELS + 1;
+    for rule in [
+        format!("return status 400 if {{ var(txn.tk_host),field({deepest},.) -m len gt 0 }}"),
+        format!("set-var(txn.tk_site) str(alias/),concat(,txn.tk_host),map({map})"),
+        "set-var(txn.tk_above) var(txn.tk_host)".to_owned(),
+    ] {
+        line(text, &format!("http-request {rule}"));
+    }
+    for _ in 1..MOST_LABELS {
+        for rule in [
+            "set-var(txn.tk_above) var(txn.tk_above),field(2,.,0)".to_owned(),
+            format!(
+                "set-var(txn.tk_site) str(alias/*.),concat(,txn.tk_above),map({map}) \
+                 unless {{ var(txn.tk_site) -m found }}"
+            ),
+        ] {
+            line(text, &format!("http-request {rule}"));
+        }
+    }
+    line(
+        text,
+        "http-request set-var(txn.tk_host) var(txn.tk_site) if { var(txn.tk_site) -m found }",
+    );
 }
 
 /// The worst first: refusing, sending elsewhere, slowing down.

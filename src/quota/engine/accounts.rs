@@ -12,6 +12,9 @@ use super::{Engine, subjects};
 use crate::usage::said::{AllTold, Told};
 use crate::usage::snapshot::{Key, Part};
 
+/// Rows whose meters are remembered.
+const MAX_CACHED: usize = 4_000_000;
+
 impl Engine {
     /// The meters of a row, by number.
     pub(super) fn meters_of(&mut self, key: &Key) -> Arc<[u32]> {
@@ -41,6 +44,10 @@ impl Engine {
         }
         let meters: Arc<[u32]> = meters.into();
         if all_have {
+            // Rows of one account can be many: those of a user, on sites that nobody has quotas for.
+            if self.cache.len() >= MAX_CACHED {
+                self.cache.clear();
+            }
             self.cache.insert(key.clone(), Arc::clone(&meters));
         }
         meters

@@ -5,7 +5,7 @@ use chrono_tz::Tz;
 use serde_json::{Value, json};
 
 use crate::excerpt::printable;
-use crate::quota::rule::Consequence;
+use crate::quota::rule::{Consequence, Measure};
 use crate::quota::verdict::{Account, Change, Verdict};
 
 /// Into the journal.
@@ -25,8 +25,8 @@ pub(super) fn log(change: &Change) {
     );
 }
 
-/// For the hook: one object, in one line.
-pub(super) fn json(change: &Change, node: &str, zone: Tz) -> String {
+/// For the hook: one object, in one line. Its keys are a contract: docs/quotas.md.
+pub(super) fn json(change: &Change, measure: Option<Measure>, node: &str, zone: Tz) -> String {
     let standing = &change.standing;
     let time = |seconds: i64| {
         let at = DateTime::<Utc>::from_timestamp(seconds, 0).unwrap_or_default();
@@ -45,13 +45,15 @@ pub(super) fn json(change: &Change, node: &str, zone: Tz) -> String {
     let mut told = json!({
         "quota": change.quota,
         "account": account(&change.account),
-        "from": name(change.from),
+        "measure": measure.map(measured),
+        "was": name(change.from),
         "verdict": name(change.to),
         "threshold": threshold,
         "consequence": change.consequence.as_ref().map(consequence),
         "used": standing.used,
         "limit": standing.limit,
         "percent": standing.percent(),
+        "granted": standing.granted,
         "begins": standing.begins.map(time),
         "ends": standing.ends.map(time),
         "exempt": standing.exempt,
@@ -67,18 +69,20 @@ fn consequence(consequence: &Consequence) -> Value {
     match consequence {
         Consequence::Deny { status } => json!({ "deny": status }),
         Consequence::Redirect { url } => json!({ "redirect": url }),
-        Consequence::Slow { bytes_per_second } => json!({ "bytes_per_second": bytes_per_second }),
+        Consequence::Slow { bytes_per_second } => json!({ "speed": bytes_per_second }),
+    }
+}
+
+fn measured(measure: Measure) -> &'static str {
+    match measure {
+        Measure::In => "in",
+        Measure::Out => "out",
+        Measure::Both => "both",
+        Measure::Requests => "requests",
     }
 }
 
 /// An account in words.
 fn account(account: &Account) -> String {
-    let text = match account {
-        Account::Vhost(vhost) => format!("vhost {vhost}"),
-        Account::VhostClass(vhost, class) => format!("class {class} of {vhost}"),
-        Account::Owner(owner) => format!("owner {owner}"),
-        Account::OwnerClass(owner, class) => format!("class {class} of owner {owner}"),
-        Account::User(user) => format!("user {user}"),
-    };
-    printable(&text).into_owned()
+    printable(&account.described()).into_owned()
 }

@@ -443,7 +443,7 @@ impl Model {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(std::env::var("DEEP").map_or(20, |n| n.parse().expect("n"))))]
+    #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
     fn usage_is_the_sum_of_all_lines_that_count(steps in prop::collection::vec(step(), 1..80)) {

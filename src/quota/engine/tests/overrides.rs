@@ -133,6 +133,10 @@ fn a_reset_of_a_window_forgets_what_was_spent_before() {
     expect_used(&engine, &[("q", "a.example", 9)]);
     engine.set_overrides(Overrides::default(), NOON + 60);
     expect_used(&engine, &[("q", "a.example", 1_014)]);
+    // One of the day before has nothing to do with what this day has used.
+    let before = grant(GrantKind::Reset(3), NOON - DAY, None);
+    engine.set_overrides(before, NOON + 60);
+    expect_used(&engine, &[("q", "a.example", 1_014)]);
 }
 
 #[test]

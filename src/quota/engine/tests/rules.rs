@@ -353,6 +353,40 @@ fn other_rules_keep_what_stays() {
 }
 
 #[test]
+fn what_was_told_is_not_told_again_under_other_rules() {
+    let of = |warn: &[u32]| Quota {
+        warn: warn.to_vec(),
+        ..quota("q", vhost("*"))
+    };
+    let (mut engine, store) = knowing(vec![of(&[80])]);
+    engine.spend(vec![spent("a.example", 1_000, NOON)], NOON);
+    engine.take_changes();
+    let more = crate::usage::said::Grant {
+        quota: "q".to_owned(),
+        account: Account::Vhost("a.example".to_owned()),
+        kind: crate::usage::said::GrantKind::More(1_000),
+        at: NOON,
+        until: None,
+    };
+    let overrides = Overrides {
+        grants: vec![more],
+        exempt: Vec::new(),
+    };
+    engine.set_overrides(overrides, NOON);
+    assert_eq!(told(&mut engine).len(), 1);
+    engine.set_rules(rules(vec![of(&[60, 80])]), NOON);
+    report(&mut engine, &store, NOON);
+    assert_eq!(told(&mut engine), []);
+    engine.spend(vec![spent("a.example", 600, NOON)], NOON);
+    let expected = (Verdict::Within, Verdict::Warned(80), vec![60]);
+    let told: Vec<_> = told(&mut engine)
+        .into_iter()
+        .map(|told| (told.1, told.2, told.3))
+        .collect();
+    assert_eq!(told, [expected]);
+}
+
+#[test]
 fn too_many_accounts_are_counted_and_named_ones_weighed() {
     let (mut engine, _) = knowing(vec![
         quota("all", vhost("*")),

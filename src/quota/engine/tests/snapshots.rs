@@ -92,6 +92,27 @@ fn an_older_snapshot_is_left_alone() {
 }
 
 #[test]
+fn rows_that_two_snapshots_have_count_once() {
+    let hour = Quota {
+        period: minutes(120, "2024-01-01 00:00"),
+        ..quota("hour", vhost("a.example"))
+    };
+    let now = NOON + HOUR;
+    let (mut engine, mut store) = knowing(vec![hour, quota("day", vhost("a.example"))]);
+    store.commit(spent("a.example", 5, NOON));
+    store.commit(spent("a.example", 30, NOON - DAY));
+    // Asked for by what the full one of noon has, and read when there is another one.
+    let needs = engine.needs(now - 1).expect("needs");
+    assert!(!needs.full);
+    report(&mut engine, &store, now);
+    engine.snapshot(store.usage(&needs), now);
+    expect_used(
+        &engine,
+        &[("day", "a.example", 5), ("hour", "a.example", 5)],
+    );
+}
+
+#[test]
 fn lines_that_are_read_again_open_nothing_meanwhile() {
     let (mut engine, mut store) = knowing(vec![quota("q", vhost("a.example"))]);
     let first = spent("a.example", 600, NOON);

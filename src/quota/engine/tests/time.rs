@@ -280,6 +280,9 @@ fn told_of_an_earlier_life_is_not_told_again() {
     report(&mut engine, &store, NOON + 10);
     assert_eq!(told(&mut engine), []);
     let mut engine = Engine::new(rules(vec![warned]), had, ZONE, NOON);
+    // What is known is only a part: nothing is over.
+    engine.spend(vec![spent("a.example", 1, NOON)], NOON);
+    assert_eq!(told(&mut engine), []);
     report(&mut engine, &store, NOON);
     assert!(is_closed(&engine, "a.example"));
     assert_eq!(told(&mut engine), []);
