@@ -64,7 +64,11 @@ impl Node {
     ) -> Self {
         let store = database.map_or_else(String::new, |database| store(&sandbox, database));
         let log = sandbox.write("nginx/logs/access.log", "");
-        let source = source(&[&log], &format!("nginx:{}", Kind::Nginx.recommended()), more);
+        let source = source(
+            &[&log],
+            &format!("nginx:{}", Kind::Nginx.recommended()),
+            more,
+        );
         let flags = sandbox.path("gate/nginx");
         let gate = format!("[[gate.nginx]]\nflags = {flags:?}\n");
         let all = [&store, of_store, "\n", &source, &gate, sections].concat();
