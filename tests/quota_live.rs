@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use support::gate::{Answer, Nginx, Node, SECONDS, now, request};
+use support::gate::{Answer, Nginx, Node, SECONDS, logged, now, request};
 use support::log::{FORMAT, line};
 use support::mariadb::{Database, MariaDb};
 use support::server::PASSWORD;
@@ -499,11 +499,7 @@ fn a_hook_is_told_once_of_each_threshold() {
     let path = node.sandbox.path("told");
     let mut daemon = node.start();
     let spend = |host: &str, bytes: u64| {
-        let log = format!(
-            "{}.000 200 10 {bytes} 0.1 127.0.0.1 {host} \"-\" \"GET / HTTP/1.1\" \"-\" \"-\"\n",
-            now()
-        );
-        append(&node.log(), log);
+        append(&node.log(), logged(host, "-", bytes));
     };
     spend("a.example", 16_000);
     let warned = wait_until("it is told of the warning", || {
@@ -764,11 +760,7 @@ exceeded = [{ at = 100, redirect = "https://panel.example/vip" }, { at = 110, de
     assert_eq!(nginx.ask("b.example", "/ten").status, 200);
     let daemon = node.start();
     let append = |bytes| {
-        let log = format!(
-            "{}.000 200 10 {bytes} 0.1 127.0.0.1 a.example \"-\" \"GET / HTTP/1.1\" \"-\" \"-\"\n",
-            now()
-        );
-        append(&node.log(), log);
+        append(&node.log(), logged("a.example", "-", bytes));
     };
     append(15_500);
     // Not before: what is served would count.

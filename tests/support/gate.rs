@@ -29,6 +29,14 @@ pub(crate) fn now() -> u64 {
     now.expect("a clock behind 1970").as_secs()
 }
 
+/// A line of now in the log of a node, as nginx would have written it.
+pub(crate) fn logged(host: &str, user: &str, bytes_out: u64) -> String {
+    let now = now();
+    format!(
+        "{now}.000 200 10 {bytes_out} 0.1 127.0.0.1 {host} \"{user}\" \"GET / HTTP/1.1\" \"-\" \"-\"\n"
+    )
+}
+
 /// The section of a config that leads to a database.
 pub(crate) fn store(sandbox: &Sandbox, database: &Database<'_>) -> String {
     let password = sandbox.write("password", STORE_PASSWORD.to_owned() + "\n");
