@@ -59,6 +59,14 @@ impl Classes {
         self.ranges.get(behind.checked_sub(1)?)?.1
     }
 
+    /// The first address of each range of one class, or of none, which goes up to the next; rising, as
+    /// 128 bits, IPv4 addresses among the mapped ones.
+    pub fn ranges(&self) -> impl Iterator<Item = (u128, Option<&str>)> {
+        self.ranges
+            .iter()
+            .map(|&(first, class)| (first, class.map(|class| self.name(class))))
+    }
+
     /// The name of a class.
     #[must_use]
     pub fn name(&self, class: u16) -> &str {
