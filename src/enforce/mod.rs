@@ -9,7 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::quota::rule::{Consequence, Rules};
 use crate::quota::verdict::Subject;
 
+pub mod apache;
+mod folder;
 pub mod hosts;
+pub mod lighttpd;
+mod networks;
 pub mod nginx;
 
 pub use hosts::Hosts;
