@@ -77,7 +77,13 @@ fn class_lines(classes: &BTreeMap<String, Vec<IpNet>>) -> String {
         let many = same.take_while(|&&(_, other)| other == class).count();
         let (these, others) = rest.split_at(many);
         rest = others;
-        let tests: Vec<String> = these.iter().map(|(net, _)| format!("-R '{net}'")).collect();
+        let tests: Vec<String> = these
+            .iter()
+            // Apache does not take a prefix of no bits.
+            .flat_map(|(net, _)| net.subnets(net.prefix_len().max(1)))
+            .flatten()
+            .map(|net| format!("-R '{net}'"))
+            .collect();
         // Other names have no flags.
         if crate::enforce::is_plain_user(class) {
             let tests = tests.join(" || ");
@@ -301,10 +307,17 @@ fn rule(text: &mut String, consequence: &Consequence) {
     };
 }
 
+/// An operator's own page is a request of its own, to which the variable comes under another name.
 fn headers() -> String {
+    let is = |pattern: &str| {
+        format!(
+            "reqenv('tollkeeper') =~ m#^{pattern}# || reqenv('REDIRECT_tollkeeper') =~ m#^{pattern}#"
+        )
+    };
     format!(
-        "Header always set Retry-After {RETRY_AFTER} \"expr=reqenv('tollkeeper') =~ m#^deny#\"\n\
-         Header always set Cache-Control no-store \
-         \"expr=reqenv('tollkeeper') =~ m#^(deny|(user-|user-at-)?redirect)#\"\n"
+        "Header always set Retry-After {RETRY_AFTER} \"expr={}\"\n\
+         Header always set Cache-Control no-store \"expr={}\"\n",
+        is("deny"),
+        is("(deny|(user-|user-at-)?redirect)")
     )
 }
