@@ -476,19 +476,29 @@ fn a_map_closes_and_opens_without_a_reload() {
 #[test]
 fn a_hundred_thousand_closed_sites_slow_nobody_down() {
     let sandbox = Sandbox::new();
-    let (gate, mut flags) = flags(sandbox.path("gate"));
+    let (gate, _) = flags(sandbox.path("gate"));
     let web = start(&sandbox, &gate);
-    let many: Vec<_> = (0..100_000)
-        .map(|n| (vhost(&format!("s{n}.example")), deny(429)))
-        .collect();
-    assert_eq!(
-        close(&mut flags, &Hosts::default(), &many).standing,
-        100_000
-    );
+    let many = webs::many(100_000, deny(429));
+    let set = apache::flags(&many, &Hosts::default());
+    assert_eq!(set.flags.len(), 100_000);
+    webs::put_flags(&sandbox.path("gate"), &set);
     web.ask_host("s0.example").assert_refused(429, "the first");
     web.ask_host("s99999.example")
         .assert_refused(429, "the last");
     let open = web.ask_host("plain.example");
     open.assert_status(200, "a neighbour");
+    assert!(open.seconds < 0.5, "{open:?}");
+
+    let path = sandbox.path("gate.map");
+    let bytes = apache::write(&apache::map(&many, &Hosts::default()));
+    assert_eq!(apache::read(&bytes).len(), 100_000);
+    fs::write(&path, bytes).expect("a new file");
+    drop(web);
+    let (gate, _) = map(path);
+    let web = start(&sandbox, &gate);
+    web.ask("/", &["-H", "Host: c.example"])
+        .assert_status(200, "a neighbour");
+    let open = web.ask("/", &["-H", "Host: c.example"]);
+    open.assert_status(200, "a neighbour, asked for again");
     assert!(open.seconds < 0.5, "{open:?}");
 }

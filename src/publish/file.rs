@@ -58,6 +58,7 @@ pub(super) fn publish_at(
     }
     let beside = beside(name);
     let written = write_new(folder, &beside, bytes, mode)
+        .and_then(|()| make_newer(folder, &beside, name))
         .and_then(|()| Ok(fs::renameat(folder, &beside, folder, name)?));
     if written.is_err() {
         // The reason is in what is returned; what stays is removed next time.
@@ -190,6 +191,39 @@ fn write_new(folder: BorrowedFd<'_>, name: &OsStr, bytes: &[u8], mode: u32) -> i
     file.sync_all()
 }
 
+/// Sees to it that a file is newer than the one whose place it takes. Apache reads a map again only
+/// when its time is another one, and the clock of file systems ticks in milliseconds.
+fn make_newer(folder: BorrowedFd<'_>, new: &OsStr, old: &OsStr) -> io::Result<()> {
+    let micros = |stat: &fs::Stat| (stat.st_mtime, stat.st_mtime_nsec / 1000);
+    let old = match fs::statat(folder, old, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => micros(&stat),
+        Err(Errno::NOENT) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    let stat = fs::statat(folder, new, AtFlags::SYMLINK_NOFOLLOW)?;
+    if micros(&stat) > old {
+        return Ok(());
+    }
+    let (seconds, micros) = match old {
+        (seconds, 999_999) => (seconds + 1, 0),
+        (seconds, micros) => (seconds, micros + 1),
+    };
+    let later = fs::Timespec {
+        tv_sec: seconds,
+        tv_nsec: i64::try_from(micros * 1000).unwrap_or_default(),
+    };
+    let times = fs::Timestamps {
+        last_access: later,
+        last_modification: later,
+    };
+    Ok(fs::utimensat(
+        folder,
+        new,
+        &times,
+        AtFlags::SYMLINK_NOFOLLOW,
+    )?)
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -204,6 +238,33 @@ mod tests {
             .collect();
         names.sort();
         names
+    }
+
+    #[test]
+    fn what_takes_a_place_is_newer() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("map");
+        let modified = || {
+            let metadata = std::fs::metadata(&path).expect("it is there");
+            let since = metadata.modified().expect("a time");
+            since
+                .duration_since(std::time::UNIX_EPOCH)
+                .expect("now")
+                .as_micros()
+        };
+        let mut before = 0;
+        for n in 0..50 {
+            publish(&path, format!("{n}").as_bytes(), FILE_MODE).expect("written");
+            assert!(modified() > before);
+            before = modified();
+        }
+        // The clock has been put back.
+        let ahead = std::time::SystemTime::now() + std::time::Duration::from_secs(3600);
+        let file = File::options().write(true).open(&path).expect("ours");
+        file.set_modified(ahead).expect("ours");
+        before = modified();
+        publish(&path, b"after", FILE_MODE).expect("written");
+        assert_eq!(modified(), before + 1);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use rustix::process::Signal;
-use tollkeeper::enforce::Hosts;
+use tollkeeper::enforce::{FlagSet, Hosts};
 use tollkeeper::publish::{Applied, Gate};
 use tollkeeper::quota::rule::Consequence;
 use tollkeeper::quota::verdict::{Closed, Subject, Verdicts};
@@ -278,6 +278,32 @@ pub(crate) fn hostile() -> Vec<String> {
         .map(|&name| name.to_owned())
         .chain([long])
         .collect()
+}
+
+/// So many closed sites.
+pub(crate) fn many(count: u32, consequence: Consequence) -> Verdicts {
+    let closed = Closed {
+        consequence,
+        quota: "30 G a month".to_owned(),
+        until: None,
+    };
+    Verdicts {
+        closed: (0..count)
+            .map(|n| (vhost(&format!("s{n}.example")), closed.clone()))
+            .collect(),
+        complete: true,
+    }
+}
+
+/// Makes flags as they are, without waiting for the disk.
+pub(crate) fn put_flags(folder: &Path, set: &FlagSet) {
+    for (path, content) in &set.flags {
+        let path = folder.join(path);
+        if fs::write(&path, content).is_err() {
+            fs::create_dir_all(path.parent().expect("a folder above")).expect("a new folder");
+            fs::write(&path, content).expect("a new file");
+        }
+    }
 }
 
 /// Brings the gate in line.
