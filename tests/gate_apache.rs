@@ -476,12 +476,13 @@ fn a_map_closes_and_opens_without_a_reload() {
 #[test]
 fn a_hundred_thousand_closed_sites_slow_nobody_down() {
     let sandbox = Sandbox::new();
-    let (gate, _) = flags(sandbox.path("gate"));
+    let folder = webs::in_memory();
+    let (gate, _) = flags(folder.path().join("gate"));
     let web = start(&sandbox, &gate);
     let many = webs::many(100_000, deny(429));
     let set = apache::flags(&many, &Hosts::default());
     assert_eq!(set.flags.len(), 100_000);
-    webs::put_flags(&sandbox.path("gate"), &set);
+    webs::put_flags(&folder.path().join("gate"), &set);
     web.ask_host("s0.example").assert_refused(429, "the first");
     web.ask_host("s99999.example")
         .assert_refused(429, "the last");

@@ -11,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use rustix::process::Signal;
+use tempfile::TempDir;
 use tollkeeper::enforce::{FlagSet, Hosts};
 use tollkeeper::publish::{Applied, Gate};
 use tollkeeper::quota::rule::Consequence;
@@ -293,6 +294,20 @@ pub(crate) fn many(count: u32, consequence: Consequence) -> Verdicts {
             .collect(),
         complete: true,
     }
+}
+
+/// A folder in memory, where there is such a thing: disks take a while for so many files.
+pub(crate) fn in_memory() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("tollkeeper-test-");
+    let folder = match memory.is_dir() {
+        true => builder.tempdir_in(memory),
+        false => builder.tempdir(),
+    };
+    let folder = folder.expect("a folder");
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("our own folder");
+    folder
 }
 
 /// Makes flags as they are, without waiting for the disk.

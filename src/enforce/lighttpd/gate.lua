@@ -71,6 +71,9 @@ for _, consequence in ipairs(consequences) do
   elseif found and status > 0 then
     r.resp_header["Retry-After"] = retry_after
     r.resp_header["Cache-Control"] = "no-store"
+    -- Without a body lighttpd puts a page of its own there, and takes the headers away.
+    r.resp_header["Content-Type"] = "text/plain"
+    r.resp_body:set("This site, or your account, has used up what it may transfer for now.\n")
     return status
   elseif found then
     slow = what
