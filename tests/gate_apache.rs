@@ -15,7 +15,9 @@ use tollkeeper::publish::flags::Flags;
 use tollkeeper::publish::map::MapFile;
 use webs::{PASSWORD, Web, class, close, deny, hostile, redirect, slow, user, vhost};
 
-const MODULES: [&str; 18] = [
+const MODULES: [&str; 20] = [
+    "proxy",
+    "proxy_http",
     "mpm_event",
     "authn_core",
     "authn_file",
@@ -72,6 +74,11 @@ fn config(folder: &Path, port: u16, snippet: &str) -> String {
                     UnsetEnv rate-limit\nSetEnvIf Request_URI . !rate-limit !tollkeeper\n\
                     ErrorDocument 429 /index.html\n";
     fs::write(folder.join("www/own/.htaccess"), htaccess).expect("a new file");
+    fs::write(
+        folder.join("www/private/.htaccess"),
+        "UnsetEnv tollkeeper_in\nSetEnv tollkeeper_in 0\n",
+    )
+    .expect("a new file");
     format!(
         "ServerRoot {text}\nDefaultRuntimeDir {text}\nPidFile {text}/apache.pid\n\
          ErrorLog {text}/error.log\nServerName main.example\nUser www-data\nGroup www-data\n{modules}\
@@ -84,11 +91,11 @@ fn config(folder: &Path, port: u16, snippet: &str) -> String {
          RewriteEngine On\nRewriteRule ^/own-rule$ /index.html [PT,L]\n</VirtualHost>\n\
          <VirtualHost *:{port}>\nServerName c.example\nDocumentRoot {text}/www\n\
          RewriteEngine On\nRewriteOptions InheritBefore\nRewriteRule ^/own-rule$ /index.html [PT,L]\n\
-         ErrorDocument 429 /index.html\n</VirtualHost>\n\
+         ErrorDocument 429 /index.html\nProxyPass /back/ http://[::1]:{port}/\n</VirtualHost>\n\
          <Directory {text}/www>\nAllowOverride All\nOptions FollowSymLinks\nRequire all granted\n\
          </Directory>\n\
-         <Location /private>\nAuthType Basic\nAuthName members\nAuthBasicProvider file\n\
-         AuthUserFile {text}/users\nRequire valid-user\n</Location>\n"
+         <LocationMatch ^(/back)?/private>\nAuthType Basic\nAuthName members\nAuthBasicProvider file\n\
+         AuthUserFile {text}/users\nRequire valid-user\n</LocationMatch>\n"
     )
 }
 
@@ -201,6 +208,8 @@ fn a_site_closes_in_every_spelling_and_opens_again() {
     let page = web.ask("/own-rule", &["-H", "Host: c.example"]);
     page.assert_refused(429, "with a page");
     assert_eq!(page.bytes, "served\n".len(), "{page:?}");
+    web.ask("/back/", &["-H", "Host: c.example"])
+        .assert_refused(429, "passed on");
     for host in spellings {
         web.ask_host(host).assert_status(200, host);
     }
@@ -285,6 +294,8 @@ fn users_are_refused_by_password(web: &Web, gate: &mut dyn tollkeeper::publish::
         .assert_status(401, "nobody");
     get("a.example", "/private/", "bob", PASSWORD).assert_status(200, "elsewhere");
     get("c.example", "/private/", "bob", PASSWORD).assert_refused(503, "there");
+    get("c.example", "/back/private/", "bob", PASSWORD).assert_refused(503, "passed on");
+    get("c.example", "/back/private/", "bob", "wrong").assert_status(401, "passed on");
     for name in ["../../etc/passwd", "evil\";}", "a b"] {
         get("a.example", "/private/", name, PASSWORD).assert_status(200, name);
     }

@@ -27,8 +27,12 @@ SetEnvIfExpr "%{SERVER_NAME} =~ m#^\x5b# && reqenv('tollkeeper_addr') =~ m#^(.+)
 "#;
 
 /// Which users have shown their password. What stands in `tollkeeper_in` is set only where a request
-/// gets past the password, and the name itself is set even where it does not.
-const USERS: &str = "SetEnv tollkeeper_in 1
+/// gets past the password, and the name itself is set even where it does not. The `<If>` comes after
+/// all `.htaccess`, so that none takes it away; and it makes the subrequest's config another one than
+/// the request's: where they are the same, as for what is passed on, Apache asks for no password again.
+const USERS: &str = "<If \"%{IS_SUBREQ} == 'true'\">
+    SetEnv tollkeeper_in 1
+</If>
 RewriteEngine On
 RewriteOptions InheritDownBefore
 ";
