@@ -135,8 +135,8 @@ mod tests {
                 "deny-429/b.example",
                 "deny-429/www.a.example",
                 "deny-429/www.b.example",
-                "redirect-6f9e8c1f53e7d4a5/r.example",
-                "redirect-6f9e8c1f53e7d4a5/www.r.example",
+                "redirect-eb4f6549cdab07f2/r.example",
+                "redirect-eb4f6549cdab07f2/www.r.example",
                 "user-slow-1000/alice",
             ]
         );

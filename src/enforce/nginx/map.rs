@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use super::{CLASS_REFUSED, HOST_REFUSED, URL_REFUSED, USER_REFUSED};
-use super::{class, is_plain_url, pattern, refused, user};
+use super::{class, host, is_plain_url, pattern, refused, user};
 use crate::enforce::{Hosts, MapSet, OPEN, percent_encoded, with_query};
 use crate::quota::rule::Consequence;
 use crate::quota::verdict::{Closed, Subject, Verdicts};
@@ -74,8 +74,10 @@ fn each_host(
         return;
     };
     let names = hosts.names_of(site);
-    for name in names.exact.iter().chain(&names.wildcards) {
-        match pattern(name) {
+    // A site that is called `*.example` is none; an alias of that kind is.
+    let exact = names.exact.iter().map(|name| host(name));
+    for name in exact.chain(names.wildcards.iter().map(|name| pattern(name))) {
+        match name {
             Some(name) => drop(set.entries.insert(format!("{start}{name}"), value.clone())),
             None => set.refused.push(refused(subject, HOST_REFUSED)),
         }
