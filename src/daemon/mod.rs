@@ -22,7 +22,6 @@ use crate::account::fold::Folding;
 use crate::account::growth::{Growth, KnownNames};
 use crate::config::{self, Config, ConfigError, VhostRules};
 use crate::enforce::Hosts;
-use crate::excerpt::printable;
 use crate::quota;
 use crate::source::syslog::ReceptionError;
 use crate::store::{Role, Store, StoreError};
@@ -213,10 +212,8 @@ pub fn run(
     let zone = store.zone();
     let mut rules = rules(&config, &names, zone);
     let with_files = config.with_side_files()?;
-    let (weighed, faults) = config::quota::rules(&with_files, &said);
-    for fault in &faults {
-        tracing::error!("{}", printable(fault));
-    }
+    // The clerk finds the same, and says what is wrong with it.
+    let (weighed, _) = config::quota::rules(&with_files, &said);
     weigh(&mut rules, &mut growth, &weighed);
     let mut config = config;
     config.max_held_files = Some(max_held_files(raise_file_limit(), config.max_held_files));

@@ -146,6 +146,8 @@ impl Clerk {
     }
 
     pub(super) fn run(mut self, errands: &Receiver<Errand>) {
+        // What is wrong with the rows that the daemon has started with is told, too.
+        self.rule(false);
         loop {
             let mut due = self.next_said.min(self.next_usage);
             if !self.changes.is_empty() {
