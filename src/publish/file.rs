@@ -122,10 +122,8 @@ fn clean(folder: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
             && found.starts_with(&start)
             && is_unfinished(found);
         if is_ours && entry.file_type() != FileType::Directory {
-            match fs::unlinkat(folder, entry.file_name(), AtFlags::empty()) {
-                Ok(()) | Err(Errno::NOENT) => {}
-                Err(error) => return Err(error.into()),
-            }
+            // One that cannot be removed does no harm.
+            let _ = fs::unlinkat(folder, entry.file_name(), AtFlags::empty());
         }
     }
     Ok(())

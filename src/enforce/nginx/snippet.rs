@@ -277,3 +277,101 @@ fn glob(path: &str) -> String {
     let last = path.chars().next_back().unwrap_or('/');
     format!("{}[{last}]", &path[..path.len() - last.len_utf8()])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn printed(flags: Option<&str>, map: Option<&str>) -> String {
+        let gate = NginxGate {
+            flags: flags.map(Into::into),
+            map: map.map(Into::into),
+            reload: None,
+        };
+        let slow = |bytes_per_second| Consequence::Slow { bytes_per_second };
+        let url = "https://x.example/".to_owned();
+        let redirect = Consequence::Redirect { url: url.clone() };
+        let consequences = [slow(1000), slow(2000), redirect];
+        let redirects = [(url, "q".to_owned())];
+        let networks = vec!["192.0.2.0/24".parse().expect("a network")];
+        let classes = [("on campus".to_owned(), networks)];
+        snippet(
+            &gate,
+            &consequences.into(),
+            &redirects.into(),
+            &classes.into(),
+        )
+    }
+
+    /// Where each of these stands, one behind the other.
+    #[track_caller]
+    fn assert_order(text: &str, lines: &[&str]) {
+        let mut from = 0;
+        for line in lines {
+            let at = text[from..].find(line);
+            from += at.unwrap_or_else(|| panic!("no {line} behind byte {from} of\n{text}"));
+        }
+    }
+
+    #[test]
+    fn the_worst_comes_last_of_speeds_and_first_of_answers() {
+        let text = printed(Some("/gate"), Some("/gate.map"));
+        assert_order(
+            &text,
+            &[
+                "    192.0.2.0/24 \"on%20campus\";",
+                "include /gate.ma[p];",
+                SERVER_PART,
+                "if (-f \"/gate/slow-2000/$host\")",
+                "if (-f \"/gate/slow-1000/$host\")",
+                "(?:^| )slow-([0-9]+)(?: |$)",
+                "(?:^| )slow-2000(?: |$)",
+                "(?:^| )slow-1000(?: |$)",
+                "if (-f \"/gate/deny-429/$host\")",
+                "if (-f \"/gate/user-deny-429/$tollkeeper_user\")",
+                "if (-f \"/gate/at-deny-429/$host/$tollkeeper_user\")",
+                "if (-f \"/gate/class-deny-429/$tollkeeper_class/$host\")",
+                "(?:^| )deny-429(?: |$)",
+                "if (-f \"/gate/deny-503/$host\")",
+                "(?:^| )deny-[0-9]+(?: |$)",
+                "if (-f \"/gate/redirect-",
+                "(?:^| )to-([^ ]+)(?: |$)",
+                "location = /.tollkeeper/deny-429 {",
+            ],
+        );
+    }
+
+    #[test]
+    fn only_what_is_there_is_tested() {
+        let flags = printed(Some("/gate"), None);
+        assert!(
+            !flags.contains("verdict") && !flags.contains("include /"),
+            "{flags}"
+        );
+        let map = printed(None, Some("/gate.map"));
+        assert!(!map.contains("if (-f"), "{map}");
+    }
+
+    #[test]
+    fn paths_that_would_mean_something_else_are_refused() {
+        for path in [
+            "/gate\"; }",
+            "/gate $host",
+            "/ga{te",
+            "/gate*",
+            "/gate[1]",
+            "/gate\n",
+            "/gąte",
+        ] {
+            let text = printed(Some(path), Some(path));
+            assert!(
+                text.starts_with("# nginx cannot be told of the path"),
+                "{text}"
+            );
+            assert!(
+                !text.contains("if (-f") && !text.contains("include /"),
+                "{text}"
+            );
+        }
+    }
+}

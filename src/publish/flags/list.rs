@@ -14,6 +14,9 @@ use crate::publish::file::is_unfinished;
 const MOST_FOLDERS_DEEP: usize = 3;
 /// More than any flag of ours holds.
 const MAX_CONTENT_BYTES: u64 = 64 << 10;
+/// Stands for the content of a flag that cannot be read: no flag of ours has it, so that writing it is
+/// tried, and told of if it fails, while the others go on.
+const UNREADABLE: &str = "\0";
 /// So many folders are looked at each time; there are more only where many sites have flags of single
 /// users.
 const MOST_LOOKS: usize = 1000;
@@ -113,10 +116,8 @@ impl Walk {
                 continue;
             }
             if is_unfinished(name.as_bytes()) {
-                match fs::unlinkat(folder, name, AtFlags::empty()) {
-                    Ok(()) | Err(Errno::NOENT | Errno::ISDIR) => {}
-                    Err(error) => return Err(error.into()),
-                }
+                // One that cannot be removed does no harm.
+                let _ = fs::unlinkat(folder, name, AtFlags::empty());
                 continue;
             }
             let below = match path {
@@ -126,15 +127,18 @@ impl Walk {
             // Some file systems do not say what it is.
             let kind = match entry.file_type() {
                 FileType::Unknown => {
-                    let stat = fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
-                    FileType::from_raw_mode(stat.st_mode)
+                    let stat = fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW);
+                    stat.map_or(FileType::Unknown, |stat| {
+                        FileType::from_raw_mode(stat.st_mode)
+                    })
                 }
                 kind => kind,
             };
             match kind {
                 FileType::Directory if deep > 1 => self.below(folder, name, &below, deep - 1)?,
                 FileType::RegularFile if (self.is_ours)(&below) => {
-                    let content = content(folder, name)?;
+                    let content = content(folder, name);
+                    let content = content.unwrap_or_else(|_| UNREADABLE.to_owned());
                     self.flags.insert(below, content);
                 }
                 _ => {}

@@ -73,7 +73,7 @@ fn nearest(weighed: &Weighed, at: u32, is_rung: bool) -> Bits {
         let all = weighed.thresholds.iter().enumerate();
         all.filter(|(_, threshold)| threshold.consequence.is_some() == is_rung)
     };
-    let below = of_kind().filter(|(_, threshold)| threshold.at <= at).last();
+    let below = of_kind().rfind(|(_, threshold)| threshold.at <= at);
     below
         .or_else(|| of_kind().next())
         .map_or(0, |(bit, _)| 1 << bit)

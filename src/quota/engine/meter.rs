@@ -201,9 +201,9 @@ pub(super) fn verdict(bits: Bits, weighed: &Weighed) -> (Verdict, Option<u8>) {
     let all = (0..64_u8)
         .zip(&weighed.thresholds)
         .filter(|(bit, _)| bits & (1 << bit) != 0);
-    let highest = all.clone().last();
-    let rungs = all.filter(|(_, threshold)| threshold.consequence.is_some());
-    if let Some((bit, rung)) = rungs.last() {
+    let highest = all.clone().next_back();
+    let mut rungs = all.filter(|(_, threshold)| threshold.consequence.is_some());
+    if let Some((bit, rung)) = rungs.next_back() {
         return (Verdict::Exceeded(rung.at), Some(bit));
     }
     match highest {
