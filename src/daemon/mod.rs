@@ -151,7 +151,7 @@ pub fn capped(config: &Config, names: &Names, stored: KnownNames) -> Growth {
 /// Adds to the rules of the lines what quotas need to know of them.
 pub fn weigh(rules: &mut Rules, growth: &mut Growth, weighed: &quota::rule::Rules) {
     let message::Weighed { watched, classes } = weighing::weighed(weighed);
-    growth.know(watched.never_capped.iter().cloned());
+    watched.let_in(growth);
     rules.watched = watched;
     rules.classes = classes;
 }
