@@ -13,8 +13,10 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal};
 use serde_json::Value;
 use support::gate::{Nginx, Node, SECONDS, logged};
-use support::mariadb::MariaDb;
+use support::mariadb::{Database, MariaDb};
+use support::proxy::{Harm, Proxy, When};
 use support::{Random, Sandbox, append, text, wait_for, wait_for_moment, wait_until};
+use tollkeeper::config::MysqlUrl;
 
 /// Every site on its own.
 const EVERY_SITE: &str = "[[quota]]\nvhost = \"*\"\nlimit = \"1K\"\nperiod = \"year\"\n";
@@ -159,6 +161,73 @@ fn a_store_that_is_locked_at_a_start_opens_nothing() {
     wait_for_closed(&node, &["a.example"]);
     node.wait_for_status("all is known", is_weighed);
     daemon.stop();
+}
+
+/// All but one byte of a limit is spent, by two nodes, while commits fail in every way and a node is
+/// killed: a byte that were counted twice, for a moment only, would close the gate.
+#[test]
+fn what_is_on_its_way_into_the_store_is_counted_once() {
+    const LIMIT: u64 = 1_000_000;
+    let database = MariaDb::shared().database();
+    let proxy = Proxy::start(database.server.port);
+    let through_proxy = Database {
+        server: database.server,
+        name: database.name.clone(),
+        url: MysqlUrl {
+            port: proxy.port,
+            ..database.url.clone()
+        },
+    };
+    let quota = "[[quota]]\nvhost = \"just.example\"\nlimit = \"1M\"\nperiod = \"6H\"\n";
+    let node = |name, database| Node::named(name, Sandbox::new(), Some(database), "", "", quota);
+    let (first, second) = (node("n1", &through_proxy), node("n2", &database));
+    let one = first.start();
+    let mut two = second.start();
+    let mut spent = 0;
+    for round in 0..9 {
+        let harm = [Harm::CutBefore, Harm::CutDuring, Harm::CutAfter][round % 3];
+        proxy.plan(When::Commit, harm);
+        wait_for("a commit is cut off", || {
+            for node in [&first, &second] {
+                let lines = logged("just.example", "-", 300).repeat(3);
+                append(&node.log(), lines);
+                spent += 900;
+            }
+            proxy.is_done()
+        });
+        if round % 3 == 1 {
+            two.kill();
+            two = second.start();
+        }
+    }
+    assert!(spent < LIMIT, "{spent}");
+    spend(&first, "just.example", LIMIT - 1 - spent);
+    for node in [&first, &second] {
+        node.wait_for_use("vhost just.example", LIMIT - 1);
+        spend(node, "just.example", 0);
+        assert_eq!(node.standing(), BTreeSet::new());
+    }
+    // By then both have weighed all of it.
+    let snapshot = |node: &Node| {
+        node.status()
+            .map(|status| status["quotas"]["weighed"].as_i64())
+    };
+    for node in [&first, &second] {
+        let before = snapshot(node).expect("it answers");
+        node.wait_for_status("it is weighed again", |status| {
+            status["quotas"]["weighed"].as_i64() > before
+        });
+        assert_eq!(node.standing(), BTreeSet::new());
+    }
+    let told = "SELECT COUNT(*) FROM tollkeeper_told WHERE percent = 100";
+    assert_eq!(database.sql(told), "0", "{}\n{}", one.said(), two.said());
+    spend(&second, "just.example", 1);
+    for node in [&first, &second] {
+        wait_for_closed(node, &["just.example"]);
+    }
+    assert_eq!(database.sql(told), "1");
+    one.stop();
+    two.stop();
 }
 
 /// A gate of JSON beside the flags.

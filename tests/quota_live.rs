@@ -6,14 +6,14 @@ mod support;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Instant;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use support::gate::{Answer, Nginx, Node, SECONDS, logged, now, request};
-use support::log::{FORMAT, line};
 use support::mariadb::{Database, MariaDb};
-use support::server::PASSWORD;
+use support::server::{Kind, PASSWORD};
 use support::{Daemon, Sandbox, append, source, text, wait_for, wait_until};
 
 /// A client that goes on until it is refused.
@@ -306,6 +306,69 @@ exceeded = [{ at = 100, deny = 503 }]
 }
 
 #[test]
+fn owners_and_classes_may_stand_in_tables() {
+    let node = Node::new(None, "", "");
+    let daemon = node.start();
+    node.wait_for_status("it runs", |status| status["state"] == "running");
+    sql(
+        &node,
+        None,
+        "INSERT INTO owner (owner, vhost) VALUES ('carol', 'x.example'), ('carol', 'y.example');
+         INSERT INTO class (class, network) VALUES ('crawlers', '127.0.0.0/8');
+         INSERT INTO quota (owner, amount, period) VALUES ('carol', '10K', 'year');
+         INSERT INTO quota (vhost, class, amount, measure, period, exceeded) VALUES \
+         ('*', 'crawlers', '5', 'requests', 'year', 'deny 503');",
+    );
+    node.wait_for_status("they are in force", |status| {
+        status["quotas"]["in_force"] == 2
+    });
+    append(&node.log(), logged("x.example", "-", 6_000));
+    append(&node.log(), logged("y.example", "-", 6_000));
+    wait_for("both are closed", || {
+        node.is_closed("x.example") && node.is_closed("y.example")
+    });
+    let flag = node.flags().join("class-deny-503/crawlers/z.example");
+    wait_for("the class is closed", || {
+        append(&node.log(), logged("z.example", "-", 10));
+        flag.exists()
+    });
+    assert!(
+        !node
+            .flags()
+            .join("class-deny-503/crawlers/x.example")
+            .exists()
+    );
+    assert!(!node.is_closed("z.example"));
+    // The next snippet knows the class and the status.
+    let nginx = Nginx::start(&node);
+    assert_eq!(nginx.ask("z.example", "/ten").status, 503);
+    assert_eq!(nginx.ask("x.example", "/ten").status, 429);
+    assert_eq!(nginx.ask("other.example", "/ten").status, 200);
+    sql(&node, None, "DELETE FROM owner WHERE vhost = 'x.example';");
+    wait_for("the rest is within", || {
+        !node.is_closed("x.example") && !node.is_closed("y.example")
+    });
+    daemon.stop();
+}
+
+#[test]
+fn what_is_imported_counts_for_a_daemon_that_runs() {
+    let quota = "[[quota]]\nvhost = \"a.example\"\nlimit = \"10K\"\nperiod = \"year\"\n";
+    let node = Node::new(None, "", quota);
+    let daemon = node.start();
+    append(&node.log(), logged("a.example", "-", 9_000));
+    node.wait_for_use("vhost a.example", 9_000);
+    assert!(!node.is_closed("a.example"));
+    let other = node
+        .sandbox
+        .write("other.log", logged("a.example", "-", 1_000));
+    let format = format!("nginx:{}", Kind::Nginx.recommended());
+    node.does(&["import", "--format", &format, text(&other)]);
+    wait_for("it is closed", || node.is_closed("a.example"));
+    daemon.stop();
+}
+
+#[test]
 fn users_have_quotas_where_the_server_checks_their_passwords() {
     for users in ["verified", "claimed"] {
         let node = Node::new(
@@ -372,40 +435,39 @@ fn faketime() -> PathBuf {
     found.expect("libfaketime (tests/run installs it)")
 }
 
-#[test]
-fn a_new_period_opens_the_gates() {
-    // On some day in the middle of a month.
+/// Fifteen seconds before midnight, on some day in the middle of a month, three sites have spent their
+/// quotas. `hang`: what happens to the store before midnight.
+fn midnight<H>(database: Option<&Database<'_>>, hang: impl Fn() -> H) {
     const MIDNIGHT: u64 = 1_805_241_600;
-    let sandbox = Sandbox::new();
-    let log = sandbox.write("access.log", "");
-    let flags = sandbox.path("gate/nginx");
-    let quota = |vhost, period| {
-        format!("[[quota]]\nvhost = \"{vhost}\"\nlimit = \"1K\"\nperiod = \"{period}\"\n")
-    };
-    let config = sandbox.config(
-        &[
-            source(&[&log], FORMAT, ""),
-            format!("[[gate.nginx]]\nflags = {flags:?}\n"),
-            quota("day.example", "day"),
-            quota("minute.example", "1M"),
-            quota("month.example", "month"),
-        ]
-        .concat(),
-    );
     let hosts = ["day.example", "minute.example", "month.example"];
-    let closed = || hosts.map(|host| flags.join("deny-429").join(host).exists());
-    let mut command = sandbox.tollkeeper(["run", "-c", text(&config)]);
+    let quotas = hosts
+        .iter()
+        .zip(["day", "1M", "month"])
+        .map(|(vhost, period)| {
+            format!("[[quota]]\nvhost = \"{vhost}\"\nlimit = \"1K\"\nperiod = \"{period}\"\n")
+        });
+    let node = Node::new(database, "", &quotas.collect::<String>());
+    let line = |at: u64, host: &str| {
+        let line = logged(host, "-", 2_000);
+        let (_, rest) = line.split_once('.').expect("a time");
+        append(&node.log(), format!("{at}.{rest}"));
+    };
+    let closed = || hosts.map(|host| node.is_closed(host));
+    let run = [&["run"], node.arguments().as_slice()].concat();
+    let mut command = node.sandbox.tollkeeper(run);
     command
         .env("LD_PRELOAD", faketime())
         .env("FAKETIME", "@2027-03-16 23:59:45")
         .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
         .env("DONT_FAKE_MONOTONIC", "1");
     let begin = Instant::now();
-    let mut daemon = Daemon::of(&sandbox, command);
+    let mut daemon = Daemon::of(&node.sandbox, command);
     for host in hosts {
-        append(&log, line(MIDNIGHT - 15, 200, (10, 2_000), host, "-"));
+        line(MIDNIGHT - 15, host);
     }
     wait_for("all are closed", || closed() == [true; 3]);
+    wait_for("all is in the store", || node.reported(hosts[0]).1 == 2_000);
+    let held = hang();
     assert!(begin.elapsed().as_secs() < 14, "midnight came first");
     wait_for("midnight has come", || {
         daemon.assert_running();
@@ -413,12 +475,26 @@ fn a_new_period_opens_the_gates() {
     });
     assert!(begin.elapsed().as_secs() >= 13, "{:?}", begin.elapsed());
     // A line that comes late is of yesterday.
-    append(&log, line(MIDNIGHT - 1, 200, (10, 2_000), hosts[0], "-"));
-    append(&log, line(MIDNIGHT, 200, (10, 2_000), hosts[1], "-"));
+    line(MIDNIGHT - 1, hosts[0]);
+    line(MIDNIGHT, hosts[1]);
     wait_for("the new minute is spent", || {
         closed() == [false, true, true]
     });
+    drop(held);
     daemon.stop();
+}
+
+#[test]
+fn a_new_period_opens_the_gates() {
+    thread::scope(|scope| {
+        scope.spawn(|| midnight(None, || ()));
+        let database = MariaDb::shared().database();
+        // The daemon waits for rows that nobody gives it.
+        let lock = "LOCK TABLES bandwidth WRITE;";
+        midnight(Some(&database), || {
+            database.server.hold(&database.name, lock)
+        });
+    });
 }
 
 /// `YYYY-MM-DD HH:MM` so many minutes ago.
@@ -428,13 +504,12 @@ fn minutes_ago(minutes: u64) -> String {
     at.format("%Y-%m-%d %H:%M").to_string()
 }
 
-#[test]
-fn part_of_a_day_is_exact_after_restarts_and_kills() {
+fn part_of_a_day_is_exact(database: Option<&Database<'_>>) {
     let quota = format!(
         "[[quota]]\nvhost = \"a.example\"\nlimit = \"200K\"\nperiod = \"6H\"\nanchor = \"{}\"\n",
         minutes_ago(60)
     );
-    let node = Node::new(None, "", &quota);
+    let node = Node::new(database, "", &quota);
     let nginx = Nginx::start(&node);
     let mut spent = Spent::default();
     for round in 0..6 {
@@ -465,6 +540,16 @@ fn part_of_a_day_is_exact_after_restarts_and_kills() {
     node.wait_for_use("vhost a.example", spent.bytes_out);
     assert_eq!(nginx.ask("a.example", "/ten").status, 429);
     daemon.stop();
+}
+
+#[test]
+fn part_of_a_day_is_exact_after_restarts_and_kills() {
+    part_of_a_day_is_exact(None);
+}
+
+#[test]
+fn part_of_a_day_is_exact_in_a_database() {
+    part_of_a_day_is_exact(Some(&MariaDb::shared().database()));
 }
 
 /// What a hook was told, in its order.
@@ -793,6 +878,14 @@ fn a_signal_takes_a_quota_from_the_config() {
     spent.until(200, || nginx.ask("a.example", "/ten"));
     spent.until(429, || nginx.ask("a.example", "/ten"));
     assert!(spent.bytes_out > 90_000, "{spent:?}");
+    let aliased = "[vhosts]\naliases = { \"b.example\" = \"a.example\" }\n[[quota]]";
+    let other = config.replace("25K", "90K").replace("[[quota]]", aliased);
+    assert_eq!(nginx.ask("b.example", "/ten").status, 200);
+    fs::write(&path, other).expect("our own file");
+    daemon.signal(Signal::HUP);
+    wait_for("the alias is refused", || {
+        nginx.ask("b.example", "/ten").status == 429
+    });
     fs::write(&path, config.replace("25K", "no limit at all")).expect("our own file");
     daemon.signal(Signal::HUP);
     wait_for("it is refused", || daemon.said().contains("is not used"));
