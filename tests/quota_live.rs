@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use support::gate::{Answer, Nginx, Node, SECONDS, logged, now, request};
 use support::mariadb::{Database, MariaDb};
 use support::server::{Kind, PASSWORD};
-use support::{Daemon, Sandbox, append, source, text, wait_for, wait_until};
+use support::{Daemon, Sandbox, append, text, wait_for, wait_until};
 
 /// A client that goes on until it is refused.
 #[derive(Debug, Default, Clone, Copy)]
@@ -778,10 +778,10 @@ fn the_table_of_mod_leech_is_added_to_and_obeyed() {
     // 0 is no limit either.
     database.sql("UPDATE users SET maxbytes = 0 WHERE user = 'bob'");
     database.sql("UPDATE users SET bytes = 0 WHERE user = 'alice'");
-    wait_until("she may again", || {
+    alice = wait_until("she may again", || {
         let answer = ask("alice");
         match answer.status {
-            200 => Ok(alice = Spent::default().with(answer)),
+            200 => Ok(Spent::default().with(answer)),
             other => Err(other),
         }
     });
