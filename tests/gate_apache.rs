@@ -411,7 +411,7 @@ fn hostile_names_touch_nothing() {
     for what in [
         "gate/deny-429",
         "gate/user-deny-429",
-        "gate/user-at-deny-429/a.example",
+        "gate/at-deny-429/a.example",
     ] {
         fs::create_dir_all(sandbox.path(what)).expect("a new folder");
     }

@@ -248,12 +248,15 @@ fn users_are_refused_once_their_password_is_right() {
     web.ask(secret, &["--http2-prior-knowledge", "-u", &alice])
         .assert_refused(429, "HTTP/2");
     // Nobody learns without the password whose gate is closed, nor is anybody refused for a claim.
-    for name in ["alice", "bob", "nobody"] {
-        for host in ["a.example", "c.example"] {
-            get(host, secret, name, "wrong").assert_status(401, name);
-            get(host, "/", name, "wrong").assert_status(200, name);
-            get(host, "/", name, PASSWORD).assert_status(200, name);
-        }
+    // lighttpd takes a second to answer a wrong password.
+    for (name, host) in [
+        ("alice", "a.example"),
+        ("bob", "c.example"),
+        ("nobody", "a.example"),
+    ] {
+        get(host, secret, name, "wrong").assert_status(401, name);
+        get(host, "/", name, "wrong").assert_status(200, name);
+        get(host, "/", name, PASSWORD).assert_status(200, name);
     }
     web.ask(secret, &[]).assert_status(401, "nobody");
     get("a.example", secret, "bob", PASSWORD).assert_status(200, "elsewhere");
@@ -386,7 +389,7 @@ fn hostile_names_touch_nothing() {
     for what in [
         "gate/deny-429",
         "gate/user-deny-429",
-        "gate/user-at-deny-429/a.example",
+        "gate/at-deny-429/a.example",
     ] {
         fs::create_dir_all(sandbox.path(what)).expect("a new folder");
     }
@@ -406,7 +409,6 @@ fn hostile_names_touch_nothing() {
     for name in hostile().iter().filter(|name| !name.contains('\n')) {
         let answer = web.ask_host(name);
         assert!(matches!(answer.status, 200 | 400), "{name:?}: {answer:?}");
-        web.ask("/private/", &["-u", &login(name, PASSWORD)]);
         web.ask_host("a.example").assert_status(200, name);
     }
     assert!(!web.said().contains("lua"), "{}", web.said());

@@ -431,6 +431,15 @@ fn the_daemon_asks_waits_and_is_answered() {
     assert_eq!(reload.poll(now), NudgeState::Done);
     site.wait_for_status("a.org", 429);
 
+    // A daemon that is started anew asks only for what is not loaded.
+    let anew = |now| site.reload(Duration::ZERO).for_map(&site.map(), now);
+    assert_eq!(anew(now).poll(now), NudgeState::Done);
+    fs::write(site.sandbox.path("gate/new"), "a.org 1;\n").expect("a new file");
+    fs::rename(site.sandbox.path("gate/new"), site.map()).expect("our own folder");
+    assert!(matches!(anew(now).poll(now), NudgeState::Waiting(_)));
+    site.answers(site.script());
+    assert_eq!(anew(now).poll(now), NudgeState::Done);
+
     // Too soon after the last: asked for when it may be, once for all that has come meanwhile.
     assert_eq!(reload.nudge(seconds(1)), NudgeState::Waiting(seconds(10)));
     assert_eq!(reload.nudge(seconds(2)), NudgeState::Waiting(seconds(10)));

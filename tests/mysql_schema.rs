@@ -139,6 +139,11 @@ fn printed_grants_are_what_the_program_lives_on_without_one_too_many() {
         "DELETE FROM bandwidth",
         "ALTER TABLE bandwidth ADD x int",
         "UPDATE tollkeeper_meta SET value = ''",
+        "INSERT INTO quota (vhost) VALUES ('a')",
+        "DELETE FROM owner",
+        "UPDATE class SET class = ''",
+        "UPDATE quota_grant SET amount = 1",
+        "UPDATE tollkeeper_told SET told = 1",
     ] {
         let mut client = std::process::Command::new("mariadb");
         let output = client

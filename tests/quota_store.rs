@@ -977,7 +977,7 @@ fn a_table_of_users_without_transactions_is_refused_and_a_narrow_one_adopted() {
 
 #[test]
 fn whatever_becomes_of_the_connection_users_get_their_bytes_and_grants_are_given_once() {
-    const ANSWER_LIMIT: Duration = Duration::from_secs(2);
+    const ANSWER_LIMIT: Duration = Duration::from_secs(1);
     let bench = Bench::mariadb();
     make_users(&bench, MOD_LEECH);
     let database = database(&bench);
@@ -1014,12 +1014,7 @@ fn whatever_becomes_of_the_connection_users_get_their_bytes_and_grants_are_given
     assert!(flushes > 10, "no more than {flushes} flushes were harmed");
 
     let mut given = 0;
-    for harm in [
-        Harm::CutAfter,
-        Harm::CutDuring,
-        Harm::CutBefore,
-        Harm::Swallow,
-    ] {
+    for harm in [Harm::CutAfter, Harm::CutDuring, Harm::CutBefore] {
         for step in 0.. {
             let grant = Grant {
                 quota: "q".into(),

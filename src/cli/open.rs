@@ -90,14 +90,18 @@ pub(super) fn existing_store(settings: &Settings) -> Result<Option<Box<dyn Store
         StoreUrl::Sqlite(path) => {
             let store = Sqlite::open_existing(path, settings.timezone)?;
             store.map(|mut store| {
-                users_table(settings).inspect(|table| store.set_users_table(table));
+                if let Some(table) = users_table(settings) {
+                    store.set_users_table(table);
+                }
                 Box::new(store) as Box<dyn Store>
             })
         }
         StoreUrl::Mysql(url) => {
             let store = Mysql::open_existing(url, &settings.access, settings.timezone)?;
             store.map(|mut store| {
-                users_table(settings).inspect(|table| store.set_users_table(table));
+                if let Some(table) = users_table(settings) {
+                    store.set_users_table(table);
+                }
                 Box::new(store) as Box<dyn Store>
             })
         }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::args::Server;
 use super::{Failure, Settings, complain, open, print};
 use crate::config::gate::{ApacheGate, HaproxyGate, LighttpdGate, NginxGate};
-use crate::config::quota;
+use crate::config::{Config, quota};
 use crate::enforce::{apache, consequences, haproxy, lighttpd, nginx, redirects};
 use crate::excerpt::printable;
 use crate::quota::rule::{Quota, Rules, Who};
@@ -21,12 +21,18 @@ const DEFAULT_FOLDER: &str = "/var/lib/tollkeeper/gate";
 /// # Errors
 /// When the store cannot be used, or nobody reads the output.
 pub(super) fn run(server: Server, settings: &Settings) -> Result<ExitCode, Failure> {
-    let rules = rules(settings)?;
+    let config = settings.config.with_side_files()?;
+    let rules = rules(&config, settings)?;
     let (consequences, targets) = (consequences(&rules), redirects(&rules));
     let limits_users = |quota: &Quota| matches!(quota.who, Who::User { .. } | Who::Leech(_));
     let needs = haproxy::Needs {
         classes: !rules.classes.is_empty(),
         users: rules.quotas.iter().any(limits_users),
+        wildcards: config
+            .vhosts
+            .aliases
+            .keys()
+            .any(|name| name.starts_with('*')),
         consequences: consequences.clone(),
     };
     let gates = &settings.config.gates;
@@ -76,7 +82,7 @@ fn or_usual<G: Clone>(gates: &[G], usual: impl FnOnce() -> G) -> Vec<G> {
 }
 
 /// The quotas of the config, and of the tables where the store answers.
-fn rules(settings: &Settings) -> Result<Rules, Failure> {
+fn rules(config: &Config, settings: &Settings) -> Result<Rules, Failure> {
     let said = match open::existing_store(settings) {
         Ok(Some(mut store)) => store.said(),
         Ok(None) => Ok(Said::default()),
@@ -92,8 +98,7 @@ fn rules(settings: &Settings) -> Result<Rules, Failure> {
         }
         Err(error) => return Err(anyhow::Error::new(error).into()),
     };
-    let config = settings.config.with_side_files()?;
-    let (rules, faults) = quota::rules(&config, &said);
+    let (rules, faults) = quota::rules(config, &said);
     for fault in &faults {
         complain(&printable(fault));
     }

@@ -22,7 +22,6 @@ use crate::account::fold::Folding;
 use crate::account::growth::{Growth, KnownNames};
 use crate::config::{self, Config, ConfigError, VhostRules};
 use crate::enforce::Hosts;
-use crate::excerpt::printable;
 use crate::quota;
 use crate::source::syslog::ReceptionError;
 use crate::store::{Role, Store, StoreError};
@@ -152,7 +151,7 @@ pub fn capped(config: &Config, names: &Names, stored: KnownNames) -> Growth {
 /// Adds to the rules of the lines what quotas need to know of them.
 pub fn weigh(rules: &mut Rules, growth: &mut Growth, weighed: &quota::rule::Rules) {
     let message::Weighed { watched, classes } = weighing::weighed(weighed);
-    growth.know(watched.never_capped.iter().cloned());
+    watched.let_in(growth);
     rules.watched = watched;
     rules.classes = classes;
 }
@@ -213,10 +212,8 @@ pub fn run(
     let zone = store.zone();
     let mut rules = rules(&config, &names, zone);
     let with_files = config.with_side_files()?;
-    let (weighed, faults) = config::quota::rules(&with_files, &said);
-    for fault in &faults {
-        tracing::error!("{}", printable(fault));
-    }
+    // The clerk finds the same, and says what is wrong with it.
+    let (weighed, _) = config::quota::rules(&with_files, &said);
     weigh(&mut rules, &mut growth, &weighed);
     let mut config = config;
     config.max_held_files = Some(max_held_files(raise_file_limit(), config.max_held_files));

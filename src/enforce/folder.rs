@@ -5,7 +5,7 @@
 //! | `deny-429/HOST` | everybody, there |
 //! | `class-deny-429/CLASS/HOST` | clients of a class, there |
 //! | `user-deny-429/USER` | a user, everywhere |
-//! | `user-at-deny-429/HOST/USER` | a user, there |
+//! | `at-deny-429/HOST/USER` | a user, there |
 //!
 //! `redirect` and `slow-125000` (bytes a second) likewise. A redirect's flag holds the whole target,
 //! the others nothing.
@@ -40,7 +40,7 @@ impl Scope {
             Self::Host => "",
             Self::Class => "class-",
             Self::User => "user-",
-            Self::UserAt => "user-at-",
+            Self::UserAt => "at-",
         }
     }
 }
@@ -298,13 +298,13 @@ mod tests {
         assert_eq!(
             found,
             [
+                ("at-deny-503/a.example/bob", ""),
+                ("at-deny-503/b.example/bob", ""),
                 ("class-deny-503/campus/c.example", ""),
                 ("deny-503/a.example", ""),
                 ("deny-503/b.example", ""),
                 ("slow-125000/::1", ""),
                 ("slow-125000/w.example", ""),
-                ("user-at-deny-503/a.example/bob", ""),
-                ("user-at-deny-503/b.example/bob", ""),
                 (
                     "user-redirect/al@x",
                     "https://pay.example/?x=1&user=al%40x&quota=a%20quota&vhost="
@@ -392,7 +392,7 @@ mod tests {
             "deny-429/a.example/x",
             "slow-/a",
             "class-deny-429/a.example",
-            "user-at-deny-429/bob",
+            "at-deny-429/bob",
             "other/a.example",
             "-deny-429/a",
         ] {

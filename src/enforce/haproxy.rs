@@ -172,3 +172,45 @@ pub fn parse(text: &str) -> BTreeMap<String, String> {
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_ends_neither_a_line_nor_a_command() {
+        for word in [
+            "vhost/a.org",
+            "https://x.example/?a=b&c=%20#d",
+            "alias/*.a.org",
+        ] {
+            assert!(is_word(word), "{word}");
+        }
+        for text in [
+            "", "a b", "a;b", "a\\", "a\n", "@1", "#a", "<<", "a\"b", "a'b", "\u{e9}",
+        ] {
+            assert!(!is_word(text), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_read_as_it_was_written() {
+        let networks_of = |networks: &[&str]| {
+            let networks = networks.iter().map(|it| it.parse().expect("a network"));
+            networks.collect::<Vec<IpNet>>()
+        };
+        let classes = [
+            (
+                "campus".to_owned(),
+                networks_of(&["10.1.2.3/8", "2001:db8::/32"]),
+            ),
+            ("no class".to_owned(), networks_of(&["192.0.2.0/24"])),
+        ];
+        let networks = networks(&classes.into());
+        let file = text(&networks);
+        let expected = "# Written by tollkeeper.\n10.0.0.0/8 campus\n2001:db8::/32 campus\n";
+        assert_eq!(file, expected);
+        assert_eq!(parse(&file), networks);
+        assert!(parse("\0\u{e9}\n a b\nkey\nevil; b\n").is_empty());
+    }
+}

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -67,6 +68,22 @@ impl Reload {
             asked: None,
             state: State::Done,
         }
+    }
+
+    /// What it is for: if the last answer is not of the map that stands there, as after a daemon that ended
+    /// between writing it and being answered, it is asked for at once.
+    #[must_use]
+    pub fn for_map(mut self, map: &Path, now: Instant) -> Self {
+        let Ok(metadata) = std::fs::symlink_metadata(map) else {
+            return self;
+        };
+        let (inode, seconds, bytes) = (metadata.ino(), metadata.mtime(), metadata.len());
+        let stamp = format!("{inode} {seconds} {bytes}");
+        let is_loaded = |answer: Answer| answer.result == "ok" && answer.map == stamp;
+        if !read(&self.result).ok().flatten().is_some_and(is_loaded) {
+            self.state = State::Due(now, None);
+        }
+        self
     }
 
     /// The first moment at which a request may be written.
@@ -181,6 +198,8 @@ fn results(requests: &Path) -> PathBuf {
 struct Answer {
     id: String,
     result: String,
+    /// Inode, time and size of the map that was tested.
+    map: String,
     message: String,
 }
 
@@ -204,6 +223,7 @@ fn parse(text: &str) -> Option<Answer> {
     Some(Answer {
         id: (*fields.get("id")?).to_owned(),
         result: (*fields.get("result")?).to_owned(),
+        map: (*fields.get("map")?).to_owned(),
         message: message.filter(|it| !it.is_control()).collect(),
     })
 }

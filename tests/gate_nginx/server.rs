@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use ipnet::IpNet;
 use rustix::process::Signal;
-use tollkeeper::config::gate::NginxGate;
+use tollkeeper::config::gate::{Gates as OfConfig, NginxGate};
 use tollkeeper::enforce::nginx::{SERVER_PART, snippet};
 use tollkeeper::enforce::{Consequences, Hosts, Redirects};
 use tollkeeper::publish::{self, Applied, Gate};
@@ -83,7 +83,11 @@ impl Gates {
             map: has_map.then(|| folder.join("nginx.map")),
             reload: None,
         };
-        let gates = publish::nginx(&config, None);
+        let of_config = OfConfig {
+            nginx: vec![config.clone()],
+            ..OfConfig::default()
+        };
+        let gates = publish::gates(&of_config, &BTreeMap::new());
         Self { config, gates }
     }
 

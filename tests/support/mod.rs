@@ -5,6 +5,7 @@
 
 #![allow(dead_code, reason = "each test file uses a part of this")]
 
+pub(crate) mod gate;
 pub(crate) mod log;
 pub(crate) mod mariadb;
 pub(crate) mod proxy;

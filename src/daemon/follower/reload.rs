@@ -48,7 +48,7 @@ impl Follower {
         if let Some(Weighed { watched, classes }) = self.new_weighed.take() {
             // Sums name classes by their place in the list.
             self.flush(now)?;
-            self.growth.know(watched.never_capped.iter().cloned());
+            watched.let_in(&mut self.growth);
             self.rules.watched = watched;
             self.rules.classes = classes;
             self.tally.forget_names();

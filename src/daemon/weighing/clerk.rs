@@ -80,6 +80,13 @@ struct Waiting {
     is_noted: bool,
 }
 
+/// To the other threads.
+pub(super) struct Ways {
+    pub(super) weigher: SyncSender<Weigh>,
+    pub(super) follower: Sender<Message>,
+    pub(super) gatekeeper: Arc<Gatekeeper>,
+}
+
 pub(super) struct Clerk {
     open: OpenStore,
     store: Option<Box<dyn Store>>,
@@ -88,9 +95,7 @@ pub(super) struct Clerk {
     config: Arc<Config>,
     said: Said,
     rules: Rules,
-    weigher: SyncSender<Weigh>,
-    follower: Sender<Message>,
-    gatekeeper: Arc<Gatekeeper>,
+    ways: Ways,
     hooks: Option<Hooks>,
     changes: VecDeque<Waiting>,
     report: Arc<Mutex<ClerkReport>>,
@@ -109,9 +114,7 @@ impl Clerk {
         node: String,
         config: Arc<Config>,
         (said, rules): (Said, Rules),
-        weigher: SyncSender<Weigh>,
-        follower: Sender<Message>,
-        gatekeeper: Arc<Gatekeeper>,
+        ways: Ways,
     ) -> Self {
         let now = Instant::now();
         let report = ClerkReport {
@@ -126,9 +129,7 @@ impl Clerk {
             config,
             said,
             rules,
-            weigher,
-            follower,
-            gatekeeper,
+            ways,
             hooks: None,
             changes: VecDeque::new(),
             report: Arc::new(Mutex::new(report)),
@@ -145,6 +146,8 @@ impl Clerk {
     }
 
     pub(super) fn run(mut self, errands: &Receiver<Errand>) {
+        // What is wrong with the rows that the daemon has started with is told, too.
+        self.rule(false);
         loop {
             let mut due = self.next_said.min(self.next_usage);
             if !self.changes.is_empty() {
@@ -250,7 +253,7 @@ impl Clerk {
         self.rule(false);
         if other_overrides {
             let overrides: Overrides = self.said.overrides.clone();
-            let _ = self.weigher.send(Weigh::Overrides(overrides));
+            let _ = self.ways.weigher.send(Weigh::Overrides(overrides));
         }
     }
 
@@ -271,7 +274,7 @@ impl Clerk {
         // Some gates have files of the classes' networks.
         if has_other_gates || rules.classes != self.rules.classes {
             let gates = gates(&self.config.gates, &rules.classes);
-            if let Err(error) = self.gatekeeper.replace(gates) {
+            if let Err(error) = self.ways.gatekeeper.replace(gates) {
                 tracing::error!("starting the threads of the gates: {error}");
             }
         }
@@ -280,8 +283,8 @@ impl Clerk {
         }
         let weighed = weighed(&rules);
         self.rules = rules.clone();
-        let _ = self.follower.send(Message::Weighed(Box::new(weighed)));
-        let _ = self.weigher.send(Weigh::Rules(Box::new(rules)));
+        let _ = self.ways.follower.send(Message::Weighed(Box::new(weighed)));
+        let _ = self.ways.weigher.send(Weigh::Rules(Box::new(rules)));
         self.next_usage = Instant::now();
         tracing::info!("{} quotas are in force", self.rules.quotas.len());
     }
@@ -289,7 +292,7 @@ impl Clerk {
     /// Asks for the rows that are needed.
     fn weigh(&mut self) -> Result<(), StoreError> {
         let (reply, needs) = channel();
-        let _ = self.weigher.send(Weigh::Needs(reply));
+        let _ = self.ways.weigher.send(Weigh::Needs(reply));
         let Ok(Some(Wanted {
             needs,
             oldest_minute,
@@ -300,7 +303,7 @@ impl Clerk {
         self.oldest_minute = oldest_minute;
         let writer = self.writer.clone();
         let snapshot = self.store()?.usage(&needs, &writer)?;
-        let _ = self.weigher.send(Weigh::Snapshot(Box::new(snapshot)));
+        let _ = self.ways.weigher.send(Weigh::Snapshot(Box::new(snapshot)));
         let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
         report.weighed = Some(clock());
         Ok(())

@@ -35,8 +35,8 @@ pub use clerk::{ClerkReport, Errand};
 pub use gatekeeper::{GateReport, Gatekeeper};
 pub use weigher::Weigh;
 
-use clerk::Clerk;
 pub use clerk::weighed;
+use clerk::{Clerk, Ways};
 
 /// Messages to the weigher that may wait; then whoever sends waits.
 const MAX_WAITING: usize = 1_024;
@@ -144,9 +144,11 @@ pub fn start(start: Start) -> std::io::Result<(Arc<Weighing>, Scales)> {
         start.node,
         start.config,
         (said, rules),
-        weigher.clone(),
-        start.wake,
-        Arc::clone(&gatekeeper),
+        Ways {
+            weigher: weigher.clone(),
+            follower: start.wake,
+            gatekeeper: Arc::clone(&gatekeeper),
+        },
     );
     let report = clerk.report();
     std::thread::Builder::new()

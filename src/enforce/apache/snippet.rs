@@ -333,6 +333,6 @@ fn headers() -> String {
         "Header always set Retry-After {RETRY_AFTER} \"expr={}\"\n\
          Header always set Cache-Control no-store \"expr={}\"\n",
         is("deny"),
-        is("(deny|(user-|user-at-)?redirect)")
+        is("(deny|(user-|at-)?redirect)")
     )
 }

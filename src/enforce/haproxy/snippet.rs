@@ -184,3 +184,36 @@ fn line(text: &mut String, rule: &str) {
     // Writing to a string does not fail.
     let _ = writeln!(text, "    {rule}");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_older_one_does_not_know_is_kept_from_it() {
+        let gate = HaproxyGate {
+            map: "/gate/haproxy.map".into(),
+            sockets: Vec::new(),
+        };
+        let slow = Consequence::Slow {
+            bytes_per_second: 125_000,
+        };
+        let needs = Needs {
+            consequences: [slow].into(),
+            ..Needs::default()
+        };
+        let text = snippet(&gate, &needs);
+        let (before, newer) = text
+            .split_once("    .if version_atleast(2.7)\n")
+            .expect("a part for newer ones");
+        let expected = "    filter bwlim-out tk_slow_125000 default-limit 125000 default-period 1s\n    \
+             http-response set-bandwidth-limit tk_slow_125000 if tk_slow_125000\n    .endif\n";
+        assert_eq!(newer, expected);
+        let acl = "acl tk_slow_125000 var(txn.tk_vhost) -m str slow-125000\n";
+        assert!(before.contains(acl), "{before}");
+        // What is not needed is not there.
+        for word in ["tk_user", "tk_class", "tk_site", "bwlim"] {
+            assert!(!before.contains(word), "{word}");
+        }
+    }
+}

@@ -61,7 +61,7 @@ for _, consequence in ipairs(consequences) do
   local found = host and flag(what .. "/" .. host)
     or class and flag("class-" .. what .. "/" .. class .. "/" .. host)
     or user and flag("user-" .. what .. "/" .. user)
-    or user and host and flag("user-at-" .. what .. "/" .. host .. "/" .. user)
+    or user and host and flag("at-" .. what .. "/" .. host .. "/" .. user)
   if found and status == 302 then
     if found:match("^https?://[!-~]+$") then
       r.resp_header["Location"] = found

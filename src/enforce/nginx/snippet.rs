@@ -158,20 +158,13 @@ fn server(text: &mut String, parts: &Parts<'_>) {
          if ($host ~ \"[^ -~]\") { return 400; }\n",
     );
     let mut tests = Tests { text, parts };
-    for speed in parts.speeds.iter().filter(|_| parts.flags.is_some()) {
-        tests.flag(
-            &format!("slow-{speed}"),
-            &format!("set $limit_rate {speed};"),
-        );
-    }
-    if parts.map.is_some() {
-        tests.verdict("slow-([0-9]+)", "set $limit_rate $1;");
-        for speed in &parts.speeds {
-            tests.verdict(
-                &format!("slow-{speed}"),
-                &format!("set $limit_rate {speed};"),
-            );
-        }
+    // Of a quota that came after this was pasted; then those that are known, the lowest last.
+    tests.verdict("slow-([0-9]+)", "set $limit_rate $1;");
+    for speed in &parts.speeds {
+        let kind = format!("slow-{speed}");
+        let then = format!("set $limit_rate {speed};");
+        tests.flag(&kind, &then);
+        tests.verdict(&kind, &then);
     }
     for status in &parts.statuses {
         let kind = format!("deny-{status}");
@@ -322,10 +315,10 @@ mod tests {
                 "    192.0.2.0/24 \"on%20campus\";",
                 "include /gate.ma[p];",
                 SERVER_PART,
-                "if (-f \"/gate/slow-2000/$host\")",
-                "if (-f \"/gate/slow-1000/$host\")",
                 "(?:^| )slow-([0-9]+)(?: |$)",
+                "if (-f \"/gate/slow-2000/$host\")",
                 "(?:^| )slow-2000(?: |$)",
+                "if (-f \"/gate/slow-1000/$host\")",
                 "(?:^| )slow-1000(?: |$)",
                 "if (-f \"/gate/deny-429/$host\")",
                 "if (-f \"/gate/user-deny-429/$tollkeeper_user\")",

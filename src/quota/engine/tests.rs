@@ -12,6 +12,7 @@ use crate::quota::rule::{Consequence, Measure, Period, Quota, Rung, Who};
 use crate::quota::verdict::{Subject, Verdict};
 use crate::usage::snapshot::{LeechRow, MinuteNeed, Part};
 
+mod figures;
 mod model;
 mod overrides;
 mod rules;

@@ -68,13 +68,56 @@ fn each_line_counts_once_however_it_gets_into_the_rows() {
 
 #[test]
 fn a_snapshot_may_be_ahead_of_the_word_that_its_batch_was_taken() {
-    let (mut engine, mut store) = knowing(vec![quota("q", vhost("a.example"))]);
-    let line = spent("a.example", 5, NOON);
-    engine.spend(vec![line.clone()], NOON);
-    store.flush(1, vec![line]);
-    report(&mut engine, &store, NOON);
-    engine.taken(1);
-    expect_used(&engine, &[("q", "a.example", 5)]);
+    let month = Quota {
+        period: Period::Month { day: 1 },
+        ..quota("q", vhost("a.example"))
+    };
+    let (mut engine, mut store) = knowing(vec![month]);
+    // The first is in full snapshots alone, whether the one that has it is full or not.
+    let lines = || {
+        vec![
+            spent("a.example", 5, NOON - 3 * DAY),
+            spent("a.example", 7, NOON),
+        ]
+    };
+    for (seq, at, used) in [
+        (1, NOON + 10, 12),
+        (2, NOON + HOUR, 24),
+        (3, NOON + HOUR + 10, 36),
+    ] {
+        engine.spend(lines(), at);
+        store.flush(seq, lines());
+        report(&mut engine, &store, at);
+        engine.taken(seq);
+        expect_used(&engine, &[("q", "a.example", used)]);
+    }
+}
+
+#[test]
+fn rows_that_were_not_asked_for_are_not_known() {
+    let class = Quota {
+        class: Some("campus".to_owned()),
+        ..quota("class", vhost("a.example"))
+    };
+    let leech = Quota {
+        period: Period::Endless,
+        ..quota("leech", Who::Leech("*".to_owned()))
+    };
+    let hour = Quota {
+        period: minutes(60, "2024-01-01 00:00"),
+        ..quota("hour", vhost("a.example"))
+    };
+    for new in [class, quota("user", user("*", &[])), leech, hour] {
+        let day = || quota("day", vhost("a.example"));
+        let (mut engine, store) = knowing(vec![day()]);
+        engine.set_rules(rules(vec![day(), new.clone()]), NOON);
+        assert!(!engine.verdicts().complete, "{new:?}");
+        report(&mut engine, &store, NOON);
+        assert!(engine.verdicts().complete, "{new:?}");
+        // Without it, what is there is more than enough.
+        engine.set_rules(rules(vec![day()]), NOON);
+        assert!(engine.verdicts().complete && !engine.needs(NOON).expect("needs").full);
+    }
 }
 
 #[test]

@@ -199,6 +199,23 @@ fn a_rolling_gate_opens_when_usage_is_well_below() {
 }
 
 #[test]
+fn a_rolling_gate_that_has_opened_stays_open_under_other_rules() {
+    let (mut engine, _) = knowing(vec![rolling(60)]);
+    engine.spend(vec![spent("a.example", 100, NOON)], NOON);
+    engine.spend(vec![spent("a.example", 900, NOON + 600)], NOON + 600);
+    engine.tick(NOON + HOUR);
+    assert!(!is_closed(&engine, "a.example"), "900 of 1,000");
+    engine.take_changes();
+    // 960 would keep it closed, had it been closed.
+    engine.spend(vec![spent("a.example", 60, NOON + HOUR)], NOON + HOUR);
+    let other = quota("other", vhost("b.example"));
+    engine.set_rules(rules(vec![rolling(60), other]), NOON + HOUR);
+    assert!(!is_closed(&engine, "a.example"));
+    engine.spend(vec![spent("a.example", 40, NOON + HOUR)], NOON + HOUR);
+    assert_eq!(told(&mut engine)[0].3, [100]);
+}
+
+#[test]
 fn a_rolling_gate_that_was_closed_in_an_earlier_life() {
     let key = (
         "q".to_owned(),
