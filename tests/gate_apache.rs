@@ -132,8 +132,8 @@ fn map(path: PathBuf) -> (ApacheGate, MapFile) {
         "apache".to_owned(),
         path,
         Box::new(apache::map),
-        apache::write,
-        apache::read,
+        apache::write_map,
+        apache::read_map,
     );
     (gate, file)
 }
@@ -502,8 +502,8 @@ fn a_hundred_thousand_closed_sites_slow_nobody_down() {
     assert!(open.seconds < 0.5, "{open:?}");
 
     let path = sandbox.path("gate.map");
-    let bytes = apache::write(&apache::map(&many, &Hosts::default()));
-    assert_eq!(apache::read(&bytes).len(), 100_000);
+    let bytes = apache::write_map(&apache::map(&many, &Hosts::default()));
+    assert_eq!(apache::read_map(&bytes).len(), 100_000);
     fs::write(&path, bytes).expect("a new file");
     drop(web);
     let (gate, _) = map(path);

@@ -74,7 +74,7 @@ fn keyword(scope: Scope) -> &'static str {
 
 /// The lines as bytes of the file.
 #[must_use]
-pub fn write(set: &MapSet) -> Vec<u8> {
+pub fn write_map(set: &MapSet) -> Vec<u8> {
     let mut text = HEADER.to_owned();
     for (key, value) in &set.entries {
         text.extend([key.as_str(), " ", value, "\n"]);
@@ -82,9 +82,9 @@ pub fn write(set: &MapSet) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// The lines of such a file; none that [`write`] cannot have written.
+/// The lines of such a file; none that [`write_map`] cannot have written.
 #[must_use]
-pub fn read(bytes: &[u8]) -> BTreeMap<String, String> {
+pub fn read_map(bytes: &[u8]) -> BTreeMap<String, String> {
     let text = String::from_utf8_lossy(bytes);
     let pairs = text.lines().filter_map(|line| line.split_once(' '));
     let ours = pairs.filter(|(key, value)| {
@@ -160,13 +160,13 @@ mod tests {
         };
         let set = map(&verdicts, &Hosts::default());
         assert_eq!((set.entries.len(), set.refused.len()), (5, 2), "{set:?}");
-        let bytes = write(&set);
+        let bytes = write_map(&set);
         let expected = "class/campus/a.example deny-429\nhost/::1 slow-9\n";
         assert!(String::from_utf8_lossy(&bytes).contains("at/a.example/bob deny-429\n"));
         assert!(String::from_utf8_lossy(&bytes).contains(expected));
-        assert_eq!(read(&bytes), set.entries);
+        assert_eq!(read_map(&bytes), set.entries);
         let hostile = b"\nhost/a b\nhost/../x deny-429\nhost/a redirect\nhost/a https://x/ y\nx/a deny-429\nuser/a deny-4290\n\xff\n";
-        assert_eq!(read(hostile), BTreeMap::new());
+        assert_eq!(read_map(hostile), BTreeMap::new());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Instant;
 
 use ipnet::IpNet;
 
@@ -58,7 +59,10 @@ fn of_nginx(gate: &NginxGate, all: &mut Vec<Box<dyn Gate>>) {
             nginx::read_map,
         );
         all.push(Box::new(match &gate.reload {
-            Some(reload) => map.with_nudge(Box::new(Reload::new(reload))),
+            Some(reload) => {
+                let reload = Reload::new(reload).for_map(path, Instant::now());
+                map.with_nudge(Box::new(reload))
+            }
             None => map,
         }));
     }
@@ -80,8 +84,8 @@ fn of_apache(gate: &ApacheGate, all: &mut Vec<Box<dyn Gate>>) {
             named("apache", path),
             path.clone(),
             Box::new(apache::map),
-            apache::write,
-            apache::read,
+            apache::write_map,
+            apache::read_map,
         );
         all.push(Box::new(map));
     }

@@ -3,7 +3,7 @@
 //!
 //! | part | does |
 //! |---|---|
-//! | [`file`] | a file into place, whole or not at all |
+//! | [`mod@file`] | a file into place, whole or not at all |
 //! | [`flags`] | a folder with one file for each closed gate |
 //! | [`map`] | one file with a line for each closed gate, and asking for the reload that it needs |
 //! | [`reload`] | a request that root reload a server, and its answer |
