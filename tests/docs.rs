@@ -62,6 +62,8 @@ fn the_configs_are_accepted() {
     for name in [
         "README.md",
         "docs/config.md",
+        "docs/gates/apache.md",
+        "docs/gates/lighttpd.md",
         "docs/gates/nginx.md",
         "docs/gates/other.md",
         "docs/gates/haproxy.md",
@@ -108,6 +110,8 @@ fn links_lead_somewhere() {
         "CHANGELOG.md",
         "docs/formats.md",
         "docs/config.md",
+        "docs/gates/apache.md",
+        "docs/gates/lighttpd.md",
         "docs/gates/nginx.md",
         "docs/gates/other.md",
         "docs/gates/haproxy.md",

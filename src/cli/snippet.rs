@@ -76,7 +76,7 @@ fn or_usual<G: Clone>(gates: &[G], usual: impl FnOnce() -> G) -> Vec<G> {
         return gates.to_vec();
     }
     complain(
-        "the config has no gate of this server: this is for the usual place; docs/quotas.md has the lines",
+        "the config has no gate of this server: this is for the usual place; docs/gates has the lines",
     );
     vec![usual()]
 }

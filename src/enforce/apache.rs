@@ -168,4 +168,23 @@ mod tests {
         let hostile = b"\nhost/a b\nhost/../x deny-429\nhost/a redirect\nhost/a https://x/ y\nx/a deny-429\nuser/a deny-4290\n\xff\n";
         assert_eq!(read_map(hostile), BTreeMap::new());
     }
+
+    #[test]
+    fn a_status_that_apache_does_not_know_becomes_one_that_it_knows() {
+        let gate = ApacheGate {
+            flags: Some("/gate".into()),
+            map: None,
+        };
+        let statuses = [509, 503].map(|status| Consequence::Deny { status });
+        let text = snippet(&gate, &statuses.into_iter().collect(), &BTreeMap::new());
+        assert!(text.contains("-f '/gate/deny-509/"), "{text}");
+        assert!(
+            !text.contains("Redirect 509") && !text.contains("R=509"),
+            "{text}"
+        );
+        assert!(
+            text.contains("Redirect 503\n") && text.contains("R=503"),
+            "{text}"
+        );
+    }
 }

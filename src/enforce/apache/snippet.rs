@@ -218,7 +218,8 @@ fn act(text: &mut String, consequence: &Consequence) {
         Consequence::Deny { status } => write!(
             text,
             "<If \"reqenv('tollkeeper') == '{what}' && reqenv('REDIRECT_STATUS') != '{status}'\">\n    \
-             Redirect {status}\n</If>\n"
+             Redirect {status}\n</If>\n",
+            status = answered(*status)
         ),
         Consequence::Redirect { .. } => write!(
             text,
@@ -301,7 +302,8 @@ fn rule(text: &mut String, consequence: &Consequence) {
         Consequence::Deny { status } => writeln!(
             text,
             "RewriteCond %{{ENV:REDIRECT_STATUS}} !={status}\n\
-             RewriteRule ^ - [NS,E=tollkeeper:{what},R={status},L]"
+             RewriteRule ^ - [NS,E=tollkeeper:{what},R={status},L]",
+            status = answered(*status)
         ),
         Consequence::Redirect { .. } => writeln!(
             text,
@@ -309,6 +311,15 @@ fn rule(text: &mut String, consequence: &Consequence) {
         ),
         Consequence::Slow { .. } => writeln!(text, "RewriteRule ^ - [NS,E=tollkeeper:{what}]"),
     };
+}
+
+/// What a client gets for a status: 429 for one that Apache 2.4 does not know, such as 509, of which
+/// `Redirect` would make a 500, and with which `RewriteRule` does not pass a test of the config.
+fn answered(status: u16) -> u16 {
+    match status {
+        400..=417 | 421..=424 | 426 | 428 | 429 | 431 | 451 | 500..=508 | 510 | 511 => status,
+        _ => 429,
+    }
 }
 
 /// An operator's own page is a request of its own, to which the variable comes under another name.
