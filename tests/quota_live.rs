@@ -353,18 +353,30 @@ fn owners_and_classes_may_stand_in_tables() {
 
 #[test]
 fn what_is_imported_counts_for_a_daemon_that_runs() {
-    let quota = "[[quota]]\nvhost = \"a.example\"\nlimit = \"10K\"\nperiod = \"year\"\n";
-    let node = Node::new(None, "", quota);
+    // From days, and from minutes.
+    let quota = |site, period: &str| {
+        format!("[[quota]]\nvhost = \"{site}\"\nlimit = \"10K\"\nperiod = {period}\n")
+    };
+    let minutes = format!("\"6H\"\nanchor = \"{}\"", minutes_ago(60));
+    let quotas = quota("a.example", "\"year\"") + &quota("m.example", &minutes);
+    let node = Node::new(None, "", &quotas);
     let daemon = node.start();
-    append(&node.log(), logged("a.example", "-", 9_000));
-    node.wait_for_use("vhost a.example", 9_000);
-    assert!(!node.is_closed("a.example"));
-    let other = node
-        .sandbox
-        .write("other.log", logged("a.example", "-", 1_000));
+    for site in ["a.example", "m.example"] {
+        append(&node.log(), logged(site, "-", 9_000));
+        node.wait_for_use(&format!("vhost {site}"), 9_000);
+        assert!(!node.is_closed(site));
+    }
+    let other = node.sandbox.write(
+        "other.log",
+        ["a.example", "m.example"]
+            .map(|site| logged(site, "-", 1_000))
+            .concat(),
+    );
     let format = format!("nginx:{}", Kind::Nginx.recommended());
     node.does(&["import", "--format", &format, text(&other)]);
-    wait_for("it is closed", || node.is_closed("a.example"));
+    for site in ["a.example", "m.example"] {
+        wait_for(&format!("{site} is closed"), || node.is_closed(site));
+    }
     daemon.stop();
 }
 
@@ -379,6 +391,11 @@ fn users_have_quotas_where_the_server_checks_their_passwords() {
 user = "alice"
 limit = "45K"
 measure = "both"
+period = "year"
+[[quota]]
+user = "carol"
+vhosts = ["a.example", "b.example"]
+limit = "25K"
 period = "year"
 [[quota]]
 vhost = "marker.example"
@@ -403,6 +420,18 @@ period = "year"
                 other => panic!("{other} after {alice:?}, {users}"),
             }
         }
+        // What she asks for elsewhere does not count.
+        for host in [
+            "never.example",
+            "never.example",
+            "never.example",
+            "a.example",
+            "b.example",
+        ] {
+            assert_eq!(ask(host, "carol", PASSWORD).status, 200, "{host}");
+        }
+        let carol = ask("a.example", "carol", PASSWORD);
+        assert_eq!(carol.status, 200);
         // All of that has been read when this is closed.
         Spent::default().until(429, || nginx.ask("marker.example", "/ten"));
         if users == "claimed" {
@@ -419,6 +448,14 @@ period = "year"
             // Nobody spends what she gets next by being refused in her name.
             assert_eq!(ask(host, "alice", "wrong").status, 429, "{host}");
         }
+        for (host, status) in [
+            ("a.example", 429),
+            ("b.example", 429),
+            ("never.example", 200),
+        ] {
+            assert_eq!(ask(host, "carol", PASSWORD).status, status, "{host}");
+        }
+        node.wait_for_use("user carol", 3 * carol.bytes_out);
         node.wait_for_use("user alice", alice.both());
         daemon.stop();
         assert_eq!(node.used("user alice"), alice.both());
@@ -893,6 +930,14 @@ fn a_signal_takes_a_quota_from_the_config() {
     let (start, _) = config.split_once("[[quota]]").expect("there is one");
     fs::write(&path, start).expect("our own file");
     daemon.signal(Signal::HUP);
+    spent.until(200, || nginx.ask("a.example", "/ten"));
+    fs::write(&path, &config).expect("our own file");
+    daemon.signal(Signal::HUP);
+    spent.until(429, || nginx.ask("a.example", "/ten"));
+    daemon.stop();
+    // Also where a quota goes while no daemon runs.
+    fs::write(&path, start).expect("our own file");
+    let daemon = node.start();
     spent.until(200, || nginx.ask("a.example", "/ten"));
     daemon.stop();
 }

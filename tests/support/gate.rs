@@ -232,7 +232,7 @@ impl Nginx {
             fs::create_dir_all(folder.join(name)).expect("a new folder");
         }
         let ten = vec![b'x'; usize::try_from(TEN).expect("it is small")];
-        let users = ["alice", "bob"].map(|user| format!("{user}:{{PLAIN}}{PASSWORD}\n"));
+        let users = ["alice", "bob", "carol"].map(|user| format!("{user}:{{PLAIN}}{PASSWORD}\n"));
         for (name, content) in [
             ("www/ten", ten.as_slice()),
             ("www/private/ten", &ten),
