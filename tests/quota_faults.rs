@@ -89,7 +89,27 @@ fn a_database_that_is_away_opens_nothing_and_keeps_nothing_open() {
     server.begin();
     node.wait_for_use("vhost d.example", 2_000);
     spend(&node, "a.example", 2_000);
-    wait_for_closed(&node, &["a.example", "b.example", "c.example", "d.example"]);
+    let mut closed = vec!["a.example", "b.example", "c.example", "d.example"];
+    wait_for_closed(&node, &closed);
+
+    // One that hangs.
+    node.wait_for_use("vhost a.example", 2_000);
+    server.signal(Signal::STOP);
+    spend(&node, "e.example", 2_000);
+    closed.push("e.example");
+    wait_for_closed(&node, &closed);
+    daemon.kill();
+    let mut daemon = node.start();
+    leave_flag(&node, "old.example");
+    spend(&node, "f.example", 2_000);
+    // Longer than it takes to start.
+    wait_for_moment(Instant::now() + Duration::from_secs(1));
+    daemon.assert_running();
+    wait_for_closed(&node, &[&closed[..], &["old.example"]].concat());
+    server.signal(Signal::CONT);
+    closed.push("f.example");
+    wait_for_closed(&node, &closed);
+    node.wait_for_use("vhost e.example", 2_000);
     daemon.stop();
 }
 
