@@ -224,9 +224,9 @@ impl Clerk {
         self.tell()?;
         if Instant::now() >= self.next_prune {
             self.next_prune = Instant::now() + PRUNE_INTERVAL;
-            if let Some(oldest) = self.oldest_minute {
-                self.store()?.prune(oldest - MINUTES_KEPT, clock())?;
-            }
+            // Without a quota by minutes there is no telling whether another node has one.
+            let minute = self.oldest_minute.map_or(0, |oldest| oldest - MINUTES_KEPT);
+            self.store()?.prune(minute, clock())?;
         }
         Ok(())
     }
