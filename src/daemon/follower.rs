@@ -360,8 +360,7 @@ impl Follower {
         if scales.is_level() || self.first_search || self.archives_due(now).is_some() {
             return;
         }
-        // What waits for room in the ledger, or for a format, is not read by waiting for it.
-        if self.files.values().any(|file| file.is_due(now)) {
+        if self.files.values().any(|file| file.may_be_behind()) {
             return;
         }
         if let Some((_, scales)) = &mut self.weighing {
