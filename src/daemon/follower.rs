@@ -342,12 +342,30 @@ impl Follower {
         self.look_at_closed(now);
         self.leave_files(now);
         self.read_archives(now);
+        self.tell_level(now);
         self.published.holds_files(self.files.len());
         let full = self.tally.ledger.len() >= MAX_BATCH_ACCOUNTS;
         if self.in_flight.is_none() && (full || now >= self.next_flush) {
             self.flush(now)?;
         }
         Ok(())
+    }
+
+    /// Tells, once, that all is summed that stood in the logs at the start, or when what had been summed
+    /// was thrown away.
+    fn tell_level(&mut self, now: Instant) {
+        let Some((_, scales)) = &self.weighing else {
+            return;
+        };
+        if scales.is_level() || self.first_search || self.archives_due(now).is_some() {
+            return;
+        }
+        if self.files.values().any(|file| file.may_be_behind()) {
+            return;
+        }
+        if let Some((_, scales)) = &mut self.weighing {
+            scales.level();
+        }
     }
 
     /// Whether files may be taken up. While a batch is on its way, what is looked up may be outdated

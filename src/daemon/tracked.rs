@@ -253,6 +253,13 @@ impl Tracked {
         self.grown
     }
 
+    /// Whether what stands in it may still be to be read: it has not been looked at since it was taken up,
+    /// or since there was more in it than was read in one turn.
+    #[must_use]
+    pub fn may_be_behind(&self) -> bool {
+        self.ends.is_none() && self.stopped.is_none() && self.last_seen == NEVER
+    }
+
     /// Whether it is to be looked at now.
     #[must_use]
     pub fn is_due(&self, now: Instant) -> bool {

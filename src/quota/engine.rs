@@ -74,6 +74,8 @@ pub struct Engine {
     rows: Rows,
     /// Lines were forgotten that will be read again: usage is too low until the next snapshot.
     is_stale: bool,
+    /// Lines stand in the logs that nobody has summed yet.
+    is_behind: bool,
     told: AllTold,
     overrides: Index,
     gates: Gates,
@@ -107,6 +109,7 @@ impl Engine {
             unmetered: 0,
             rows: Rows::default(),
             is_stale: false,
+            is_behind: false,
             told,
             overrides: Index::default(),
             gates: Gates::default(),
@@ -185,6 +188,15 @@ impl Engine {
         self.rows.start_over(seq);
         self.is_stale = true;
         self.rebuild();
+    }
+
+    /// Lines stand in the logs that are still to be summed, or do so no longer. While they do, usage is too
+    /// low, whatever the store knows: nothing opens.
+    pub fn set_behind(&mut self, is_behind: bool, now: i64) {
+        self.advance(now);
+        if std::mem::replace(&mut self.is_behind, is_behind) != is_behind {
+            self.rebuild();
+        }
     }
 
     /// What the next snapshot is to hold; `None`: nothing is weighed. Full once an hour, on each new day,

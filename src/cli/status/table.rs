@@ -54,7 +54,7 @@ fn gates(text: &mut String, status: &Status) {
             Some(at) => format!("weighed at {}", time(status, at)),
             None => "not weighed yet: nothing opens".to_owned(),
         };
-        let _ = writeln!(text, "\n{} quotas in force, {weighed}", quotas.in_force);
+        let _ = writeln!(text, "\nquotas in force: {}, {weighed}", quotas.in_force);
     }
     if let Some(error) = &quotas.error {
         let error = printable(error);

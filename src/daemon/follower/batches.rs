@@ -206,7 +206,7 @@ impl Follower {
     /// Forgets all that is not committed, and takes up every file again from its stored position.
     fn start_over(&mut self) {
         self.tally = Tally::telling(&self.rules);
-        if let Some((_, scales)) = &self.weighing {
+        if let Some((_, scales)) = &mut self.weighing {
             scales.start_over();
         }
         self.balance.clear();

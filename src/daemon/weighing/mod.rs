@@ -57,6 +57,8 @@ pub struct Scales {
     weigher: SyncSender<Weigh>,
     /// Batches of this process that are committed.
     committed: u64,
+    /// All lines have been read once that were there when this process, or what it had summed, began.
+    is_level: bool,
 }
 
 impl Scales {
@@ -78,8 +80,24 @@ impl Scales {
     }
 
     /// What is not committed is read again.
-    pub fn start_over(&self) {
+    pub fn start_over(&mut self) {
         self.tell(Weigh::StartOver(self.committed));
+        if std::mem::take(&mut self.is_level) {
+            self.tell(Weigh::Level(false));
+        }
+    }
+
+    /// All that stands in the logs has been summed.
+    pub fn level(&mut self) {
+        if !std::mem::replace(&mut self.is_level, true) {
+            self.tell(Weigh::Level(true));
+        }
+    }
+
+    /// Whether that was told.
+    #[must_use]
+    pub fn is_level(&self) -> bool {
+        self.is_level
     }
 
     fn tell(&self, what: Weigh) {
@@ -137,6 +155,7 @@ pub fn start(start: Start) -> std::io::Result<(Arc<Weighing>, Scales)> {
     let scales = Scales {
         weigher: weigher.clone(),
         committed: start.writer.seq,
+        is_level: false,
     };
     let clerk = Clerk::new(
         start.open,

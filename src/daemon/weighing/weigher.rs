@@ -27,6 +27,9 @@ pub enum Weigh {
     Taken(u64),
     /// What is not in the batches up to this one is read again.
     StartOver(u64),
+    /// Whether all that stands in the logs has been summed: while not, usage is too low, whatever the
+    /// store knows.
+    Level(bool),
     /// What the next snapshot is to hold.
     Needs(Sender<Option<Wanted>>),
     /// The store's rows.
@@ -55,6 +58,8 @@ pub(super) fn run(
     gatekeeper: &Arc<Gatekeeper>,
     clerk: &Sender<Errand>,
 ) {
+    // What a process before this one had summed and not flushed is read again first.
+    engine.set_behind(true, clock());
     gatekeeper.tell(engine.verdicts());
     let mut told = engine.version();
     let mut looked: Option<Instant> = None;
@@ -114,6 +119,7 @@ fn weigh(engine: &mut Engine, message: Weigh, now: i64) {
         Weigh::Snapshot(snapshot) => engine.snapshot(*snapshot, now),
         Weigh::Rules(rules) => engine.set_rules(*rules, now),
         Weigh::Overrides(overrides) => engine.set_overrides(overrides, now),
+        Weigh::Level(is_level) => engine.set_behind(!is_level, now),
         Weigh::Needs(_) | Weigh::Stop => {}
     }
 }

@@ -44,7 +44,7 @@ impl Engine {
             if let Some(full) = &rows.full {
                 weighed.set_rows(&full.needs);
             }
-            weighed.known = weighed.has_rows && !self.is_stale;
+            weighed.known = weighed.has_rows && !self.is_stale && !self.is_behind;
             weighed.is_used = false;
         }
         self.meters.iter_mut().for_each(Meter::clear);

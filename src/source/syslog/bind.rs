@@ -209,11 +209,18 @@ mod tests {
     #[test]
     fn an_address_is_taken_once() {
         let any = Listen::Udp(SocketAddr::from(([127, 0, 0, 1], 0)));
-        let udp = bind(&any).expect("a socket");
-        let address = address(&udp).expect("an address");
+        // The same port of the other protocol may be somebody's, or have been a moment ago.
+        let mut taken = (0..100).map(|_| {
+            let udp = bind(&any).expect("a socket");
+            let address = address(&udp).expect("an address");
+            (bind(&Listen::Tcp(address)), udp, address)
+        });
+        let (tcp, udp, address) = taken
+            .find(|(tcp, ..)| tcp.is_ok())
+            .expect("a port that both protocols have free");
+        let tcp = tcp.expect("another protocol");
         assert!(refusal(&Listen::Udp(address)).contains("another program"));
         assert_eq!(examine(&udp, true).ok(), Some(Kind::Udp));
-        let tcp = bind(&Listen::Tcp(address)).expect("another protocol");
         assert_eq!(examine(&tcp, false).ok(), Some(Kind::Tcp));
         assert_eq!(examine(&tcp, true).ok(), Some(Kind::Tls));
         assert!(refusal(&Listen::Tls(address)).contains("another program"));
