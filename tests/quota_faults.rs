@@ -6,6 +6,7 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -156,6 +157,50 @@ fn at_a_start_nothing_opens_before_all_usage_is_known() {
         &["a.example", "half.example", "later.example", "new.example"],
     );
     daemon.stop();
+}
+
+/// What was summed and not stored when the daemon was killed is in the log alone.
+#[test]
+fn a_crash_opens_nothing_for_a_moment() {
+    let sandbox = Sandbox::new();
+    let told = sandbox.path("told");
+    let script = format!("cat >> {}", text(&told));
+    let hook = format!("[hook]\ncommand = [\"/bin/sh\", \"-c\", \"{script}\"]\n");
+    let node = Node::named("n", sandbox, None, "", "", &(hook + EVERY_SITE));
+    let path = node.sandbox.path("tollkeeper.toml");
+    let config = fs::read_to_string(&path).expect("our own file");
+    let config = config.replace("report_interval = \"1s\"", "report_interval = \"1h\"");
+    fs::write(&path, config).expect("our own file");
+    // Much is to be read again before the line that has closed the gate.
+    append(&node.log(), logged("filler.example", "-", 0).repeat(50_000));
+    let daemon = node.start();
+    spend(&node, "a.example", 2_000);
+    wait_for_closed(&node, &["a.example"]);
+    daemon.kill();
+    assert_eq!(node.used("vhost a.example"), 0, "it has been stored");
+    let flag = || {
+        let flag = node.flags().join("deny-429/a.example").metadata();
+        let flag = flag.expect("it is closed");
+        (flag.ino(), flag.mtime(), flag.mtime_nsec())
+    };
+    let before = flag();
+    let daemon = node.start();
+    node.wait_for_status("it has weighed what is stored", is_weighed);
+    spend(&node, "b.example", 2_000);
+    wait_for_closed(&node, &["a.example", "b.example"]);
+    assert_eq!(flag(), before, "it was opened, and closed again");
+    wait_until("it is told of", || {
+        let told = fs::read_to_string(&told).unwrap_or_default();
+        if told.contains("vhost b.example") {
+            Ok(())
+        } else {
+            Err(told)
+        }
+    });
+    let told = fs::read_to_string(&told).expect("it was told");
+    assert!(!told.contains("\"verdict\":\"within\""), "{told}");
+    daemon.stop();
+    assert_eq!(node.used("vhost a.example"), 2_000);
 }
 
 #[test]
