@@ -171,10 +171,13 @@ fn a_crash_opens_nothing_for_a_moment() {
     let config = fs::read_to_string(&path).expect("our own file");
     let config = config.replace("report_interval = \"1s\"", "report_interval = \"1h\"");
     fs::write(&path, config).expect("our own file");
-    // Much is to be read again before the line that has closed the gate.
-    append(&node.log(), logged("filler.example", "-", 0).repeat(50_000));
+    spend(&node, "first.example", 1);
     let daemon = node.start();
-    spend(&node, "a.example", 2_000);
+    // The first rows are stored at once, all others in an hour.
+    node.wait_for_use("vhost first.example", 1);
+    // Much is to be read again before the line that closes the gate.
+    let filler = logged("filler.example", "-", 0).repeat(50_000);
+    append(&node.log(), filler + &logged("a.example", "-", 2_000));
     wait_for_closed(&node, &["a.example"]);
     daemon.kill();
     assert_eq!(node.used("vhost a.example"), 0, "it has been stored");

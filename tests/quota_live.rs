@@ -146,6 +146,8 @@ fn operators_open_and_close(database: Option<&Database<'_>>) {
 
     let begin = Instant::now();
     node.does(&["quota", "grant", "a.example", "60K"]);
+    // Whoever asks meanwhile spends what is granted: to be refused counts as well.
+    wait_for("it is open", || !node.is_closed("a.example"));
     spent.until(200, || site("/ten"));
     assert!(begin.elapsed() < SECONDS, "{:?}", begin.elapsed());
     let before = spent.bytes_out;
@@ -155,6 +157,7 @@ fn operators_open_and_close(database: Option<&Database<'_>>) {
     // All that was used is forgiven; what was granted still holds.
     node.wait_for_use("vhost a.example", spent.bytes_out);
     node.does(&["quota", "reset", "a.example"]);
+    wait_for("it is open", || !node.is_closed("a.example"));
     spent.until(200, || site("/ten"));
     let standing = node.standing_of("vhost a.example").expect("it has a quota");
     assert_eq!(standing["limit"], 100_000);
@@ -912,6 +915,7 @@ fn a_signal_takes_a_quota_from_the_config() {
     let config = fs::read_to_string(&path).expect("our own file");
     fs::write(&path, config.replace("25K", "90K")).expect("our own file");
     daemon.signal(Signal::HUP);
+    wait_for("it is open", || !node.is_closed("a.example"));
     spent.until(200, || nginx.ask("a.example", "/ten"));
     spent.until(429, || nginx.ask("a.example", "/ten"));
     assert!(spent.bytes_out > 90_000, "{spent:?}");
