@@ -16,6 +16,7 @@ use tollkeeper_parsers::time::Time;
 
 mod gates;
 mod headers;
+mod quotas;
 
 use headers::Headers;
 
@@ -107,6 +108,7 @@ fn check_formats(
         report.notes.extend(sources.iter().filter_map(olddir_note));
         let streams = &settings.config.syslog_sources;
         report.notes.extend(streams.iter().flat_map(listener_notes));
+        report.notes.extend(quotas::notes(&settings.config));
         report.notes.extend(gates::notes(&settings.config.gates));
         let layers = settings.config.layers();
         report.notes.extend(layers.filter_map(|(source, layer)| {

@@ -127,7 +127,11 @@ fn dispatch(args: &Args) -> Result<ExitCode, Failure> {
         Command::Report(args) => {
             let settings = settings()?;
             let mut store = open::existing_store(&settings).map_err(anyhow::Error::new)?;
-            report::run(args, &settings, |table, query| match &mut store {
+            let owners = match &mut store {
+                Some(store) if args.by.has_owners() => open::owners(store.as_mut(), &settings)?,
+                _ => settings.config.owners.clone(),
+            };
+            report::run(args, &settings, &owners, |table, query| match &mut store {
                 Some(store) => Ok(store.rows(table, query)?),
                 None => Ok(Vec::new()),
             })

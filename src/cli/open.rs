@@ -1,14 +1,17 @@
 //! What several commands need before they can begin: the store, and the rules of the config.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::account::Rules;
-use crate::config::{MysqlUrl, StoreUrl};
+use crate::config::{MysqlUrl, StoreUrl, quota};
 use crate::daemon;
+use crate::excerpt::printable;
 use crate::store::mysql::Mysql;
 use crate::store::sqlite::Sqlite;
 use crate::store::{Store, StoreError};
+use crate::usage::said::Said;
 
 use super::{Failure, Settings, complain, system_timezone};
 
@@ -106,6 +109,27 @@ pub(super) fn existing_store(settings: &Settings) -> Result<Option<Box<dyn Store
             })
         }
     })
+}
+
+/// Who owns which sites: as the config says, and the table `owner`.
+///
+/// # Errors
+/// When the store or a side file of the config cannot be used.
+pub(super) fn owners(
+    store: &mut dyn Store,
+    settings: &Settings,
+) -> Result<BTreeMap<String, Vec<String>>, Failure> {
+    let config = settings.config.with_side_files()?;
+    // Of all that stands in the tables only this matters here.
+    let said = Said {
+        owners: store.said().map_err(anyhow::Error::new)?.owners,
+        ..Said::default()
+    };
+    let (rules, faults) = quota::rules(&config, &said);
+    for fault in &faults {
+        complain(&printable(fault));
+    }
+    Ok(rules.owners)
 }
 
 /// Where the rows are, in words.

@@ -40,7 +40,7 @@ pub enum Key {
     Vhost,
     /// The user; null for what no user is credited with.
     User,
-    /// The owner of the site, from the config; null for sites that have none.
+    /// The owner of the site, from the config or the table `owner`; null for sites that have none.
     Owner,
     /// The client class; null for clients of no class.
     Class,
@@ -98,6 +98,12 @@ impl By {
         } else {
             None
         }
+    }
+
+    /// Whether it matters who owns a site.
+    #[must_use]
+    pub fn has_owners(&self) -> bool {
+        self.keys.contains(&Key::Owner)
     }
 
     /// Whether layers stand side by side.
@@ -290,13 +296,14 @@ pub fn aggregate<'r>(
         .collect()
 }
 
-/// Runs the command; `load` hands out the rows of a stored table.
+/// Runs the command; `load` hands out the rows of a stored table, `owners` has the vhosts of each owner.
 ///
 /// # Errors
 /// Days in the wrong order, users or classes of a layer, or what `load` or the output ran into.
 pub fn run(
     args: &ReportArgs,
     settings: &Settings,
+    owners: &BTreeMap<String, Vec<String>>,
     mut load: impl FnMut(UsageTable, &UsageQuery) -> anyhow::Result<Vec<UsageRow>>,
 ) -> Result<ExitCode, Failure> {
     if let (Some(from), Some(to)) = (args.from, args.to)
@@ -332,7 +339,7 @@ pub fn run(
     } else if args.by.has_layers() && args.layer.is_none() {
         stored.append(&mut wanted(UsageTable::Layers)?);
     }
-    let rows = aggregate(&args.by, &stored, &settings.config.owners);
+    let rows = aggregate(&args.by, &stored, owners);
     if rows.is_empty() && args.output == ReportOutput::Table {
         complain(match query == UsageQuery::default() {
             true => {

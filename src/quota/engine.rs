@@ -300,6 +300,15 @@ impl Engine {
         standings
     }
 
+    /// How those accounts stand whose period began with usage that is not counted.
+    pub fn left_out(&self) -> impl Iterator<Item = Standing> + '_ {
+        let meters = self.meters.iter().filter(|meter| meter.uncounted > 0);
+        meters.filter_map(|meter| {
+            let weighed = self.quotas.get(meter.quota as usize)?;
+            Some(weigh::standing(meter, weighed))
+        })
+    }
+
     /// Rows, and lines of ours, of accounts that have no meter because there are too many accounts: so
     /// many since everything was last added up.
     #[must_use]

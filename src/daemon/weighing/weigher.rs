@@ -8,6 +8,7 @@ use super::clerk::Errand;
 use super::gatekeeper::Gatekeeper;
 use crate::account::spent::Spent;
 use crate::daemon::clock;
+use crate::excerpt::printable;
 use crate::quota::engine::Engine;
 use crate::quota::rule::Rules;
 use crate::usage::said::Overrides;
@@ -17,6 +18,9 @@ use crate::usage::snapshot::{Needs, Snapshot};
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// The store is not asked for all rows more often, whatever is missing.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Accounts of which is said what their quota leaves out.
+const MAX_LEFT_OUT: usize = 20;
 
 /// What the weigher is told.
 #[derive(Debug)]
@@ -63,6 +67,8 @@ pub(super) fn run(
     gatekeeper.tell(engine.verdicts());
     let mut told = engine.version();
     let mut looked: Option<Instant> = None;
+    // Whether there are quotas of which nobody has said what they leave out.
+    let mut are_new = true;
     loop {
         let until_tick = engine.next_tick().map_or(LONGEST_WAIT, |at| {
             let seconds = u64::try_from(at - clock()).unwrap_or(0);
@@ -79,6 +85,17 @@ pub(super) fn run(
             match message {
                 Weigh::Stop => return,
                 Weigh::Needs(reply) => drop(reply.send(wanted(engine, now))),
+                Weigh::Rules(rules) => {
+                    engine.set_rules(*rules, now);
+                    are_new = true;
+                }
+                Weigh::Snapshot(snapshot) => {
+                    let is_full = snapshot.needs.full;
+                    engine.snapshot(*snapshot, now);
+                    if is_full && std::mem::take(&mut are_new) {
+                        say_what_is_left_out(engine);
+                    }
+                }
                 other => weigh(engine, other, now),
             }
             next = messages.try_recv().ok();
@@ -103,6 +120,23 @@ pub(super) fn run(
     }
 }
 
+/// A quota that is set in the middle of a period cannot count what no row tells the minute of.
+fn say_what_is_left_out(engine: &Engine) {
+    let mut left_out = engine.left_out();
+    for standing in left_out.by_ref().take(MAX_LEFT_OUT) {
+        tracing::warn!(
+            "{}, quota {}: its period began with {} that are not counted, as no row tells their minute",
+            printable(&standing.account.described()),
+            printable(&standing.quota),
+            standing.uncounted
+        );
+    }
+    let more = left_out.count();
+    if more > 0 {
+        tracing::warn!("{more} more of these: quota list shows them as uncounted");
+    }
+}
+
 fn wanted(engine: &mut Engine, now: i64) -> Option<Wanted> {
     let needs = engine.needs(now)?;
     Some(Wanted {
@@ -116,10 +150,8 @@ fn weigh(engine: &mut Engine, message: Weigh, now: i64) {
         Weigh::Spent(spent) => engine.spend(spent, now),
         Weigh::Taken(seq) => engine.taken(seq),
         Weigh::StartOver(seq) => engine.start_over(seq, now),
-        Weigh::Snapshot(snapshot) => engine.snapshot(*snapshot, now),
-        Weigh::Rules(rules) => engine.set_rules(*rules, now),
         Weigh::Overrides(overrides) => engine.set_overrides(overrides, now),
         Weigh::Level(is_level) => engine.set_behind(!is_level, now),
-        Weigh::Needs(_) | Weigh::Stop => {}
+        Weigh::Needs(_) | Weigh::Snapshot(_) | Weigh::Rules(_) | Weigh::Stop => {}
     }
 }
