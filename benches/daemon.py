@@ -19,9 +19,19 @@ class Daemon:
     """Runs until it is stopped. `paths`: globs of the logs that it follows."""
 
     def __init__(self, program, folder, paths, format, state):
+        source = f"[[source.file]]\npaths = {json.dumps(paths)}\nformat = [{json.dumps(format)}]\n"
+        self.begin(program, folder, source, state)
+
+    @classmethod
+    def of(cls, program, folder, config, state):
+        """With a config of its own."""
+        daemon = cls.__new__(cls)
+        daemon.begin(program, folder, config, state)
+        return daemon
+
+    def begin(self, program, folder, config, state):
         self.program, self.state, self.config = program, state, folder / "tollkeeper.toml"
-        self.config.write_text(
-            f'timezone = "UTC"\n[[source.file]]\npaths = {json.dumps(paths)}\nformat = [{json.dumps(format)}]\n')
+        self.config.write_text(f'timezone = "UTC"\n{config}')
         self.said = folder / "said"
         with open(self.said, "w") as said:
             command = [program, "run", "-c", self.config, "--state", state]
