@@ -937,8 +937,8 @@ fn there_is_a_snippet_without_a_gate_and_one_for_each() {
         );
     }
     let gates = ["one", "two"].map(|name| {
-        let flags = sandbox.path(&format!("gate/{name}"));
-        let other = sandbox.path(&format!("gate/{name}-lighttpd"));
+        let flags = sandbox.path(format!("gate/{name}"));
+        let other = sandbox.path(format!("gate/{name}-lighttpd"));
         format!("[[gate.apache]]\nflags = {flags:?}\n[[gate.lighttpd]]\nflags = {other:?}\n")
     });
     let config = sandbox.config(&(gates.concat() + quota));
@@ -948,7 +948,7 @@ fn there_is_a_snippet_without_a_gate_and_one_for_each() {
             .exited(0);
         assert_eq!(ran.stderr, "");
         for name in ["one", "two"] {
-            let flags = sandbox.path(&format!("gate/{name}{ending}"));
+            let flags = sandbox.path(format!("gate/{name}{ending}"));
             assert!(ran.stdout.contains(text(&flags)), "{server}: {ran:?}");
         }
     }
