@@ -777,3 +777,209 @@ exceeded = []
     let said = sandbox.ran(["check", "-c", text(&config)]).exited(0).stdout;
     assert!(said.contains("no quota closes anything"), "{said}");
 }
+
+#[test]
+fn a_grant_of_a_window_holds_as_long_as_the_window_is() {
+    let node = Node::new(
+        None,
+        "",
+        "[[quota]]\nvhost = \"a.example\"\nlimit = \"10K\"\nrolling = \"2H\"\n",
+    );
+    let daemon = node.start();
+    let spend = |bytes| append(&node.log(), logged("a.example", "-", bytes));
+    spend(10_000);
+    wait_for("it is closed", || node.is_closed("a.example"));
+    node.wait_for_use("vhost a.example", 10_000);
+    let before = now();
+    let said = node.does(&["quota", "grant", "a.example", "5K"]);
+    let until = (before..=now()).map(|at| {
+        let at = chrono::DateTime::from_timestamp(i64::try_from(at).expect("soon") + 7_200, 0);
+        at.expect("a time")
+            .format("until %Y-%m-%d %H:%M")
+            .to_string()
+    });
+    assert!(until.clone().any(|until| said.contains(&until)), "{said}");
+    wait_for("it is open", || !node.is_closed("a.example"));
+    let standing = node.standing_of("vhost a.example").expect("it has a quota");
+    assert_eq!(
+        (&standing["limit"], &standing["granted"]),
+        (&json!(15_000), &json!(5_000))
+    );
+    assert_eq!(standing["ends"], Value::Null);
+    spend(4_999);
+    node.wait_for_use("vhost a.example", 14_999);
+    assert!(!node.is_closed("a.example"));
+    spend(1);
+    wait_for("it is closed again", || node.is_closed("a.example"));
+    daemon.stop();
+}
+
+#[test]
+fn nodes_agree_within_two_intervals() {
+    const INTERVAL: u64 = 6;
+    let database = MariaDb::shared().database();
+    let nodes = ["n1", "n2"].map(|name| {
+        let quota = "[[quota]]\nvhost = \"*\"\nlimit = \"100K\"\nperiod = \"year\"\n";
+        let sandbox = support::Sandbox::new();
+        let node = Node::named(name, sandbox, Some(&database), "", "", quota);
+        let path = node.sandbox.path("tollkeeper.toml");
+        let config = fs::read_to_string(&path).expect("our own file");
+        let longer = format!("report_interval = \"{INTERVAL}s\"");
+        fs::write(&path, config.replace("report_interval = \"1s\"", &longer))
+            .expect("our own file");
+        node
+    });
+    let daemons = nodes.each_ref().map(Node::start);
+    for node in &nodes {
+        node.wait_for_status("it has weighed", |status| {
+            !status["quotas"]["weighed"].is_null()
+        });
+    }
+    // Neither alone has spent it, so each has to hear of the other.
+    let begin = Instant::now();
+    for node in &nodes {
+        append(&node.log(), logged("a.example", "-", 60_000));
+    }
+    wait_for("both are closed", || {
+        nodes.iter().all(|node| node.is_closed("a.example"))
+    });
+    let took = begin.elapsed().as_secs_f64();
+    // Less than three of them, on a machine that is busy with other tests.
+    let most = (INTERVAL * 2) as f64 + 4.0;
+    assert!(took < most, "{took}");
+    for daemon in daemons {
+        daemon.stop();
+    }
+}
+
+/// The blocks of a page that are fenced as SQL and change something.
+fn statements(page: &str) -> Vec<String> {
+    let path = support::repository().join(page);
+    let page = fs::read_to_string(path).expect("a page of the documentation");
+    let blocks = page.split("```sql\n").skip(1);
+    let blocks = blocks.map(|block| block.split("```").next().unwrap_or_default().to_owned());
+    blocks
+        .filter(|block| !block.to_lowercase().starts_with("create"))
+        .collect()
+}
+
+#[test]
+fn the_sql_of_the_documentation_is_understood() {
+    let database = MariaDb::shared().database();
+    for database in [None, Some(&database)] {
+        let node = Node::new(database, "users = \"verified\"", "");
+        node.does(&["store", "init"]);
+        let blocks = statements("docs/quotas.md");
+        assert_eq!(blocks.len(), 2, "{blocks:?}");
+        // Before the lines that change and delete what those above have made.
+        let (made, changed) = blocks[0]
+            .split_once("-- more, less, none")
+            .expect("it is there");
+        sql(&node, database, made);
+        let listed = |expected: &[&str]| {
+            let ran = node.ran(&["quota", "list", "--output", "json"]).exited(0);
+            assert_eq!(ran.stderr, "", "{database:?}");
+            let rows = ran.json();
+            let rows = rows.as_array().expect("an array").iter();
+            let seen: Vec<String> = rows
+                .map(|row| format!("{} {}", row["quota"], row["account"]).replace('"', ""))
+                .collect();
+            assert_eq!(seen, expected);
+        };
+        listed(&[
+            "sql:1 vhost example.org",
+            "sql:3 user alice",
+            "sql:4 owner carol",
+            "sql:5 class crawlers of example.org",
+        ]);
+        sql(&node, database, &blocks[1]);
+        let shown = node.does(&["quota", "show", "example.org", "--output", "json"]);
+        let shown: Value = serde_json::from_str(&shown).expect("JSON");
+        assert_eq!(
+            shown[0]["limit"]
+                .as_u64()
+                .map(|limit| limit % 5_000_000_000),
+            Some(0)
+        );
+        sql(&node, database, changed);
+        let shown = node.does(&["quota", "show", "example.org", "--output", "json"]);
+        assert!(shown.contains("\"quota\":\"sql:1\""), "{shown}");
+        listed(&[
+            "sql:1 vhost example.org",
+            "sql:3 user alice",
+            "sql:4 owner carol",
+            "sql:5 class crawlers of example.org",
+        ]);
+    }
+}
+
+#[test]
+fn there_is_a_snippet_without_a_gate_and_one_for_each() {
+    let sandbox = support::Sandbox::new();
+    let quota = "[[quota]]\nvhost = \"a.example\"\nlimit = \"1G\"\nperiod = \"day\"\n\
+                 exceeded = [{ deny = 503 }]\n";
+    let config = sandbox.config(quota);
+    for (server, place) in [
+        ("nginx", "gate/nginx"),
+        ("apache", "gate/apache"),
+        ("lighttpd", "gate/lighttpd"),
+        ("haproxy", "gate/haproxy.map"),
+    ] {
+        let ran = sandbox
+            .ran(["snippet", server, "-c", text(&config)])
+            .exited(0);
+        let place = format!("/var/lib/tollkeeper/{place}");
+        assert!(ran.stdout.contains(&place), "{server}: {ran:?}");
+        assert!(ran.stdout.contains("503"), "{server}: {ran:?}");
+        assert!(
+            ran.stderr.contains("the config has no gate of this server"),
+            "{ran:?}"
+        );
+    }
+    let gates = ["one", "two"].map(|name| {
+        let flags = sandbox.path(format!("gate/{name}"));
+        let other = sandbox.path(format!("gate/{name}-lighttpd"));
+        format!("[[gate.apache]]\nflags = {flags:?}\n[[gate.lighttpd]]\nflags = {other:?}\n")
+    });
+    let config = sandbox.config(&(gates.concat() + quota));
+    for (server, ending) in [("apache", ""), ("lighttpd", "-lighttpd")] {
+        let ran = sandbox
+            .ran(["snippet", server, "-c", text(&config)])
+            .exited(0);
+        assert_eq!(ran.stderr, "");
+        for name in ["one", "two"] {
+            let flags = sandbox.path(format!("gate/{name}{ending}"));
+            assert!(ran.stdout.contains(text(&flags)), "{server}: {ran:?}");
+        }
+    }
+}
+
+#[test]
+fn check_says_who_can_read_a_gate() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let passwd = fs::read_to_string("/etc/passwd").expect("Linux");
+    assert!(
+        passwd.contains("www-data:"),
+        "the web servers of Debian have a user"
+    );
+    let node = Node::new(None, "", "");
+    let flags = node.flags();
+    assert!(
+        node.does(&["check"])
+            .contains("is not there yet; the daemon makes it")
+    );
+    let daemon = node.start();
+    wait_for("the folder is there", || flags.is_dir());
+    daemon.stop();
+    let said = node.does(&["check"]);
+    let line = said.lines().find(|line| line.contains(": can be read by "));
+    assert!(line.is_some_and(|line| line.contains("www-data")), "{said}");
+    let folder = node.sandbox.path("gate");
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).expect("our own folder");
+    let said = node.does(&["check"]);
+    assert!(said.contains("www-data cannot read it"), "{said}");
+    assert!(
+        said.contains(&format!("{} keeps it out", text(&folder))),
+        "{said}"
+    );
+}

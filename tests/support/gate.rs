@@ -318,7 +318,16 @@ impl Nginx {
     /// Its workers: after a reload there are others.
     pub(crate) fn workers(&self) -> String {
         let id = self.child.id();
-        fs::read_to_string(format!("/proc/{id}/task/{id}/children")).expect("Linux")
+        let path = format!("/proc/{id}/task/{id}/children");
+        // It listens before it has any.
+        wait_until("nginx has a worker", || {
+            let workers = fs::read_to_string(&path).expect("Linux");
+            if workers.is_empty() {
+                Err(workers)
+            } else {
+                Ok(workers)
+            }
+        })
     }
 }
 

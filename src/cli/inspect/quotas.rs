@@ -149,8 +149,8 @@ fn period(quota: &Quota) -> String {
 /// `3 days`, `90 minutes`.
 fn length(minutes: u32) -> String {
     let (number, unit) = match minutes {
-        _ if minutes % 1_440 == 0 => (minutes / 1_440, "day"),
-        _ if minutes % 60 == 0 => (minutes / 60, "hour"),
+        _ if minutes.is_multiple_of(1_440) => (minutes / 1_440, "day"),
+        _ if minutes.is_multiple_of(60) => (minutes / 60, "hour"),
         _ => (minutes, "minute"),
     };
     match number {
