@@ -31,9 +31,11 @@ const HOST: &str = "\
 ";
 /// So many labels of a name are looked at where there are wildcard aliases.
 const MOST_LABELS: usize = 12;
-/// Letters outside ASCII are billed to the site whose name in punycode they are. No browser sends them.
+/// Letters outside ASCII are billed to the site whose name in punycode they are, and what begins with the
+/// name of a site, such as `a.example/` or `a.example,b`, is sent on to it by `hdr_dom(host)` and
+/// `hdr_beg(host)`. No browser sends either.
 const RAW: &str = "\
-    http-request return status 400 if { var(txn.tk_host) -m reg [^!-~] }
+    http-request return status 400 if { var(txn.tk_host) -m reg [^a-z0-9._:-] }
 ";
 /// A name is a user's only where HAProxy has checked the password, and where it is plain.
 const USER: &str = "\
