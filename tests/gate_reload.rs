@@ -388,6 +388,12 @@ fn what_lies_in_the_folders_of_the_daemon_is_not_trusted() {
     // The place of the map is a link that leads where the daemon could not write.
     fs::write(site.map(), "a.org 1;\n").expect("our own file");
     assert_eq!(site.answers(site.script())["result"], "ok");
+    // Of one that is longer than any, not even the beginning is kept as a good one.
+    let giant = fs::File::create(site.map()).expect("our own file");
+    giant.set_len(1 << 30).expect("it takes no room");
+    assert_eq!(site.answers(site.script())["result"], "refused");
+    let stands = fs::metadata(site.map()).expect("the good one is back");
+    assert_eq!(stands.len(), "a.org 1;\n".len() as u64);
     site.set("TEST", "false");
     symlink(&target, site.sandbox.path("gate/.nginx.back")).expect("a new link");
     assert_ne!(site.asked_for("broken\n")["result"], "ok");

@@ -177,6 +177,15 @@ fn operators_open_and_close(database: Option<&Database<'_>>) {
         "what is billed is never forgiven"
     );
 
+    // What would open nothing does not say that it did.
+    for (arguments, code, said) in [
+        (["--until", "2020-01-31"], 2, "that day is over"),
+        (["--quota", "typo"], 1, "no quota is called \"typo\""),
+    ] {
+        let arguments = [&["quota", "exempt", "a.example"], &arguments[..]].concat();
+        let ran = node.ran(&arguments).exited(code);
+        assert!(ran.stderr.contains(said), "{ran:?}");
+    }
     node.does(&["quota", "exempt", "a.example"]);
     spent.until(200, || site("/ten"));
     for _ in 0..5 {

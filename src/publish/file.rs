@@ -21,6 +21,8 @@ use crate::random::random;
 pub const FILE_MODE: u32 = 0o644;
 /// Folders on the way to that.
 const FOLDER_MODE: u32 = 0o755;
+/// More than a million closed gates take. Who reloads servers reads no more of a map either.
+const MAX_BYTES: u64 = 256 << 20;
 /// Ends the names of files that are not yet in place.
 const ENDING: &[u8] = b".tollkeeper";
 /// Hexadecimal digits in such a name, so that two writers never write into one file.
@@ -65,6 +67,33 @@ pub(super) fn publish_at(
         let _ = fs::unlinkat(folder, &beside, AtFlags::empty());
     }
     written.map(|()| true)
+}
+
+/// What stands at `path`, if anything does. Never waits, whatever it is.
+///
+/// # Errors
+/// It is a symbolic link, a folder or anything else that is no plain file, it cannot be read, or it is
+/// longer than [`MAX_BYTES`].
+pub(super) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    // A FIFO would make us wait for its writer.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match fs::open(path, flags, Mode::empty()) {
+        Ok(file) => file,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let stat = fs::fstat(&file)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(io::Error::other("it is no plain file"));
+    }
+    let mut bytes = Vec::new();
+    File::from(file)
+        .take(MAX_BYTES + 1)
+        .read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(io::Error::from(io::ErrorKind::FileTooLarge));
+    }
+    Ok(Some(bytes))
 }
 
 /// Opens a folder; makes it, and those above it, where they are missing.
@@ -327,6 +356,26 @@ mod tests {
         }
         assert_eq!(names(folder.path()), before);
         assert_eq!(std::fs::read(&elsewhere).expect("it stands"), b"theirs");
+    }
+
+    #[test]
+    fn what_is_read_is_a_plain_file_that_is_not_too_long() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("file"), "ours").expect("a new file");
+        std::fs::create_dir(path("folder")).expect("a new folder");
+        symlink("file", path("link")).expect("a new link");
+        let mode = Mode::from_raw_mode(0o600);
+        fs::mknodat(fs::CWD, path("fifo"), FileType::Fifo, mode, 0).expect("a new FIFO");
+        let giant = File::create(path("giant")).expect("a new file");
+        giant.set_len(1 << 40).expect("it takes no room");
+
+        let stands = read(&path("file")).expect("it is there");
+        assert_eq!(stands.as_deref(), Some(&b"ours"[..]));
+        assert_eq!(read(&path("none")).expect("nothing is"), None);
+        for name in ["folder", "link", "fifo", "giant"] {
+            read(&path(name)).expect_err(name);
+        }
     }
 
     #[test]

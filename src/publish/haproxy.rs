@@ -183,11 +183,10 @@ impl MapFile {
         if self.is_read {
             return Ok(());
         }
-        let text = match std::fs::read(&self.path) {
-            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            Err(error) => return Err(format!("reading {}: {error}", self.path.display())),
-        };
+        let bytes = file::read(&self.path)
+            .map_err(|error| format!("reading {}: {error}", self.path.display()))?
+            .unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
         self.entries = Arc::new(enforce::haproxy::parse(&text));
         self.is_read = true;
         Ok(())

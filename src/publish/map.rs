@@ -9,7 +9,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::file::{FILE_MODE, publish};
+use super::file::{FILE_MODE, publish, read};
 use super::{Applied, Gate};
 use crate::enforce::{Hosts, MapSet, OPEN};
 use crate::quota::verdict::Verdicts;
@@ -92,11 +92,8 @@ impl MapFile {
 
     /// The lines that are on disk; none if there is no file.
     fn on_disk(&self) -> io::Result<BTreeMap<String, String>> {
-        match std::fs::read(&self.path) {
-            Ok(bytes) => Ok((self.read)(&bytes)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
-            Err(error) => Err(error),
-        }
+        let bytes = read(&self.path)?;
+        Ok(bytes.map_or_else(BTreeMap::new, |bytes| (self.read)(&bytes)))
     }
 
     /// Writes what is not refused; whether the file is another one now.

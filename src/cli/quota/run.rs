@@ -106,6 +106,13 @@ pub fn run(command: &QuotaCommand, settings: &Settings) -> Result<ExitCode, Fail
                 quota: quota.clone(),
                 until: until.map(|day| behind(day, store.zone())),
             };
+            // It would say that the gate opens, and the gate would stay closed.
+            if exempt.until.is_some_and(|until| until <= clock()) {
+                return Err(Failure::Usage("that day is over".to_owned()));
+            }
+            if let (Some(quota), false) = (quota, end) {
+                weigh(store.as_mut(), settings)?.has(quota)?;
+            }
             let changed = store.exempt(&exempt, !end).map_err(anyhow::Error::new)?;
             let name = account.described();
             let what = match (end, changed) {
@@ -161,6 +168,14 @@ impl Weighed {
             standings: Vec::new(),
             zone: Tz::UTC,
             now: 0,
+        }
+    }
+
+    /// Whether there is a quota of that name: whom it limits need not have used anything yet.
+    fn has(&self, quota: &str) -> Result<(), Failure> {
+        match self.rules.quotas.iter().any(|it| it.name == quota) {
+            true => Ok(()),
+            false => Err(failed(format!("no quota is called {quota:?}"))),
         }
     }
 
