@@ -17,7 +17,7 @@ use rustix::io::Errno;
 
 use super::file::{FILE_MODE, enter, publish_at, step};
 use super::{Applied, Gate};
-use crate::enforce::{FlagSet, Hosts};
+use crate::enforce::{FlagSet, Hosts, Refused};
 use crate::quota::verdict::Verdicts;
 
 mod list;
@@ -40,6 +40,8 @@ const MOST_SYNCS: usize = 16;
 /// Flags are made and removed for so long in one go: a busy disk takes some tenths of a millisecond for
 /// each, and who has spent a quota in the meantime should not wait for a hundred thousand.
 const MOST_TIME: Duration = Duration::from_millis(500);
+/// With more news than these, all flags are gone through.
+const MOST_NEWS: usize = 1_000;
 /// The clock is looked at after so many.
 const BETWEEN_LOOKS: u64 = 64;
 
@@ -59,6 +61,10 @@ pub struct Flags {
     unsynced: BTreeSet<String>,
     sync_at: Option<Instant>,
     most_time: Duration,
+    /// What was refused at the last go.
+    refused: Vec<Refused>,
+    /// All that was wanted at the last go stands there, and nothing else.
+    is_settled: bool,
 }
 
 impl Flags {
@@ -77,6 +83,8 @@ impl Flags {
             unsynced: BTreeSet::new(),
             sync_at: None,
             most_time: MOST_TIME,
+            refused: Vec::new(),
+            is_settled: false,
         }
     }
 
@@ -118,12 +126,8 @@ impl Gate for Flags {
 
     fn apply(&mut self, verdicts: &Verdicts, hosts: &Hosts, now: Instant) -> Applied {
         let FlagSet { mut flags, refused } = (self.render)(verdicts, hosts);
-        let mut applied = Applied {
-            refused,
-            again: Some(now + WATCH),
-            ..Applied::default()
-        };
-        let folder = self.folder.display().to_string();
+        self.refused = refused;
+        self.is_settled = false;
         if !verdicts.complete
             && let Some(standing) = &self.standing
         {
@@ -135,9 +139,13 @@ impl Gate for Flags {
         let (root, standing) = match looked {
             Ok(looked) => looked,
             Err(error) => {
-                applied.failed = Some(format!("looking into {folder}: {error}"));
-                applied.again = Some(now + RETRY);
-                return applied;
+                let folder = self.folder.display();
+                return Applied {
+                    refused: self.refused.clone(),
+                    failed: Some(format!("looking into {folder}: {error}")),
+                    again: Some(now + RETRY),
+                    ..Applied::default()
+                };
             }
         };
         if !verdicts.complete {
@@ -147,13 +155,82 @@ impl Gate for Flags {
         let mut change = Change::new(&root, standing, self.most_time);
         change.make(&flags);
         change.remove(&flags);
-        applied.changed = change.changed;
+        self.is_settled = change.failed.is_none() && !change.is_cut_short;
+        self.finish(&root, change, now)
+    }
+
+    fn apply_news(
+        &mut self,
+        old: &Verdicts,
+        new: &Verdicts,
+        hosts: &Hosts,
+        now: Instant,
+    ) -> Applied {
+        let subjects = new.differing_from(old);
+        let is_easy = self.is_settled && old.complete == new.complete;
+        if !is_easy || subjects.len() > MOST_NEWS {
+            return self.apply(new, hosts, now);
+        }
+        let (Some(standing), Ok(root)) = (self.standing.take(), enter(&self.folder)) else {
+            return self.apply(new, hosts, now);
+        };
+        let part = |of: &Verdicts| {
+            let closed = subjects.iter().filter_map(|&subject| {
+                let closed = of.closed.get(subject)?;
+                Some((subject.clone(), closed.clone()))
+            });
+            Verdicts {
+                closed: closed.collect(),
+                complete: of.complete,
+            }
+        };
+        let was = (self.render)(&part(old), hosts);
+        let is = (self.render)(&part(new), hosts);
+        self.refused
+            .retain(|refused| !subjects.contains(&&refused.subject));
+        self.refused.extend(is.refused);
+        let mut change = Change::new(&root, standing, self.most_time);
+        change.make(&is.flags);
+        let mut gone = was.flags;
+        gone.retain(|path, _| !is.flags.contains_key(path));
+        if new.complete {
+            change.remove_all(gone.into_keys().collect());
+        }
+        // Whether somebody else wants what has been removed is seen when all are gone through.
+        self.is_settled = change.failed.is_none() && !change.is_cut_short && change.removed == 0;
+        self.finish(&root, change, now)
+    }
+
+    fn look_after(&mut self, verdicts: &Verdicts, hosts: &Hosts, now: Instant) -> Applied {
+        let root = match enter(&self.folder) {
+            Ok(root) if self.is_settled && self.stamps.hold(&root) => root,
+            _ => return self.apply(verdicts, hosts, now),
+        };
+        if self.watch_at.is_none_or(|when| now >= when) {
+            self.watch_at = Some(now + WATCH);
+        }
+        let standing = self.standing.take().unwrap_or_default();
+        let change = Change::new(&root, standing, self.most_time);
+        self.finish(&root, change, now)
+    }
+}
+
+impl Flags {
+    /// Notes what has been done, and says how it stands.
+    fn finish(&mut self, root: &OwnedFd, mut change: Change<'_>, now: Instant) -> Applied {
+        let folder = self.folder.display().to_string();
+        let mut applied = Applied {
+            refused: self.refused.clone(),
+            again: Some(now + WATCH),
+            changed: change.changed,
+            standing: change.standing.len() as u64,
+            ..Applied::default()
+        };
         if change.is_cut_short {
             applied.again = Some(now);
         }
-        applied.standing = change.standing.len() as u64;
         for path in &change.touched {
-            self.stamps.renew(&root, path);
+            self.stamps.renew(root, path);
         }
         self.unsynced.append(&mut change.touched);
         if let Some((path, error)) = change.failed {
@@ -166,7 +243,7 @@ impl Gate for Flags {
         }
         self.standing = Some(change.standing);
 
-        if let Err(error) = self.sync(&root, now) {
+        if let Err(error) = self.sync(root, now) {
             applied
                 .failed
                 .get_or_insert(format!("syncing {folder}: {error}"));
@@ -194,6 +271,8 @@ struct Change<'f> {
     standing: BTreeMap<String, String>,
     touched: BTreeSet<String>,
     changed: u64,
+    /// Of these, so many are gone.
+    removed: u64,
     failures: u64,
     failed: Option<(String, io::Error)>,
     until: Instant,
@@ -209,6 +288,7 @@ impl<'f> Change<'f> {
             standing,
             touched: BTreeSet::new(),
             changed: 0,
+            removed: 0,
             failures: 0,
             failed: None,
             until: Instant::now() + most_time,
@@ -261,12 +341,15 @@ impl<'f> Change<'f> {
 
     /// Removes those that are not wanted.
     fn remove(&mut self, flags: &BTreeMap<String, String>) {
-        let unwanted: Vec<String> = self
+        let unwanted = self
             .standing
             .keys()
-            .filter(|path| !flags.contains_key(*path))
-            .cloned()
-            .collect();
+            .filter(|path| !flags.contains_key(*path));
+        self.remove_all(unwanted.cloned().collect());
+    }
+
+    /// Removes these, as far as they stand.
+    fn remove_all(&mut self, unwanted: Vec<String>) {
         for path in unwanted {
             if self.is_enough() {
                 return;
@@ -275,6 +358,7 @@ impl<'f> Change<'f> {
                 Ok(()) => {
                     self.standing.remove(&path);
                     self.changed += 1;
+                    self.removed += 1;
                 }
                 Err(error) => {
                     let is_hopeless = error.kind() == io::ErrorKind::ReadOnlyFilesystem;

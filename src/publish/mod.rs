@@ -35,6 +35,24 @@ pub trait Gate: Send {
     /// disk is opened. Never blocks for long: a server that does not answer is given up, and asked
     /// again later.
     fn apply(&mut self, verdicts: &Verdicts, hosts: &Hosts, now: Instant) -> Applied;
+
+    /// [`Gate::apply`], where `old` was applied last and `hosts` are the same: who has just spent a quota
+    /// should not wait until a hundred thousand others have been gone through.
+    fn apply_news(
+        &mut self,
+        old: &Verdicts,
+        new: &Verdicts,
+        hosts: &Hosts,
+        now: Instant,
+    ) -> Applied {
+        let _ = old;
+        self.apply(new, hosts, now)
+    }
+
+    /// [`Gate::apply`], where nothing has changed since: whether all still stands there.
+    fn look_after(&mut self, verdicts: &Verdicts, hosts: &Hosts, now: Instant) -> Applied {
+        self.apply(verdicts, hosts, now)
+    }
 }
 
 /// What came of it.

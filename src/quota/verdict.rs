@@ -1,5 +1,6 @@
 //! Which gates are closed, to whom, and what has changed.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use super::rule::Consequence;
@@ -46,6 +47,28 @@ pub struct Verdicts {
     /// Whether all usage was known when they were made. While not, what is on disk stays closed, and
     /// these are only added to it.
     pub complete: bool,
+}
+
+impl Verdicts {
+    /// The subjects whose gates are not as they were, in order.
+    #[must_use]
+    pub fn differing_from<'v>(&'v self, old: &'v Self) -> Vec<&'v Subject> {
+        let mut differing = Vec::new();
+        let (mut new, mut old) = (self.closed.iter().peekable(), old.closed.iter().peekable());
+        loop {
+            let order = match (new.peek(), old.peek()) {
+                (Some((new, _)), Some((old, _))) => new.cmp(old),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (None, None) => return differing,
+            };
+            let is = if order.is_le() { new.next() } else { None };
+            let was = if order.is_ge() { old.next() } else { None };
+            if is.map(|(_, closed)| closed) != was.map(|(_, closed)| closed) {
+                differing.extend(is.or(was).map(|(subject, _)| subject));
+            }
+        }
+    }
 }
 
 /// What the usage of an account comes to.

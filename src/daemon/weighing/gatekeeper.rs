@@ -137,6 +137,7 @@ impl Shared {
     fn keep(&self, mut gate: Box<dyn Gate>, index: usize, generation: u64) {
         let mut seen = 0;
         let mut again: Option<Instant> = None;
+        let mut applied_last: Option<(Arc<Verdicts>, Arc<Hosts>)> = None;
         loop {
             let (verdicts, hosts) = {
                 let mut state = self.state();
@@ -156,7 +157,17 @@ impl Shared {
                     state = waited.unwrap_or_else(PoisonError::into_inner).0;
                 }
             };
-            let applied = gate.apply(&verdicts, &hosts, Instant::now());
+            let now = Instant::now();
+            let applied = match &applied_last {
+                Some((old, same)) if Arc::ptr_eq(same, &hosts) => {
+                    match Arc::ptr_eq(old, &verdicts) {
+                        true => gate.look_after(&verdicts, &hosts, now),
+                        false => gate.apply_news(old, &verdicts, &hosts, now),
+                    }
+                }
+                _ => gate.apply(&verdicts, &hosts, now),
+            };
+            applied_last = Some((verdicts, hosts));
             again = applied.again;
             let mut state = self.state();
             if state.generation != generation {
