@@ -413,6 +413,14 @@ pub trait Store: Send {
     /// # Errors
     /// When the store does not answer.
     fn tell(&mut self, told: &Told, now: i64) -> Result<bool, StoreError>;
+    /// [`Store::tell`], of many: where a store can, at the cost of one.
+    ///
+    /// # Errors
+    /// When the store does not answer. Some may be noted then, as told by this process: nobody else will
+    /// tell of them.
+    fn tell_all(&mut self, told: &[Told], now: i64) -> Result<Vec<bool>, StoreError> {
+        told.iter().map(|told| self.tell(told, now)).collect()
+    }
     /// Forgets that a threshold was told of: the account is below it again.
     ///
     /// # Errors

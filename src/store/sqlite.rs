@@ -474,6 +474,10 @@ impl Store for Sqlite {
         self.insert_told(told, now)
     }
 
+    fn tell_all(&mut self, told: &[Told], now: i64) -> Result<Vec<bool>, StoreError> {
+        self.insert_all_told(told, now)
+    }
+
     fn untell(&mut self, told: &Told) -> Result<(), StoreError> {
         self.delete_told(told)
     }

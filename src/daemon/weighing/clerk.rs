@@ -39,6 +39,10 @@ const PRUNE_INTERVAL: Duration = Duration::from_secs(3_600);
 const MINUTES_KEPT: i64 = 2 * 1_440;
 /// The weigher answers at once, or is gone.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// Changes are told for so long before other things are looked after.
+const TELL_FOR: Duration = Duration::from_millis(500);
+/// So many are noted at once.
+const MOST_NOTED: usize = 256;
 /// Changes that wait for the store or the hook; the oldest are dropped then.
 const MAX_WAITING: usize = 100_000;
 /// The percentage that stands for the way back below thresholds.
@@ -76,8 +80,15 @@ pub struct ClerkReport {
 #[derive(Debug, Clone)]
 struct Waiting {
     change: Change,
-    /// The store knows it, and that it is ours to tell.
-    is_noted: bool,
+    noted: Noted,
+}
+
+/// Whether the store knows of a change, and whose it is to tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Noted {
+    NotYet,
+    ByUs,
+    ByOthers,
 }
 
 /// To the other threads.
@@ -183,7 +194,7 @@ impl Clerk {
             Errand::Changes(changes) => {
                 let new = changes.into_iter().map(|change| Waiting {
                     change,
-                    is_noted: false,
+                    noted: Noted::NotYet,
                 });
                 self.changes.extend(new);
                 let beyond = self.changes.len().saturating_sub(MAX_WAITING);
@@ -309,30 +320,68 @@ impl Clerk {
         Ok(())
     }
 
-    /// Notes in the store what has changed, and tells of what nobody has told before, on whatever node.
+    /// Notes in the store what has changed, and tells of what nobody has told before, on whatever node. For
+    /// a while: what is left is told after what else is due.
     fn tell(&mut self) -> Result<(), StoreError> {
-        while let Some(Waiting { change, is_noted }) = self.changes.front().cloned() {
-            if !is_noted {
-                if !note(self.store()?, &change)? {
-                    self.changes.pop_front();
+        let begin = Instant::now();
+        while let Some(Waiting { change, noted }) = self.changes.front().cloned() {
+            if begin.elapsed() > TELL_FOR {
+                return Ok(());
+            }
+            match noted {
+                Noted::NotYet => {
+                    self.note()?;
                     continue;
                 }
-                told::log(&change);
-                if let Some(waiting) = self.changes.front_mut() {
-                    waiting.is_noted = true;
-                }
-            }
-            if let Some(hook) = self.config.hook.clone() {
-                let zone = self.store()?.zone();
-                let mut quotas = self.rules.quotas.iter();
-                let quota = quotas.find(|quota| quota.name == change.quota);
-                let measure = quota.map(|quota| quota.measure);
-                if !self.call(&hook, told::json(&change, measure, &self.node, zone)) {
-                    self.not_before = Instant::now() + RETRY_INTERVAL;
-                    return Ok(());
+                Noted::ByOthers => {}
+                Noted::ByUs => {
+                    if let Some(hook) = self.config.hook.clone() {
+                        let zone = self.store()?.zone();
+                        let mut quotas = self.rules.quotas.iter();
+                        let quota = quotas.find(|quota| quota.name == change.quota);
+                        let measure = quota.map(|quota| quota.measure);
+                        if !self.call(&hook, told::json(&change, measure, &self.node, zone)) {
+                            self.not_before = Instant::now() + RETRY_INTERVAL;
+                            return Ok(());
+                        }
+                    }
                 }
             }
             self.changes.pop_front();
+        }
+        Ok(())
+    }
+
+    /// Notes the next changes, and whose they are to tell.
+    fn note(&mut self) -> Result<(), StoreError> {
+        let mut waiting: Vec<Change> = Vec::new();
+        for next in self.changes.iter().take(MOST_NOTED) {
+            // Of one that slides, one way has to be forgotten before the other is noted.
+            let is_last = waiting.last().is_some_and(|change| change.begin == 0);
+            if is_last || next.noted != Noted::NotYet {
+                break;
+            }
+            waiting.push(next.change.clone());
+        }
+        let keys: Vec<Told> = waiting.iter().flat_map(keys).collect();
+        let mut noted = self.store()?.tell_all(&keys, clock())?.into_iter();
+        for (change, waiting) in waiting.iter().zip(&mut self.changes) {
+            let its_own = keys_of(change);
+            // Each of them is asked for: they stand in one row.
+            let is_first = noted
+                .by_ref()
+                .take(its_own)
+                .fold(false, |any, first| any | first);
+            waiting.noted = match is_first {
+                true => Noted::ByUs,
+                false => Noted::ByOthers,
+            };
+            if is_first {
+                told::log(change);
+            }
+        }
+        for change in &waiting {
+            forget(self.store()?, change)?;
         }
         Ok(())
     }
@@ -363,32 +412,36 @@ impl Clerk {
     }
 }
 
-/// Notes a change; `false`: all of it was noted before.
-///
+/// What is noted of a change: each threshold that was reached, or else that it is back below.
+fn keys(change: &Change) -> Vec<Told> {
+    match change.reached.as_slice() {
+        [] => vec![key(change, BACK)],
+        reached => reached
+            .iter()
+            .map(|percent| key(change, *percent))
+            .collect(),
+    }
+}
+
+/// How many that are.
+fn keys_of(change: &Change) -> usize {
+    change.reached.len().max(1)
+}
+
 /// Of windows that slide, which have no periods to tell apart, each way is armed again by the other.
-fn note(store: &mut dyn Store, change: &Change) -> Result<bool, StoreError> {
-    let now = clock();
-    let key = |percent| -> Told {
-        (
-            change.quota.clone(),
-            change.account.clone(),
-            change.begin,
-            percent,
-        )
-    };
-    let mut is_first = false;
-    for percent in &change.reached {
-        is_first |= store.tell(&key(*percent), now)?;
-    }
+fn forget(store: &mut dyn Store, change: &Change) -> Result<(), StoreError> {
     for percent in &change.left {
-        store.untell(&key(*percent))?;
+        store.untell(&key(change, *percent))?;
     }
-    if change.reached.is_empty() {
-        is_first = store.tell(&key(BACK), now)?;
-    } else if change.begin == 0 {
-        store.untell(&key(BACK))?;
+    if !change.reached.is_empty() && change.begin == 0 {
+        store.untell(&key(change, BACK))?;
     }
-    Ok(is_first)
+    Ok(())
+}
+
+fn key(change: &Change, percent: u32) -> Told {
+    let (quota, account) = (change.quota.clone(), change.account.clone());
+    (quota, account, change.begin, percent)
 }
 
 /// What the follower has to tell of, and which classes there are.

@@ -123,6 +123,26 @@ impl Sqlite {
             .map_err(|cause| unavailable(self.doing("noting what is told"), &cause))
     }
 
+    /// As [`crate::store::Store::tell_all`] promises it; all or none.
+    pub(super) fn insert_all_told(
+        &mut self,
+        told: &[Told],
+        now: i64,
+    ) -> Result<Vec<bool>, StoreError> {
+        let doing = self.doing("noting what is told");
+        let insert = |transaction: &Transaction<'_>| {
+            let mut statement = transaction.prepare_cached(sql!("tell"))?;
+            let insert = |(quota, account, begins, percent): &Told| {
+                let (kind, name, class) = words(account);
+                let class = class.unwrap_or_default();
+                let row = params![quota, kind, name, class, begins, percent, now];
+                Ok(statement.execute(row)? == 1)
+            };
+            told.iter().map(insert).collect()
+        };
+        immediately(&mut self.connection, insert).map_err(|cause| unavailable(doing, &cause))
+    }
+
     /// As [`crate::store::Store::untell`] promises it.
     pub(super) fn delete_told(&mut self, told: &Told) -> Result<(), StoreError> {
         let (quota, account, begins, percent) = told;
