@@ -11,9 +11,10 @@ use std::path::Path;
 use tollkeeper_parsers::host::{self, Host};
 
 use super::diagnostic::{ConfigError, Findings};
+use crate::account::name;
 
 /// Rows that stand for many names; no site can be called so.
-pub const RESERVED: [&str; 4] = ["_none", "_other", "_invalid", "_overflow"];
+pub const RESERVED: [&str; 4] = name::SPECIAL;
 
 /// The largest side file that is read: a few million names.
 const MAX_SIDE_FILE_BYTES: u64 = 256 << 20;
