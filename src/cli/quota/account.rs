@@ -74,12 +74,7 @@ fn vhost(name: &str, rules: &VhostRules) -> Result<String, String> {
         ));
     }
     let folded = names::fold(name)?;
-    let folded = match rules.fold_www {
-        true => names::without_www(&folded),
-        false => &folded,
-    };
-    let site = names::alias_of(&rules.aliases, folded).unwrap_or(folded);
-    Ok(site.to_owned())
+    Ok(names::billed(&folded, rules).to_owned())
 }
 
 /// A user in stored form.

@@ -60,7 +60,7 @@ pub(super) fn parse_vhost(name: &str, rules: &VhostRules) -> Result<String, Refu
         };
         (message, help)
     })?;
-    billed(vhost, rules)
+    names::with_rows(&vhost, rules)
 }
 
 /// A site of a list; folded.
@@ -70,21 +70,7 @@ pub(super) fn parse_site(name: &str, rules: &VhostRules) -> Result<String, Refus
         return Err((format!("{name:?}: this list has sites, not patterns"), help));
     }
     let vhost = names::fold(name).map_err(|message| (message, String::new()))?;
-    billed(vhost, rules)
-}
-
-/// A name that has rows of its own.
-fn billed(vhost: String, rules: &VhostRules) -> Result<String, Refusal> {
-    let vhost = match rules.fold_www {
-        true => names::without_www(&vhost).to_owned(),
-        false => vhost,
-    };
-    let site = names::billed(&vhost, rules);
-    if site != vhost {
-        let message = format!("{vhost:?} is an alias of {site:?}, which has the rows");
-        return Err((message, format!("write {site:?}")));
-    }
-    Ok(vhost)
+    names::with_rows(&vhost, rules)
 }
 
 /// A user in its stored form, or `*`.
