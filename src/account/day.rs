@@ -50,17 +50,21 @@ impl Days {
             self.last = (minute * SLOT_SECONDS, slot.1);
             return Some(slot.1);
         }
-        let instant = DateTime::from_timestamp(seconds, 0)?;
-        let offset = self
-            .zone
-            .offset_from_utc_datetime(&instant.naive_utc())
-            .fix()
-            .local_minus_utc();
-        let day = i32::try_from((seconds + i64::from(offset)).div_euclid(DAY_SECONDS)).ok()?;
+        let local = seconds + offset(self.zone, seconds)?;
+        let day = i32::try_from(local.div_euclid(DAY_SECONDS)).ok()?;
         *slot = (minute, day);
         self.last = (minute * SLOT_SECONDS, day);
         Some(day)
     }
+}
+
+/// Seconds that the clock of a zone is ahead of UTC at an instant, in seconds since 1970; `None` for
+/// instants that no calendar holds.
+#[must_use]
+pub fn offset(zone: Tz, instant: i64) -> Option<i64> {
+    let utc = DateTime::from_timestamp(instant, 0)?.naive_utc();
+    let offset = zone.offset_from_utc_datetime(&utc).fix();
+    Some(i64::from(offset.local_minus_utc()))
 }
 
 /// Whether two names stand for one clock, as `UTC` and `Etc/UTC` do: the same offset at every quarter
@@ -69,10 +73,6 @@ impl Days {
 pub fn same_clock(one: Tz, other: Tz) -> bool {
     const FROM: i64 = 631_152_000;
     const TO: i64 = 2_145_916_800;
-    let offset = |zone: Tz, seconds: i64| {
-        let instant = DateTime::from_timestamp(seconds, 0).unwrap_or_default();
-        zone.offset_from_utc_datetime(&instant.naive_utc()).fix()
-    };
     let mut instants = (FROM..TO).step_by(DAY_SECONDS as usize / 4);
     one == other || instants.all(|at| offset(one, at) == offset(other, at))
 }

@@ -91,7 +91,7 @@ impl Growth {
             max_vhosts,
             max_users,
         };
-        let special = [name::NONE, name::INVALID, name::OTHER, name::OVERFLOW].map(str::to_owned);
+        let special = name::SPECIAL.map(str::to_owned);
         growth.know(configured.into_iter().chain(special));
         growth.renew(stored);
         growth

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::OnceLock;
 
 use ahash::RandomState;
-use tollkeeper_parsers::text;
+use tollkeeper_parsers::text::{self, Escape};
 
 /// Lines that name no site.
 pub const NONE: &str = "_none";
@@ -14,6 +14,8 @@ pub const INVALID: &str = "_invalid";
 pub const OTHER: &str = "_other";
 /// Names beyond the day's cap on new ones.
 pub const OVERFLOW: &str = "_overflow";
+/// All of these: rows that stand for many names.
+pub const SPECIAL: [&str; 4] = [NONE, INVALID, OTHER, OVERFLOW];
 
 /// The longest user name that has a row of its own, in characters of its text form: a column's width.
 pub const MAX_USER_CHARS: usize = 255;
@@ -53,7 +55,7 @@ pub fn hash(name: &[u8]) -> u64 {
 /// Whether a row of this name stands for many.
 #[must_use]
 pub fn is_special(name: &str) -> bool {
-    [NONE, INVALID, OTHER, OVERFLOW].contains(&name)
+    SPECIAL.contains(&name)
 }
 
 /// A user's name as it is stored. Names that would be one of the special ones are written with the
@@ -68,6 +70,14 @@ pub fn user(name: &[u8]) -> Cow<'_, str> {
         return Cow::Owned(format!("\\x5f{}", &text[1..]));
     }
     text
+}
+
+/// Whether a text is a name as [`user`] stores it. The special rows, which no name is stored as, are
+/// not.
+#[must_use]
+pub fn is_stored_user(text: &str) -> bool {
+    let named = Escape::Backslash.decode(text.as_bytes());
+    !text.is_empty() && !is_special(text) && user(&named) == text
 }
 
 #[cfg(test)]

@@ -10,9 +10,12 @@ use clap::error::ErrorKind;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use tollkeeper_parsers::format::Spec;
 
+pub use self::quota::QuotaCommand;
 use super::report::By;
 use crate::config::{self, Layer, StoreUrl, Users};
 use crate::excerpt::excerpt;
+
+mod quota;
 
 /// Columns that a faulty format may take in a message.
 const MAX_EXCERPT_COLUMNS: usize = 76;
@@ -61,7 +64,7 @@ pub enum Command {
     Import(ImportArgs),
     /// The daily table
     Report(ReportArgs),
-    /// How the daemon is: sources, positions, lag, balance, gaps, store
+    /// How the daemon is: sources, positions, lag, balance, gaps, store, quotas, gates
     Status(StatusArgs),
     /// Config and formats, explained
     Check(CheckArgs),
@@ -74,7 +77,8 @@ pub enum Command {
     /// How accounts stand with their quotas; grants, resets, exemptions
     #[command(subcommand)]
     Quota(QuotaCommand),
-    /// What to paste into a web server's config, so that it acts on verdicts
+    /// What to paste into a web server's config, so that it acts on verdicts: for every gate of that server
+    /// in the config, else for one in the usual place
     Snippet {
         /// The server
         #[arg(value_name = "SERVER", value_enum)]
@@ -93,66 +97,6 @@ pub enum Server {
     Lighttpd,
     /// HAProxy
     Haproxy,
-}
-
-/// `tollkeeper quota …`. An account is a site, or user:NAME, owner:NAME, class:NAME@SITE.
-#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
-pub enum QuotaCommand {
-    /// Every account with a quota: used, limit, percent, when the period ends, when at this rate it is
-    /// spent
-    List {
-        /// Those alone whose gate is closed, or would be
-        #[arg(long)]
-        exceeded: bool,
-        /// How to print it
-        #[arg(long, value_name = "HOW", value_enum, default_value_t = Output::Table)]
-        output: Output,
-    },
-    /// The same of one account
-    Show {
-        /// Who
-        #[arg(value_name = "ACCOUNT")]
-        account: String,
-        /// How to print it
-        #[arg(long, value_name = "HOW", value_enum, default_value_t = Output::Table)]
-        output: Output,
-    },
-    /// More for this period alone
-    Grant {
-        /// Whom
-        #[arg(value_name = "ACCOUNT")]
-        account: String,
-        /// How much more, such as 5G; a number of requests where those are limited
-        #[arg(value_name = "AMOUNT")]
-        amount: String,
-        /// Of which quota, where the account has several
-        #[arg(long, value_name = "NAME")]
-        quota: Option<String>,
-    },
-    /// Forgive what was used so far in this period; the rows stay as they are
-    Reset {
-        /// Whom
-        #[arg(value_name = "ACCOUNT")]
-        account: String,
-        /// Of which quota [default: of all that it has]
-        #[arg(long, value_name = "NAME")]
-        quota: Option<String>,
-    },
-    /// Close nothing to an account, whatever it uses; it still counts
-    Exempt {
-        /// Whom
-        #[arg(value_name = "ACCOUNT")]
-        account: String,
-        /// Of which quota [default: of all]
-        #[arg(long, value_name = "NAME")]
-        quota: Option<String>,
-        /// The last day of it, YYYY-MM-DD [default: none]
-        #[arg(long, value_name = "DAY", value_parser = day, conflicts_with = "end")]
-        until: Option<NaiveDate>,
-        /// Take the exemption back
-        #[arg(long)]
-        end: bool,
-    },
 }
 
 /// `tollkeeper store …`

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use chrono_tz::Tz;
 
 use crate::quota::rule::{Measure, Quota};
-use crate::quota::verdict::{Standing, Verdict};
+use crate::quota::verdict::Standing;
 
 pub use forecast::spent_at;
 pub use json::write_json;
@@ -44,14 +44,6 @@ impl<'v> View<'v> {
     /// What is measured; `None`: no such quota is known any more.
     fn measure(&self, standing: &Standing) -> Option<Measure> {
         self.measures.get(&*standing.quota).copied()
-    }
-}
-
-/// The percentage that a verdict is about.
-fn threshold(verdict: Verdict) -> Option<u32> {
-    match verdict {
-        Verdict::Within => None,
-        Verdict::Warned(percent) | Verdict::Exceeded(percent) => Some(percent),
     }
 }
 

@@ -364,14 +364,7 @@ pub fn run(
 
 /// The name that has the rows: an alias stands for its site.
 fn billed_vhost(name: &str, settings: &Settings) -> String {
-    let rules = &settings.config.vhosts;
-    let name = match rules.fold_www {
-        true => names::without_www(name),
-        false => name,
-    };
-    names::alias_of(&rules.aliases, name)
-        .unwrap_or(name)
-        .to_owned()
+    names::billed(name, &settings.config.vhosts).to_owned()
 }
 
 /// An array, one row a line.

@@ -727,15 +727,6 @@ fn owned_vhost(name: &str, rules: &VhostRules) -> Result<String, (String, String
         let help = "name each site".to_owned();
         return Err((format!("{name:?}: an owner has sites, not patterns"), help));
     }
-    let mut vhost = names::fold(name).map_err(|message| (message, String::new()))?;
-    if rules.fold_www {
-        vhost = names::without_www(&vhost).to_owned();
-    }
-    match names::alias_of(&rules.aliases, &vhost) {
-        Some(site) if site != vhost => {
-            let message = format!("{vhost:?} is an alias of {site:?}, which has the rows");
-            Err((message, format!("write {site:?}")))
-        }
-        _ => Ok(vhost),
-    }
+    let vhost = names::fold(name).map_err(|message| (message, String::new()))?;
+    names::with_rows(&vhost, rules)
 }

@@ -11,9 +11,10 @@ use std::path::Path;
 use tollkeeper_parsers::host::{self, Host};
 
 use super::diagnostic::{ConfigError, Findings};
+use crate::account::name;
 
 /// Rows that stand for many names; no site can be called so.
-pub const RESERVED: [&str; 4] = ["_none", "_other", "_invalid", "_overflow"];
+pub const RESERVED: [&str; 4] = name::SPECIAL;
 
 /// The largest side file that is read: a few million names.
 const MAX_SIDE_FILE_BYTES: u64 = 256 << 20;
@@ -77,14 +78,33 @@ pub fn alias_of<'a>(aliases: &'a BTreeMap<String, String>, name: &str) -> Option
     None
 }
 
-/// The site that a folded name is billed to.
+/// The site that a folded name is billed to, as [`crate::account::fold`] bills lines: what is an alias as
+/// it stands, `www.` in front of it and all, is that of its site; else `www.` is folded away.
 #[must_use]
 pub fn billed<'a>(name: &'a str, rules: &'a super::VhostRules) -> &'a str {
-    let name = match rules.fold_www {
+    let bare = || match rules.fold_www {
         true => without_www(name),
         false => name,
     };
-    alias_of(&rules.aliases, name).unwrap_or(name)
+    let alias = |name| alias_of(&rules.aliases, name);
+    alias(name).unwrap_or_else(|| alias(bare()).unwrap_or(bare()))
+}
+
+/// The name of a row: what is said of a folded name that is billed to another site would never hold.
+///
+/// # Errors
+/// Whose alias it is, and what to write.
+pub fn with_rows(name: &str, rules: &super::VhostRules) -> Result<String, (String, String)> {
+    let site = billed(name, rules);
+    let bare = match rules.fold_www {
+        true => without_www(name),
+        false => name,
+    };
+    if site != bare {
+        let message = format!("{name:?} is an alias of {site:?}, which has the rows");
+        return Err((message, format!("write {site:?}")));
+    }
+    Ok(site.to_owned())
 }
 
 /// Aliases that lead back to themselves.
@@ -297,6 +317,8 @@ pub(super) fn read_text(path: &Path, max_bytes: u64, what: &str) -> Result<Strin
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::account::fold::Folding;
+    use crate::config::VhostRules;
 
     fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         pairs
@@ -371,6 +393,40 @@ mod tests {
             ("wwww.example.org", "wwww.example.org"),
         ] {
             assert_eq!(without_www(name), expected);
+        }
+    }
+
+    #[test]
+    fn names_are_billed_as_lines_are() {
+        let aliases = [
+            ("*.cdn.example", "a.example"),
+            ("www.b.example", "c.example"),
+            ("d.example", "a.example"),
+        ];
+        let aliases = aliases.map(|(alias, site)| (alias.to_owned(), site.to_owned()));
+        for fold_www in [true, false] {
+            let folding = Folding::new([], aliases.clone(), fold_www);
+            let rules = VhostRules {
+                aliases: aliases.clone().into(),
+                fold_www,
+                ..VhostRules::default()
+            };
+            for name in [
+                "a.example",
+                "www.a.example",
+                "b.example",
+                "www.b.example",
+                "www.d.example",
+                "cdn.example",
+                "www.cdn.example",
+                "x.www.cdn.example",
+            ] {
+                assert_eq!(
+                    billed(name, &rules),
+                    folding.site(name.as_bytes()),
+                    "{name}"
+                );
+            }
         }
     }
 

@@ -15,7 +15,9 @@ use std::path::Path;
 
 use tollkeeper_parsers::host::{self, Host};
 
-use super::{Consequences, FlagSet, Hosts, Refused, is_plain_user, percent_encoded, with_query};
+use super::{
+    Consequences, FlagSet, Hosts, Refused, is_plain_user, percent_encoded, with_query, word,
+};
 use crate::quota::rule::Consequence;
 use crate::quota::verdict::{Closed, Subject, Verdicts};
 
@@ -47,11 +49,7 @@ impl Scope {
 
 /// `deny-429`, `redirect`, `slow-125000`.
 pub(super) fn what(consequence: &Consequence) -> String {
-    match consequence {
-        Consequence::Deny { status } => format!("deny-{status}"),
-        Consequence::Redirect { .. } => "redirect".to_owned(),
-        Consequence::Slow { bytes_per_second } => format!("slow-{bytes_per_second}"),
-    }
+    word(consequence, |_| "redirect".to_owned())
 }
 
 /// What a snippet looks for, the mildest first. Redirects differ in what their flags hold, so there is
@@ -183,14 +181,11 @@ fn content(subject: &Subject, closed: &Closed) -> Result<String, String> {
     }
 }
 
-/// The whole target.
+/// The whole target; what there is not is empty in its query.
 pub(super) fn target(url: &str, subject: &Subject, quota: &str) -> Result<String, String> {
-    let (user, vhost) = match subject {
-        Subject::Vhost(vhost) | Subject::Class { vhost, .. } => ("", vhost.as_str()),
-        Subject::User { user, vhost } => (user.as_str(), vhost.as_deref().unwrap_or_default()),
-    };
-    let pairs = [("user", user), ("quota", quota), ("vhost", vhost)]
-        .map(|(key, value)| (key, percent_encoded(value)));
+    let (user, vhost) = (subject.user(), subject.vhost());
+    let pairs = [("user", user), ("quota", Some(quota)), ("vhost", vhost)]
+        .map(|(key, value)| (key, percent_encoded(value.unwrap_or_default())));
     let pairs: Vec<(&str, &str)> = pairs.iter().map(|(key, value)| (*key, &**value)).collect();
     let target = with_query(url, &pairs);
     if is_target(&target) {

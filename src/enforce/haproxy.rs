@@ -19,8 +19,7 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 
 pub use self::snippet::{Needs, snippet};
-use super::{Hosts, MapSet, Refused, is_plain_user, percent_encoded, with_query};
-use crate::quota::rule::Consequence;
+use super::{Hosts, MapSet, Refused, is_plain_user, percent_encoded, with_query, word};
 use crate::quota::verdict::{Subject, Verdicts};
 
 mod snippet;
@@ -34,11 +33,9 @@ pub const MAX_WORD_BYTES: usize = 4 * 1024;
 pub fn map(verdicts: &Verdicts, hosts: &Hosts) -> MapSet {
     let mut set = MapSet::default();
     for (subject, closed) in &verdicts.closed {
-        let value = match &closed.consequence {
-            Consequence::Deny { status } => format!("deny-{status}"),
-            Consequence::Slow { bytes_per_second } => format!("slow-{bytes_per_second}"),
-            Consequence::Redirect { url } => redirect_target(url, subject, &closed.quota),
-        };
+        let value = word(&closed.consequence, |url| {
+            redirect_target(url, subject, &closed.quota)
+        });
         match lines(subject, value, hosts).and_then(checked) {
             Ok(lines) => set.entries.extend(lines),
             Err(why) => set.refused.push(Refused {
@@ -115,17 +112,11 @@ fn is_label(class: &str) -> bool {
     !class.is_empty() && class.bytes().all(is_inner)
 }
 
-/// Where a client is sent, with what there is to say of the account in its query.
+/// Where a client is sent, with what there is to say of the account in its query: what there is not is
+/// left out.
 fn redirect_target(url: &str, subject: &Subject, quota: &str) -> String {
-    let (user, vhost) = match subject {
-        Subject::Vhost(vhost) | Subject::Class { vhost, .. } => (None, Some(vhost)),
-        Subject::User { user, vhost } => (Some(user), vhost.as_ref()),
-    };
-    let pairs = [
-        ("user", user.map(String::as_str)),
-        ("quota", Some(quota)),
-        ("vhost", vhost.map(String::as_str)),
-    ];
+    let (user, vhost) = (subject.user(), subject.vhost());
+    let pairs = [("user", user), ("quota", Some(quota)), ("vhost", vhost)];
     let encoded = pairs.map(|(name, value)| (name, value.map(percent_encoded)));
     let pairs = encoded.iter();
     let pairs = pairs.filter_map(|(name, value)| Some((*name, value.as_deref()?)));

@@ -39,18 +39,10 @@ impl Hosts {
         }
         let has_wildcards = aliases.keys().any(|alias| alias.starts_with("*."));
         let turned = match has_wildcards {
-            true => aliases.keys().map(|alias| (turned(alias), alias.clone())),
+            true => aliases.keys().map(|a| (turned(a), a.clone())).collect(),
             // Nobody asks.
-            false => {
-                return Self {
-                    aliases,
-                    of_site,
-                    turned: BTreeMap::new(),
-                    fold_www,
-                };
-            }
+            false => BTreeMap::new(),
         };
-        let turned = turned.collect();
         Self {
             aliases,
             of_site,

@@ -42,32 +42,37 @@ fn key(gate: &Value) -> String {
 }
 
 fn gate(subject: &Subject, closed: &Closed, hosts: &Hosts) -> Value {
-    let (kind, vhost, class, user) = match subject {
-        Subject::Vhost(vhost) => ("vhost", Some(vhost), None, None),
-        Subject::Class { vhost, class } => ("class", Some(vhost), Some(class), None),
-        Subject::User { user, vhost } => ("user", vhost.as_ref(), None, Some(user)),
+    let (kind, class) = match subject {
+        Subject::Vhost(_) => ("vhost", None),
+        Subject::Class { class, .. } => ("class", Some(class)),
+        Subject::User { .. } => ("user", None),
     };
-    let names = vhost.map(|vhost| hosts.names_of(vhost));
+    let names = subject.vhost().map(|vhost| hosts.names_of(vhost));
     let names = names.map(|names| [names.exact, names.wildcards].concat());
-    let consequence = match &closed.consequence {
-        Consequence::Deny { status } => json!({ "deny": status }),
-        Consequence::Redirect { url } => json!({ "redirect": url }),
-        Consequence::Slow { bytes_per_second } => json!({ "speed": bytes_per_second }),
-    };
     let until = closed
         .until
         .and_then(|until| DateTime::from_timestamp(until, 0));
     json!({
         "kind": kind,
-        "vhost": vhost,
+        "vhost": subject.vhost(),
         "names": names.unwrap_or_default(),
         "class": class,
-        "user": user,
-        "consequence": consequence,
+        "user": subject.user(),
+        "consequence": consequence(&closed.consequence),
         "quota": closed.quota,
         "until": until.map(|until| until.timestamp()),
         "until_time": until.map(|until| until.to_rfc3339_opts(SecondsFormat::Secs, true)),
     })
+}
+
+/// `{"deny":429}`, `{"redirect":"https://…"}`, or `{"speed":125000}` in bytes a second.
+#[must_use]
+pub fn consequence(consequence: &Consequence) -> Value {
+    match consequence {
+        Consequence::Deny { status } => json!({ "deny": status }),
+        Consequence::Redirect { url } => json!({ "redirect": url }),
+        Consequence::Slow { bytes_per_second } => json!({ "speed": bytes_per_second }),
+    }
 }
 
 /// The file.

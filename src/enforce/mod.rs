@@ -51,6 +51,16 @@ pub struct Refused {
     pub why: String,
 }
 
+/// What flags and maps call a consequence: `deny-429`, `slow-125000` (bytes a second). What a redirect
+/// is called differs, and is made of its URL.
+fn word(consequence: &Consequence, of_redirect: impl FnOnce(&str) -> String) -> String {
+    match consequence {
+        Consequence::Deny { status } => format!("deny-{status}"),
+        Consequence::Slow { bytes_per_second } => format!("slow-{bytes_per_second}"),
+        Consequence::Redirect { url } => of_redirect(url),
+    }
+}
+
 /// What a user's name must be before a server tests it against a folder: these bytes, the first not a
 /// point or a dash, at most 64. With that no name leaves the folder or the header that it is written to.
 #[must_use]

@@ -8,7 +8,7 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Refused, is_plain_user};
+use super::{Refused, is_plain_user, word};
 use crate::quota::rule::Consequence;
 use crate::quota::verdict::{Closed, Subject};
 
@@ -75,10 +75,8 @@ fn is_plain_url(url: &str) -> bool {
 /// The folder of flags with this consequence; `None`: it cannot be pasted.
 fn kind(closed: &Closed) -> Option<String> {
     match &closed.consequence {
-        Consequence::Deny { status } => Some(format!("deny-{status}")),
-        Consequence::Slow { bytes_per_second } => Some(format!("slow-{bytes_per_second}")),
         Consequence::Redirect { url } if !is_plain_url(url) => None,
-        Consequence::Redirect { url } => Some(redirect_kind(url, &closed.quota)),
+        plain => Some(word(plain, |url| redirect_kind(url, &closed.quota))),
     }
 }
 

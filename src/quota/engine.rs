@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use chrono_tz::Tz;
 
+use super::period::clock;
 use super::rule::Rules;
 use super::verdict::{Account, Change, Standing, Verdicts};
 use crate::account::spent::Spent;
@@ -29,7 +30,6 @@ use crate::usage::snapshot::{Key, Needs, Snapshot};
 
 mod accounts;
 mod carried;
-mod clock;
 mod gates;
 mod meter;
 mod overrides;

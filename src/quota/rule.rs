@@ -76,6 +76,19 @@ pub enum Measure {
     Requests,
 }
 
+impl Measure {
+    /// The word for it in the config, in the tables, and in all JSON.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::In => "in",
+            Self::Out => "out",
+            Self::Both => "both",
+            Self::Requests => "requests",
+        }
+    }
+}
+
 /// How long a limit holds.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Period {
@@ -130,8 +143,8 @@ pub enum Consequence {
         bytes_per_second: u64,
     },
     /// They are sent elsewhere, by a 302 that nobody stores. An absolute http or https URL of
-    /// printable ASCII without blanks, quotes, backslashes, angle brackets, `$`, `%{` or `{}`; what is
-    /// said of the account is added to its query.
+    /// printable ASCII without blanks, quotes, backslashes, angle brackets, braces and `$ ; ^ |`, with two
+    /// hexadecimal digits behind each `%`; what is said of the account is added to its query.
     Redirect {
         /// Where to.
         url: String,

@@ -28,6 +28,40 @@ pub enum Subject {
     },
 }
 
+impl Subject {
+    /// The user, of a user's.
+    #[must_use]
+    pub fn user(&self) -> Option<&str> {
+        match self {
+            Self::Vhost(_) | Self::Class { .. } => None,
+            Self::User { user, .. } => Some(user),
+        }
+    }
+
+    /// The site; `None`: all of them.
+    #[must_use]
+    pub fn vhost(&self) -> Option<&str> {
+        match self {
+            Self::Vhost(vhost) | Self::Class { vhost, .. } => Some(vhost),
+            Self::User { vhost, .. } => vhost.as_deref(),
+        }
+    }
+
+    /// In words; not yet safe for a terminal.
+    #[must_use]
+    pub fn described(&self) -> String {
+        match self {
+            Self::Vhost(vhost) => vhost.clone(),
+            Self::Class { vhost, class } => format!("class {class} of {vhost}"),
+            Self::User { user, vhost: None } => format!("user {user}"),
+            Self::User {
+                user,
+                vhost: Some(vhost),
+            } => format!("user {user} at {vhost}"),
+        }
+    }
+}
+
 /// A closed gate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Closed {
@@ -80,6 +114,27 @@ pub enum Verdict {
     Warned(u32),
     /// Above one that has consequences; percent.
     Exceeded(u32),
+}
+
+impl Verdict {
+    /// The word for it in all JSON.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Within => "within",
+            Self::Warned(_) => "warned",
+            Self::Exceeded(_) => "exceeded",
+        }
+    }
+
+    /// The percentage that it is about.
+    #[must_use]
+    pub fn threshold(self) -> Option<u32> {
+        match self {
+            Self::Within => None,
+            Self::Warned(percent) | Self::Exceeded(percent) => Some(percent),
+        }
+    }
 }
 
 /// A verdict that is not what it was, or a threshold that was reached: what a hook is told.

@@ -27,7 +27,7 @@ pub(super) fn moved(deltas: &Deltas) -> BTreeMap<&str, u64> {
         *bytes = bytes.saturating_sub(sum(delta.amount));
     }
     // Rows for many have no user.
-    for special in [name::NONE, name::INVALID, name::OTHER, name::OVERFLOW] {
+    for special in name::SPECIAL {
         moved.remove(special);
     }
     moved.retain(|_, bytes| *bytes > 0);

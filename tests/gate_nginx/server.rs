@@ -17,7 +17,7 @@ use tollkeeper::publish::{self, Applied, Gate};
 use tollkeeper::quota::rule::Consequence;
 use tollkeeper::quota::verdict::{Closed, Subject, Verdicts};
 
-use crate::support::{Sandbox, send, text, wait_for, wait_until};
+use crate::support::{Sandbox, gate, send, text, wait_for, wait_until};
 
 pub(crate) const PASSWORD: &str = "open sesame";
 pub(crate) const QUOTA: &str = "q & 1";
@@ -341,29 +341,7 @@ impl Drop for Nginx {
 }
 
 pub(crate) fn request(host: &str, path: &str, user: Option<&str>) -> Vec<u8> {
-    let user = user.map(|user| {
-        let both = base64(format!("{user}:{PASSWORD}").as_bytes());
-        format!("Authorization: Basic {both}\r\n")
-    });
-    let user = user.unwrap_or_default();
-    format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{user}Connection: close\r\n\r\n").into_bytes()
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for three in bytes.chunks(3) {
-        let byte = |at: usize| u32::from(three.get(at).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for digit in 0..4 {
-            let value = (bits >> (18 - 6 * digit)) & 63;
-            text.push(match digit <= three.len() {
-                true => char::from(DIGITS[value as usize]),
-                false => '=',
-            });
-        }
-    }
-    text
+    gate::request(host, path, user.map(|user| (user, PASSWORD)))
 }
 
 fn config_text(folder: &str, plain: SocketAddr, plain6: SocketAddr, tls: SocketAddr) -> String {

@@ -8,8 +8,6 @@
 //! | `class:campus@example.org` | `class campus of example.org` |
 //! | `class:campus@owner:dembol` | `class campus of owner dembol` |
 
-use tollkeeper_parsers::text::Escape;
-
 use crate::account::name;
 use crate::config::{VhostRules, names};
 use crate::usage::said::Account;
@@ -76,21 +74,15 @@ fn vhost(name: &str, rules: &VhostRules) -> Result<String, String> {
         ));
     }
     let folded = names::fold(name)?;
-    let folded = match rules.fold_www {
-        true => names::without_www(&folded),
-        false => &folded,
-    };
-    let site = names::alias_of(&rules.aliases, folded).unwrap_or(folded);
-    Ok(site.to_owned())
+    Ok(names::billed(&folded, rules).to_owned())
 }
 
-/// A user in stored form: what its bytes would be stored as.
+/// A user in stored form.
 fn parse_user(user: &str) -> Result<String, String> {
-    let bytes = Escape::Backslash.decode(user.as_bytes());
-    if [name::NONE, name::INVALID, name::OTHER, name::OVERFLOW].contains(&user) {
+    if name::is_special(user) {
         return Err(format!("{user:?} stands for many users, and has no quota"));
     }
-    if user.is_empty() || user == "*" || name::user(&bytes) != user {
+    if user == "*" || !name::is_stored_user(user) {
         return Err(format!(
             "{user:?} is no user: write it as `tollkeeper report --by user` prints it, a backslash \
              as \\x5c"

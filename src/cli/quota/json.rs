@@ -5,9 +5,9 @@ use std::io::{self, Write};
 use chrono::DateTime;
 use serde::Serialize;
 
-use super::{View, spent_at, threshold};
+use super::{View, spent_at};
 use crate::quota::rule::Measure;
-use crate::quota::verdict::{Standing, Verdict};
+use crate::quota::verdict::Standing;
 
 /// One account and quota. Names are as they are stored, numbers are exact.
 #[derive(Serialize)]
@@ -52,7 +52,7 @@ fn row<'r>(standing: &'r Standing, view: &View<'_>) -> Row<'r> {
     Row {
         quota: &standing.quota,
         account: standing.account.described(),
-        measure: view.measure(standing).map(name),
+        measure: view.measure(standing).map(Measure::word),
         used: standing.used,
         limit: standing.limit,
         percent: standing.percent(),
@@ -61,23 +61,9 @@ fn row<'r>(standing: &'r Standing, view: &View<'_>) -> Row<'r> {
         ends: time(standing.ends),
         spent_at: time(spent_at(standing, view.now)),
         next_slice: time(standing.next_slice),
-        verdict: match standing.verdict {
-            Verdict::Within => "within",
-            Verdict::Warned(_) => "warned",
-            Verdict::Exceeded(_) => "exceeded",
-        },
-        threshold: threshold(standing.verdict),
+        verdict: standing.verdict.word(),
+        threshold: standing.verdict.threshold(),
         exempt: standing.exempt,
         uncounted: standing.uncounted,
-    }
-}
-
-/// As the config has it.
-fn name(measure: Measure) -> &'static str {
-    match measure {
-        Measure::In => "in",
-        Measure::Out => "out",
-        Measure::Both => "both",
-        Measure::Requests => "requests",
     }
 }

@@ -136,7 +136,7 @@ fn weigh(store: &mut dyn Store, settings: &Settings) -> Result<Weighed, Failure>
     let said = store.said().map_err(anyhow::Error::new)?;
     let config = settings.config.with_side_files()?;
     let (rules, faults) = quota::rules(&config, &said);
-    for fault in faults.iter().chain(&said.faults) {
+    for fault in &faults {
         complain(&printable(fault));
     }
     let told = store.told().map_err(anyhow::Error::new)?;

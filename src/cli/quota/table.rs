@@ -130,11 +130,7 @@ fn cells(standing: &Standing, view: &View<'_>, layout: Layout) -> [String; COLUM
         amount(standing.used),
         amount(standing.limit),
         standing.percent().to_string(),
-        match standing.verdict {
-            Verdict::Within => "within".to_owned(),
-            Verdict::Warned(percent) => format!("warned {percent}"),
-            Verdict::Exceeded(percent) => format!("exceeded {percent}"),
-        },
+        verdict(standing.verdict, " ", ""),
         standing.ends.map_or_else(|| NOTHING.to_owned(), time),
         spent,
         notes.join(", "),
@@ -147,11 +143,6 @@ fn lines(standing: &Standing, view: &View<'_>) -> Vec<(&'static str, String)> {
     let time = |instant| time(instant, view, "%Y-%m-%d %H:%M:%S %:z");
 
     let percent = standing.percent();
-    let verdict = match standing.verdict {
-        Verdict::Within => "within".to_owned(),
-        Verdict::Warned(at) => format!("warned at {at} %"),
-        Verdict::Exceeded(at) => format!("exceeded at {at} %"),
-    };
     let mut limit = amount(standing.limit);
     if standing.granted > 0 {
         let _ = write!(limit, ", of which granted: {}", amount(standing.granted));
@@ -175,7 +166,7 @@ fn lines(standing: &Standing, view: &View<'_>) -> Vec<(&'static str, String)> {
     let mut lines = vec![
         ("quota", standing.quota.clone()),
         ("account", standing.account.described()),
-        ("verdict", verdict),
+        ("verdict", verdict(standing.verdict, " at ", " %")),
         ("used", format!("{}, {percent} %", amount(standing.used))),
         ("limit", limit),
         ("period", period),
@@ -201,6 +192,14 @@ fn lines(standing: &Standing, view: &View<'_>) -> Vec<(&'static str, String)> {
         ));
     }
     lines
+}
+
+/// A verdict, and the percentage that it is about, between these.
+fn verdict(verdict: Verdict, before: &str, behind: &str) -> String {
+    match verdict.threshold() {
+        Some(percent) => format!("{}{before}{percent}{behind}", verdict.word()),
+        None => verdict.word().to_owned(),
+    }
 }
 
 /// With a unit, three figures.

@@ -11,6 +11,7 @@ use super::*;
 use crate::cli::report::Layout;
 use crate::config::VhostRules;
 use crate::quota::rule::{Period, Who};
+use crate::quota::verdict::Verdict;
 use crate::usage::said::Account;
 
 const G: u64 = 1_000_000_000;

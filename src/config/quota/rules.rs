@@ -13,7 +13,8 @@ use crate::usage::said::Said;
 /// Faults that are told of; tables can have millions of rows.
 const MAX_FAULTS: usize = 50;
 
-/// Everything that is weighed, and what is wrong with rows of the tables. A row at fault is left out,
+/// Everything that is weighed, and what is wrong with rows of the tables, those among them that could
+/// not even be read ([`Said::faults`]); at most 50, and how many more there are. A row at fault is left out,
 /// as if it were not there; where config and table contradict each other, the config holds.
 #[must_use]
 pub fn rules(config: &Config, said: &Said) -> (Rules, Vec<String>) {

@@ -10,6 +10,7 @@ use tollkeeper_parsers::text;
 use super::super::names::{self, RESERVED};
 use super::super::table::nearest;
 use super::super::{VhostRules, parse_label};
+use crate::account::name;
 use crate::quota::rule::{Measure, Period};
 
 /// What is wrong, and the remedy.
@@ -29,7 +30,6 @@ pub(super) const PERCENT: RangeInclusive<u32> = 1..=10_000;
 pub(super) const REOPEN_PERCENT: RangeInclusive<u32> = 1..=100;
 
 const DAY: u32 = 24 * 60;
-const MAX_USER_CHARS: usize = 255;
 const MAX_URL_BYTES: usize = 2_000;
 const ADVISED_STATUSES: &str = "429 (too many requests) or 503 (service unavailable)";
 
@@ -60,7 +60,7 @@ pub(super) fn parse_vhost(name: &str, rules: &VhostRules) -> Result<String, Refu
         };
         (message, help)
     })?;
-    billed(vhost, rules)
+    names::with_rows(&vhost, rules)
 }
 
 /// A site of a list; folded.
@@ -70,45 +70,16 @@ pub(super) fn parse_site(name: &str, rules: &VhostRules) -> Result<String, Refus
         return Err((format!("{name:?}: this list has sites, not patterns"), help));
     }
     let vhost = names::fold(name).map_err(|message| (message, String::new()))?;
-    billed(vhost, rules)
-}
-
-/// A name that has rows of its own.
-fn billed(vhost: String, rules: &VhostRules) -> Result<String, Refusal> {
-    let vhost = match rules.fold_www {
-        true => names::without_www(&vhost).to_owned(),
-        false => vhost,
-    };
-    let site = names::billed(&vhost, rules);
-    if site != vhost {
-        let message = format!("{vhost:?} is an alias of {site:?}, which has the rows");
-        return Err((message, format!("write {site:?}")));
-    }
-    Ok(vhost)
+    names::with_rows(&vhost, rules)
 }
 
 /// A user in its stored form, or `*`.
 pub(super) fn parse_user(user: &str) -> Result<String, Refusal> {
-    if RESERVED.contains(&user) {
+    if name::is_special(user) {
         let message = format!("{user:?} stands for many users");
         return Err((message, "they have no quota together".into()));
     }
-    // A backslash is there only as `\xhh`.
-    let mut plain = String::with_capacity(user.len());
-    let mut rest = user;
-    while let Some((before, behind)) = rest.split_once("\\x") {
-        let is_hex = |byte: &u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte);
-        match behind.as_bytes() {
-            [high, low, ..] if is_hex(high) && is_hex(low) => {}
-            _ => break,
-        }
-        plain.push_str(before);
-        plain.push('x');
-        rest = &behind[2..];
-    }
-    plain.push_str(rest);
-    let is_stored = text::name(plain.as_bytes()) == plain;
-    if user.is_empty() || !is_stored || user.chars().count() > MAX_USER_CHARS {
+    if !name::is_stored_user(user) {
         let help = "write it as `tollkeeper report --by user` prints it, a backslash as \\x5c";
         return Err((format!("{user:?} is no user"), help.into()));
     }

@@ -384,19 +384,9 @@ impl<'w, 't> Understanding<'w, 't> {
         add(" from ", words.billing_day);
         add(" from ", words.anchor);
         add(" by ", words.slice);
-        add(" ", Some(measure_name(measure)));
+        add(" ", Some(measure.word()));
         add(" ", words.limit);
         shortened(name, value::MAX_NAME_BYTES)
-    }
-}
-
-/// As it is written.
-pub(super) fn measure_name(measure: Measure) -> &'static str {
-    match measure {
-        Measure::In => "in",
-        Measure::Out => "out",
-        Measure::Both => "both",
-        Measure::Requests => "requests",
     }
 }
 

@@ -47,8 +47,6 @@ const MOST_NOTED: usize = 256;
 const MAX_WAITING: usize = 100_000;
 /// The percentage that stands for the way back below thresholds.
 const BACK: u32 = 0;
-/// Faults that are shown.
-const MAX_FAULTS: usize = 50;
 
 /// What the clerk is to do.
 #[derive(Debug)]
@@ -270,9 +268,7 @@ impl Clerk {
 
     /// Makes the rules of config and tables, and passes them on where they are other ones.
     fn rule(&mut self, has_other_gates: bool) {
-        let (rules, mut faults) = quota::rules(&self.config, &self.said);
-        faults.extend(self.said.faults.iter().cloned());
-        faults.truncate(MAX_FAULTS);
+        let (rules, faults) = quota::rules(&self.config, &self.said);
         let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
         report.quotas = rules.quotas.len() as u64;
         if report.faults != faults {

@@ -7,7 +7,7 @@ use crate::daemon::clock;
 use crate::enforce::Hosts;
 use crate::excerpt::printable;
 use crate::publish::{Applied, Gate};
-use crate::quota::verdict::{Subject, Verdicts};
+use crate::quota::verdict::Verdicts;
 
 /// Of what a server cannot be told, so much is shown.
 const MAX_REFUSED: usize = 20;
@@ -190,7 +190,13 @@ impl GateReport {
             .refused
             .iter()
             .take(MAX_REFUSED)
-            .map(|refused| format!("{}: {}", subject(&refused.subject), refused.why))
+            .map(|refused| {
+                format!(
+                    "{}: {}",
+                    printable(&refused.subject.described()),
+                    refused.why
+                )
+            })
             .collect();
         if refused != self.refused.1 {
             for refused in &refused {
@@ -216,18 +222,4 @@ impl GateReport {
             }
         }
     }
-}
-
-/// A subject in words.
-fn subject(subject: &Subject) -> String {
-    let text = match subject {
-        Subject::Vhost(vhost) => vhost.clone(),
-        Subject::Class { vhost, class } => format!("class {class} of {vhost}"),
-        Subject::User { user, vhost: None } => format!("user {user}"),
-        Subject::User {
-            user,
-            vhost: Some(vhost),
-        } => format!("user {user} at {vhost}"),
-    };
-    printable(&text).into_owned()
 }

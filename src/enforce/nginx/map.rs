@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use super::{CLASS_REFUSED, HOST_REFUSED, URL_REFUSED, USER_REFUSED};
 use super::{class, host, is_plain_url, pattern, refused, user};
-use crate::enforce::{Hosts, MapSet, OPEN, percent_encoded, with_query};
+use crate::enforce::{Hosts, MapSet, OPEN, percent_encoded, with_query, word};
 use crate::quota::rule::Consequence;
 use crate::quota::verdict::{Closed, Subject, Verdicts};
 
@@ -91,10 +91,8 @@ fn each_host(
 
 fn value(closed: &Closed, vhost: &str) -> Option<String> {
     match &closed.consequence {
-        Consequence::Deny { status } => Some(format!("deny-{status}")),
-        Consequence::Slow { bytes_per_second } => Some(format!("slow-{bytes_per_second}")),
         Consequence::Redirect { url } if !is_plain_url(url) => None,
-        Consequence::Redirect { url } => {
+        plain => Some(word(plain, |url| {
             let quota = percent_encoded(&closed.quota);
             let vhost = match vhost {
                 ASKED_FOR => ASKED_FOR.to_owned(),
@@ -105,8 +103,8 @@ fn value(closed: &Closed, vhost: &str) -> Option<String> {
                 ("quota", &quota),
                 ("vhost", &vhost),
             ];
-            Some(format!("to-{}", with_query(url, &query)))
-        }
+            format!("to-{}", with_query(url, &query))
+        })),
     }
 }
 

@@ -41,16 +41,12 @@ impl Group {
                 }
             }
         }
-        match is_special(name) {
+        // The rows that stand for many names have no quotas.
+        match name::is_special(name) {
             true => &[],
             false => &self.all,
         }
     }
-}
-
-/// The rows that stand for many names have no quotas.
-fn is_special(name: &str) -> bool {
-    [name::NONE, name::INVALID, name::OTHER, name::OVERFLOW].contains(&name)
 }
 
 /// Who is limited by what.

@@ -2,17 +2,15 @@
 
 use std::collections::HashMap;
 
-use super::super::verdict::{Change, Standing, Verdict};
+use super::super::period::clock::day_begins;
+use super::super::verdict::{Account, Change, Standing, Verdict};
 use super::meter::{Bits, Meter, verdict};
 use super::rows::{Line, Rows};
 use super::weighed::Weighed;
 use super::{Engine, subjects};
 use crate::account::day::DayNumber;
 use crate::account::delta::Amount;
-use crate::quota::verdict::Account;
 use crate::usage::snapshot::{Key, MinuteNeed};
-
-use super::clock::day_begins;
 
 /// What is counted, and of when.
 #[derive(Clone, Copy)]

@@ -5,10 +5,10 @@ use std::ops::Range;
 
 use chrono_tz::Tz;
 
+use super::super::period::clock::{day_begins, day_of};
 use super::super::period::{self, Span};
 use super::super::rule::{Consequence, Measure, Period, Quota, Who};
 use super::super::watch;
-use super::clock::{day_begins, day_of};
 use crate::account::day::DayNumber;
 use crate::account::delta::Amount;
 use crate::usage::snapshot::{MinuteNeed, Needs};

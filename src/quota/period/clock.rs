@@ -4,10 +4,10 @@
 //! a later one. So a day whose midnight is skipped begins with its first instant that exists; one that
 //! has two begins with the first; one that is skipped whole is empty, and begins with the next.
 
-use chrono::{DateTime, NaiveDateTime, Offset as _, TimeZone as _, Utc};
+use chrono::{DateTime, NaiveDateTime, Utc};
 use chrono_tz::Tz;
 
-use crate::account::day::{DAY_SECONDS, DayNumber};
+use crate::account::day::{self, DAY_SECONDS, DayNumber};
 
 /// An instant that chrono holds: those beyond are its first or last one.
 pub(super) fn held(instant: i64) -> i64 {
@@ -28,13 +28,19 @@ pub fn day_begins(zone: Tz, day: DayNumber) -> i64 {
     first_instant(zone, i64::from(day) * DAY_SECONDS)
 }
 
-/// The last day that has begun at an instant: what [`crate::account::day::Days`] says, but where the
-/// clock shows a day again whose next one has begun.
+/// The day that the clock shows at an instant: that of the row of a line, as
+/// [`crate::account::day::Days`] says it. It goes back where a clock is set back over midnight.
+pub(in crate::quota) fn day_of(zone: Tz, instant: i64) -> DayNumber {
+    let instant = held(instant);
+    day_number((instant + offset(zone, instant)).div_euclid(DAY_SECONDS))
+}
+
+/// The last day that has begun at an instant: that on the clock, but where the clock shows a day again whose
+/// next one has begun. It never goes back, so that periods follow one another.
 #[must_use]
 pub fn day_at(zone: Tz, instant: i64) -> DayNumber {
     let instant = held(instant);
-    let local = instant + offset(zone, instant);
-    let mut day = day_number(local.div_euclid(DAY_SECONDS));
+    let mut day = day_of(zone, instant);
     while day_begins(zone, day + 1) <= instant {
         day += 1;
     }
@@ -86,9 +92,7 @@ fn first_instant(zone: Tz, local: i64) -> i64 {
 
 /// Seconds that the clock is ahead of UTC.
 pub(super) fn offset(zone: Tz, instant: i64) -> i64 {
-    let instant = DateTime::from_timestamp(held(instant), 0).unwrap_or_default();
-    let offset = zone.offset_from_utc_datetime(&instant.naive_utc()).fix();
-    i64::from(offset.local_minus_utc())
+    day::offset(zone, held(instant)).unwrap_or_default()
 }
 
 fn day_number(day: i64) -> DayNumber {

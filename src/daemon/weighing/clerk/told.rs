@@ -2,10 +2,11 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use chrono_tz::Tz;
-use serde_json::{Value, json};
+use serde_json::json;
 
+use crate::enforce::json::consequence;
 use crate::excerpt::printable;
-use crate::quota::rule::{Consequence, Measure};
+use crate::quota::rule::Measure;
 use crate::quota::verdict::{Account, Change, Verdict};
 
 /// Into the journal.
@@ -33,22 +34,13 @@ pub(super) fn json(change: &Change, measure: Option<Measure>, node: &str, zone: 
         at.with_timezone(&zone)
             .to_rfc3339_opts(SecondsFormat::Secs, false)
     };
-    let name = |verdict: Verdict| match verdict {
-        Verdict::Within => "within",
-        Verdict::Warned(_) => "warned",
-        Verdict::Exceeded(_) => "exceeded",
-    };
-    let threshold = match change.to {
-        Verdict::Within => None,
-        Verdict::Warned(at) | Verdict::Exceeded(at) => Some(at),
-    };
     let mut told = json!({
         "quota": change.quota,
         "account": account(&change.account),
-        "measure": measure.map(measured),
-        "was": name(change.from),
-        "verdict": name(change.to),
-        "threshold": threshold,
+        "measure": measure.map(Measure::word),
+        "was": change.from.word(),
+        "verdict": change.to.word(),
+        "threshold": change.to.threshold(),
         "consequence": change.consequence.as_ref().map(consequence),
         "used": standing.used,
         "limit": standing.limit,
@@ -63,23 +55,6 @@ pub(super) fn json(change: &Change, measure: Option<Measure>, node: &str, zone: 
     .to_string();
     told.push('\n');
     told
-}
-
-fn consequence(consequence: &Consequence) -> Value {
-    match consequence {
-        Consequence::Deny { status } => json!({ "deny": status }),
-        Consequence::Redirect { url } => json!({ "redirect": url }),
-        Consequence::Slow { bytes_per_second } => json!({ "speed": bytes_per_second }),
-    }
-}
-
-fn measured(measure: Measure) -> &'static str {
-    match measure {
-        Measure::In => "in",
-        Measure::Out => "out",
-        Measure::Both => "both",
-        Measure::Requests => "requests",
-    }
 }
 
 /// An account in words.
