@@ -608,15 +608,6 @@ pub fn parse_format(text: &str) -> Result<Spec, FormatError> {
     compilable(Spec::parse(text)?)
 }
 
-/// As [`parse_format`], for messages that come over a socket, whose envelopes are taken off: `syslog:`
-/// before a format is refused.
-///
-/// # Errors
-/// Where it cannot be used, why, and the remedy.
-pub fn parse_wire_format(text: &str) -> Result<Spec, FormatError> {
-    compilable(Spec::parse_on_the_wire(text)?)
-}
-
 fn compilable(spec: Spec) -> Result<Spec, FormatError> {
     if let Spec::Format(format) = &spec {
         Plan::compile(format)?;

@@ -16,6 +16,8 @@ use crate::usage::snapshot::{Needs, Snapshot};
 
 /// A clock that is set is noticed within this.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// Messages that are weighed before verdicts are told, however many have gathered.
+const MOST_AT_ONCE: usize = 64;
 /// The store is not asked for all rows more often, whatever is missing.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -81,7 +83,9 @@ pub(super) fn run(
         };
         let now = clock();
         // What has gathered is weighed together: verdicts are told once.
+        let mut weighed = 0;
         while let Some(message) = next.take() {
+            weighed += 1;
             match message {
                 Weigh::Stop => return,
                 Weigh::Needs(reply) => drop(reply.send(wanted(engine, now))),
@@ -98,7 +102,9 @@ pub(super) fn run(
                 }
                 other => weigh(engine, other, now),
             }
-            next = messages.try_recv().ok();
+            if weighed < MOST_AT_ONCE {
+                next = messages.try_recv().ok();
+            }
         }
         if engine.next_tick().is_none_or(|at| at <= now) {
             engine.tick(now);
