@@ -214,12 +214,19 @@ impl Weighed {
             .find(|it| it.name == standing.quota);
         let counts_requests = quota.is_some_and(|quota| quota.measure == Measure::Requests);
         let amount = match counts_requests {
-            true => text
-                .parse()
-                .map_err(|_| "requests: a whole number, such as 5000".to_owned()),
+            true => Some(text)
+                .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
+                .and_then(|text| text.parse().ok())
+                .ok_or_else(|| "requests: a whole number, such as 5000".to_owned()),
             false => tollkeeper_parsers::size::bytes(text)
                 .map_err(|error| error.help.unwrap_or(error.message)),
         };
+        let is_some = |amount: &u64| (1..=i64::MAX.unsigned_abs()).contains(amount);
+        let amount = amount.and_then(|amount| {
+            Some(amount)
+                .filter(is_some)
+                .ok_or_else(|| "more than nothing, and no more than can be counted".to_owned())
+        });
         amount.map_err(|help| Failure::Usage(format!("{text:?} cannot be granted\n{help}")))
     }
 

@@ -310,3 +310,95 @@ fn many_are_made_in_several_goes() {
     }
     assert_tree(folder.path(), &[("deny/", "empty folder")]);
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config::with_cases(40))]
+
+    /// Told by what differs, a folder ends as if it had been told all: at once where flags come, and with
+    /// the next look where some of two names for one are gone.
+    #[test]
+    fn news_come_to_the_same_as_all(
+        steps in proptest::collection::vec(
+            (proptest::collection::btree_map(0_u8..8, 0_u8..3, 0..8), proptest::bool::weighted(0.9)),
+            1..8,
+        ),
+    ) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path().join("gate");
+        let mut gate = gate(&root);
+        let now = Instant::now();
+        let mut old: Option<Verdicts> = None;
+        let mut standing: BTreeMap<String, String> = BTreeMap::new();
+        for (flags, complete) in &steps {
+            let flags: Vec<(String, String)> = flags
+                .iter()
+                .map(|(name, content)| (format!("deny/{name}"), "x".repeat(usize::from(*content))))
+                .collect();
+            let borrowed: Vec<(&str, &str)> = flags.iter().map(|(p, c)| (&**p, &**c)).collect();
+            let new = closed(&borrowed, *complete);
+            let hosts = Hosts::default();
+            let applied = match &old {
+                Some(old) => gate.apply_news(old, &new, &hosts, now),
+                None => gate.apply(&new, &hosts, now),
+            };
+            proptest::prop_assert_eq!(applied.failed, None);
+            if *complete {
+                standing.clear();
+            }
+            standing.extend(flags);
+            let mut found = tree(&root);
+            found.retain(|_, content| content != "empty folder");
+            proptest::prop_assert_eq!(&found, &standing);
+            let looked = gate.look_after(&new, &hosts, now);
+            proptest::prop_assert_eq!(looked.failed, None);
+            proptest::prop_assert_eq!(looked.standing, standing.len() as u64);
+            old = Some(new);
+        }
+    }
+
+    /// What differs, against a look at each.
+    #[test]
+    fn what_differs_is_found(
+        old in proptest::collection::btree_map(0_u8..20, 0_u8..3, 0..20),
+        new in proptest::collection::btree_map(0_u8..20, 0_u8..3, 0..20),
+    ) {
+        let made = |of: &BTreeMap<u8, u8>| {
+            let flags: Vec<(String, String)> =
+                of.iter().map(|(name, content)| (name.to_string(), content.to_string())).collect();
+            let borrowed: Vec<(&str, &str)> = flags.iter().map(|(p, c)| (&**p, &**c)).collect();
+            closed(&borrowed, true)
+        };
+        let expected: BTreeSet<Subject> = (0..20_u8)
+            .filter(|name| old.get(name) != new.get(name))
+            .map(|name| Subject::Vhost(name.to_string()))
+            .collect();
+        let (old, new) = (made(&old), made(&new));
+        let found: BTreeSet<Subject> = new.differing_from(&old).into_iter().cloned().collect();
+        proptest::prop_assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn a_flag_that_two_subjects_want_is_back_after_the_next_look() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path().join("gate");
+    // Both sites answer to one name.
+    let shared = |verdicts: &Verdicts, _: &Hosts| {
+        let mut set = FlagSet::default();
+        if !verdicts.closed.is_empty() {
+            set.flags.insert("deny/shared".to_owned(), String::new());
+        }
+        set
+    };
+    let mut gate = Flags::new("test".to_owned(), root.clone(), is_ours, Box::new(shared));
+    let (both, one) = (
+        closed(&[("a", ""), ("b", "")], true),
+        closed(&[("a", "")], true),
+    );
+    let now = Instant::now();
+    apply(&mut gate, &both, now);
+    let hosts = Hosts::default();
+    drop(gate.apply_news(&both, &one, &hosts, now));
+    drop(gate.look_after(&one, &hosts, now));
+    assert_tree(&root, &[("deny/shared", "")]);
+}
