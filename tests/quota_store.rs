@@ -815,7 +815,7 @@ fn users_batch(moves: Moves, seed: u64) -> Batch {
 fn assert_users(bench: &Bench, flushes: i64) {
     let rows =
         bench.numbers("SELECT logins, bytes, maxlogins, maxbytes FROM users ORDER BY hex(`user`)");
-    let alice = (flushes > 0).then_some(flushes * 22);
+    let alice = (flushes > 0).then_some(flushes * 20);
     let expected = [
         vec![Some(0); 4],
         vec![Some(1), alice, Some(2), Some(100)],
@@ -858,7 +858,7 @@ fn users_of_mod_leechs_table_get_their_bytes_once(bench: &Bench) {
     let found = sorted(store.usage(&needs, &writer).expect("usage"));
     let expected = [
         row("_overflow", 0, None),
-        row("alice", 44, Some(100)),
+        row("alice", 40, Some(100)),
         row("bob", 5, None),
         row("carol", 7, None),
     ];

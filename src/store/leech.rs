@@ -6,32 +6,28 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::account::delta::{Amount, Deltas};
+use crate::account::delta::Deltas;
 use crate::account::name;
 use crate::usage::snapshot::LeechRow;
 
-/// What each user moved on all sites together, both ways, as far as a server vouches for the name.
-pub(super) fn moved(deltas: &Deltas) -> BTreeMap<&str, u64> {
-    let sum = |Amount {
-                   bytes_in,
-                   bytes_out,
-                   ..
-               }| u64::saturating_add(bytes_in, bytes_out);
-    let mut moved: BTreeMap<&str, u64> = BTreeMap::new();
+/// What was sent to each user by all sites together, as far as a server vouches for the name: `bytes` is
+/// what a user has downloaded (toroid.org/mod_leech).
+pub(super) fn downloaded(deltas: &Deltas) -> BTreeMap<&str, u64> {
+    let mut bytes_of: BTreeMap<&str, u64> = BTreeMap::new();
     for delta in &deltas.users {
-        let bytes = moved.entry(&delta.part).or_default();
-        *bytes = bytes.saturating_add(sum(delta.amount));
+        let bytes = bytes_of.entry(&delta.part).or_default();
+        *bytes = bytes.saturating_add(delta.amount.bytes_out);
     }
     for delta in &deltas.claimed {
-        let bytes = moved.entry(&delta.part).or_default();
-        *bytes = bytes.saturating_sub(sum(delta.amount));
+        let bytes = bytes_of.entry(&delta.part).or_default();
+        *bytes = bytes.saturating_sub(delta.amount.bytes_out);
     }
     // Rows for many have no user.
     for special in name::SPECIAL {
-        moved.remove(special);
+        bytes_of.remove(special);
     }
-    moved.retain(|_, bytes| *bytes > 0);
-    moved
+    bytes_of.retain(|_, bytes| *bytes > 0);
+    bytes_of
 }
 
 /// A row as it stands: NULL bytes are none; NULL, 0 and what is negative are no limit.
@@ -49,7 +45,7 @@ mod tests {
     use chrono::NaiveDate;
 
     use super::*;
-    use crate::account::delta::Delta;
+    use crate::account::delta::{Amount, Delta};
 
     #[test]
     fn what_is_claimed_and_what_is_nobodys_is_left_out() {
@@ -70,13 +66,13 @@ mod tests {
                 delta("a", "bob", 5, 5),
                 delta("b", "alice", 2, 20),
                 delta("b", "bob", 3, 4),
-                delta("b", "eve", u64::MAX, 1),
+                delta("b", "eve", 1, u64::MAX),
             ],
             claimed: vec![delta("a", "bob", 5, 5), delta("b", "alice", 1, 19)],
             ..Deltas::default()
         };
-        let expected = [("alice", 13), ("bob", 7), ("eve", u64::MAX)];
-        assert_eq!(moved(&deltas), expected.into());
+        let expected = [("alice", 11), ("bob", 4), ("eve", u64::MAX)];
+        assert_eq!(downloaded(&deltas), expected.into());
     }
 
     #[test]

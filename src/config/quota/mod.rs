@@ -236,7 +236,8 @@ impl<'t> Reader<'_, 't> {
             name: LEECH_QUOTA.to_owned(),
             who: Who::Leech("*".to_owned()),
             class: None,
-            measure: Measure::Both,
+            // What a user has downloaded.
+            measure: Measure::Out,
             // Each row has its own.
             limit: 0,
             period: Period::Endless,

@@ -155,7 +155,7 @@ impl Engine {
             let spent = weighed.measure(amount);
             if weighed.is_leech() {
                 if matches!(counted, Counted::Lines(..)) {
-                    meter.add(amount.bytes_in.saturating_add(amount.bytes_out));
+                    meter.add(spent);
                 }
             } else if weighed.sliding.is_some() {
                 count_window(meter, weighed, counted, spent);

@@ -117,7 +117,7 @@ impl Flush<'_> {
             return Ok(());
         };
         let statement = with(sql!("users_add"), table);
-        let moved: Vec<(&str, u64)> = leech::moved(deltas).into_iter().collect();
+        let moved: Vec<(&str, u64)> = leech::downloaded(deltas).into_iter().collect();
         let mut waiting: Vec<&[(&str, u64)]> = moved.chunks(MAX_USERS).rev().collect();
         while let Some(chunk) = waiting.pop() {
             let text = for_rows(&statement, chunk.len(), self.session.dialect);

@@ -79,7 +79,7 @@ impl Flush<'_> {
             return Ok(());
         };
         let statement = with(sql!("users_add"), table);
-        for (user, bytes) in leech::moved(deltas) {
+        for (user, bytes) in leech::downloaded(deltas) {
             match self.execute(&statement, params![user, signed(bytes)]) {
                 Ok(_) => {}
                 Err(cause) if is_data_error(&cause) => {

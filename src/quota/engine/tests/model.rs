@@ -362,10 +362,7 @@ impl Model {
         };
         if let Who::Leech(_) = quota.who {
             let lines = lines.iter().filter(|known| known.read);
-            let of = |known: &Known| {
-                known.line.spent.amount.bytes_in + known.line.spent.amount.bytes_out
-            };
-            return 77 + lines.map(of).sum::<u64>();
+            return 77 + lines.map(amount).sum::<u64>();
         }
         if let Period::Rolling { minutes } = quota.period {
             let step = i64::from((minutes / 288).max(1));
