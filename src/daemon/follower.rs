@@ -357,7 +357,11 @@ impl Follower {
         let Some((_, scales)) = &self.weighing else {
             return;
         };
-        if scales.is_level() || self.first_search || self.archives_due(now).is_some() {
+        if scales.is_level() || self.first_search {
+            return;
+        }
+        // One that waits for its end may wait for ever.
+        if self.archives_due(now).is_some_and(|due| due <= now) {
             return;
         }
         if self.files.values().any(|file| file.may_be_behind()) {

@@ -101,8 +101,11 @@ impl Scales {
     }
 
     fn tell(&self, what: Weigh) {
-        // At the end of the process it may be gone.
-        let _ = self.weigher.send(what);
+        if self.weigher.send(what).is_err() {
+            tracing::error!(
+                "the thread that weighs has ended: verdicts stay as they are; restart the daemon"
+            );
+        }
     }
 }
 
