@@ -203,6 +203,10 @@ impl Front {
             }
             self.id() != before
         });
+        // Until it has gone, it may take a connection.
+        wait_for("the worker before it has gone", || {
+            fs::metadata(format!("/proc/{before}")).is_err()
+        });
     }
 
     /// Applies; all must be well.

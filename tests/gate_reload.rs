@@ -184,16 +184,21 @@ impl Site {
         status.unwrap_or_else(|| panic!("{answer:?}"))
     }
 
-    /// nginx changes its workers some time after it has taken the signal.
+    /// nginx changes its workers some time after it has taken the signal, and for a while those before
+    /// and those after it answer by turns: it is so once one worker alone is left, and answers so.
     #[track_caller]
     fn wait_for_status(&self, host: &str, status: u16) {
-        wait_until(
-            &format!("{host} is answered with {status}"),
-            || match self.get(host) {
-                seen if seen == status => Ok(()),
+        let id = self.child.id();
+        let workers = || {
+            let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
+            children.expect("Linux").split_whitespace().count()
+        };
+        wait_until(&format!("{host} is answered with {status}"), || {
+            match (workers(), self.get(host)) {
+                (1, seen) if seen == status => Ok(()),
                 seen => Err(seen),
-            },
-        );
+            }
+        });
     }
 }
 
