@@ -16,7 +16,7 @@ use serde_json::Value;
 use support::gate::{Nginx, Node, SECONDS, logged};
 use support::mariadb::{Database, MariaDb};
 use support::proxy::{Harm, Proxy, When};
-use support::{Random, Sandbox, append, text, wait_for, wait_for_moment, wait_until};
+use support::{Random, Sandbox, append, pack, text, wait_for, wait_for_moment, wait_until};
 use tollkeeper::config::MysqlUrl;
 
 /// Every site on its own.
@@ -202,6 +202,37 @@ fn a_crash_opens_nothing_for_a_moment() {
     });
     let told = fs::read_to_string(&told).expect("it was told");
     assert!(!told.contains("\"verdict\":\"within\""), "{told}");
+    daemon.stop();
+    assert_eq!(node.used("vhost a.example"), 2_000);
+}
+
+/// A rotation that is being packed is read once it is whole, which one that was cut off never is.
+#[test]
+fn an_archive_that_was_cut_off_keeps_no_gate_closed() {
+    let node = Node::new(None, "", EVERY_SITE);
+    spend(&node, "a.example", 2_000);
+    let daemon = node.start();
+    wait_for_closed(&node, &["a.example"]);
+    node.wait_for_use("vhost a.example", 2_000);
+    daemon.kill();
+
+    spend(&node, "b.example", 2_000);
+    let whole = pack("gz", &fs::read(node.log()).expect("our own file"));
+    let cut = &whole[..whole.len() - 9];
+    let archive = node.log().with_extension("log.1.gz");
+    fs::write(&archive, cut).expect("our own folder");
+    fs::remove_file(node.log()).expect("our own file");
+    spend(&node, "c.example", 2_000);
+    leave_flag(&node, "old.example");
+    let daemon = node.start();
+    wait_for("it waits for the rest", || {
+        daemon.said().contains("access.log.1.gz")
+    });
+    wait_for_closed(&node, &["a.example", "c.example"]);
+    // It comes after all.
+    append(&archive, &whole[cut.len()..]);
+    wait_for_closed(&node, &["a.example", "b.example", "c.example"]);
+    node.wait_for_use("vhost b.example", 2_000);
     daemon.stop();
     assert_eq!(node.used("vhost a.example"), 2_000);
 }
