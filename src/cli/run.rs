@@ -176,7 +176,7 @@ fn coded(error: DaemonError) -> Failure {
         DaemonError::Running { .. } | DaemonError::Ended(Ended::Replaced | Ended::NotFlushed) => {
             EX_TEMPFAIL
         }
-        DaemonError::Ended(Ended::NoStore) => EX_SOFTWARE,
+        DaemonError::Ended(Ended::NoStore | Ended::NoThread(_)) => EX_SOFTWARE,
         DaemonError::Reception(_) | DaemonError::System { .. } => EX_OSERR,
     };
     Failure::Coded {

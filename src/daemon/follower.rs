@@ -88,6 +88,9 @@ pub enum Ended {
     /// The thread with the store is gone.
     #[error("the store's thread ended")]
     NoStore,
+    /// Another thread is gone.
+    #[error("the thread {0} ended by itself; all that was read is flushed")]
+    NoThread(String),
     /// The store did not take the last batch in time; it is read again at the next start.
     #[error(
         "the store did not take the last batch within 30 s; its lines are read again at the next start"

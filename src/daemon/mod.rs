@@ -38,6 +38,7 @@ pub mod service;
 pub mod socket;
 mod start;
 pub mod status;
+mod threads;
 mod time;
 pub mod tracked;
 pub mod watch;
@@ -274,12 +275,16 @@ pub fn run(
             result
         });
         drop(wake);
-        runtime.block_on(Arc::new(service).run(signals, has_ended));
+        let service = Arc::new(service);
+        runtime.block_on(Arc::clone(&service).run(signals, has_ended));
         weighing.stop();
         // Also where the follower has ended by itself.
         receiving.stop();
         let result = following.join().unwrap_or(Err(Ended::NoStore));
-        result.map_err(DaemonError::from)
+        match service.ended_thread() {
+            Some(name) if result.is_ok() => Err(Ended::NoThread(name.to_owned()).into()),
+            _ => result.map_err(DaemonError::from),
+        }
     });
     // The socket goes before the lock: what lies there afterwards may be another daemon's.
     runtime.shutdown_timeout(Duration::from_secs(1));

@@ -67,6 +67,13 @@ impl Receiving {
         }
     }
 
+    /// The name of a thread that has ended, which none does before [`Self::stop`]. Nothing is said during a
+    /// reload: this does not wait.
+    pub(super) fn ended_thread(&self) -> Option<String> {
+        let state = self.state.try_lock().ok()?;
+        state.reception.as_ref()?.ended_thread()
+    }
+
     /// How it is; `None`: nothing has ever been received.
     pub(super) fn snapshot(&self) -> Option<Snapshot> {
         let counters = self.counters().clone();

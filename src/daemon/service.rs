@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -77,6 +77,8 @@ pub(super) struct Service {
     started: i64,
     begin: Instant,
     is_stopping: AtomicBool,
+    /// A thread that has ended by itself.
+    ended_thread: OnceLock<String>,
     reload: Mutex<Option<Reload>>,
     snapshot: tokio::sync::Mutex<Option<Snapshot>>,
 }
@@ -116,6 +118,7 @@ impl Service {
             started: clock(),
             begin: Instant::now(),
             is_stopping: AtomicBool::new(false),
+            ended_thread: OnceLock::new(),
             reload: Mutex::new(None),
             snapshot: tokio::sync::Mutex::new(None),
         }
@@ -238,8 +241,9 @@ impl Service {
     }
 
     /// Feeds the watchdog if everything gets on, and says how it is.
-    fn tick(&self, beat: &mut Beat) {
+    fn tick(self: &Arc<Self>, beat: &mut Beat) {
         (self.control.housekeeping)();
+        self.look_after_threads();
         if !notify::is_wanted() {
             return;
         }
@@ -271,6 +275,24 @@ impl Service {
             notify::status(&line);
             beat.told = line;
         }
+    }
+
+    /// Where one has panicked, the daemon ends in order, to be started anew.
+    fn look_after_threads(self: &Arc<Self>) {
+        if self.is_stopping.load(Ordering::Relaxed) {
+            return;
+        }
+        let ended = self.weighing.ended_thread();
+        if let Some(name) = ended.or_else(|| self.receiving.ended_thread()) {
+            tracing::error!("the thread {name} has ended by itself: the daemon flushes and ends");
+            let _ = self.ended_thread.set(name);
+            self.stop();
+        }
+    }
+
+    /// The thread for whose sake the daemon was stopped.
+    pub(super) fn ended_thread(&self) -> Option<&str> {
+        self.ended_thread.get().map(String::as_str)
     }
 
     fn status_line(&self, beat: &mut Beat, now: Instant) -> String {

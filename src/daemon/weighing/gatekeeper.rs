@@ -4,6 +4,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::daemon::clock;
+use crate::daemon::threads::Threads;
 use crate::enforce::Hosts;
 use crate::excerpt::printable;
 use crate::publish::{Applied, Gate};
@@ -36,6 +37,8 @@ struct State {
     generation: u64,
     /// By gate.
     reports: Vec<GateReport>,
+    /// Of this generation.
+    threads: Threads,
 }
 
 /// How a gate is.
@@ -62,6 +65,7 @@ impl Gatekeeper {
             version: 0,
             generation: 0,
             reports: Vec::new(),
+            threads: Threads::default(),
         };
         Self {
             shared: Arc::new(Shared {
@@ -83,14 +87,16 @@ impl Gatekeeper {
                     ..GateReport::default()
                 })
                 .collect();
+            state.threads = Threads::default();
             state.generation
         };
         self.shared.changed.notify_all();
         for (index, gate) in gates.into_iter().enumerate() {
             let shared = Arc::clone(&self.shared);
-            std::thread::Builder::new()
+            let thread = std::thread::Builder::new()
                 .name("gate".to_owned())
                 .spawn(move || shared.keep(gate, index, generation))?;
+            self.shared.state().threads.add(thread);
         }
         Ok(())
     }
@@ -120,6 +126,11 @@ impl Gatekeeper {
     pub(super) fn stop(&self) {
         self.shared.state().generation += 1;
         self.shared.changed.notify_all();
+    }
+
+    /// The name of a thread that has ended, which none does before [`Self::stop`].
+    pub(super) fn ended_thread(&self) -> Option<String> {
+        self.shared.state().threads.ended()
     }
 
     /// How the gates are.

@@ -18,6 +18,7 @@ use chrono_tz::Tz;
 use super::clock;
 use super::message::Message;
 use super::service::OpenStore;
+use super::threads::Threads;
 use crate::account::spent::Spent;
 use crate::config::Config;
 use crate::enforce::Hosts;
@@ -101,11 +102,8 @@ impl Scales {
     }
 
     fn tell(&self, what: Weigh) {
-        if self.weigher.send(what).is_err() {
-            tracing::error!(
-                "the thread that weighs has ended: verdicts stay as they are; restart the daemon"
-            );
-        }
+        // One that has ended has nobody to tell: the main thread sees it, and ends the daemon.
+        let _ = self.weigher.send(what);
     }
 }
 
@@ -116,6 +114,7 @@ pub struct Weighing {
     clerk: Sender<Errand>,
     gatekeeper: Arc<Gatekeeper>,
     report: Arc<std::sync::Mutex<ClerkReport>>,
+    threads: Threads,
 }
 
 /// What [`start`] needs.
@@ -152,9 +151,11 @@ pub fn start(start: Start) -> std::io::Result<(Arc<Weighing>, Scales)> {
     let mut engine = Engine::new(rules.clone(), told, start.zone, now);
     engine.set_overrides(said.overrides.clone(), now);
     let (tells, asks) = (Arc::clone(&gatekeeper), errands.clone());
-    std::thread::Builder::new()
+    let mut threads = Threads::default();
+    let thread = std::thread::Builder::new()
         .name("weigher".to_owned())
         .spawn(move || weigher::run(&mut engine, &weighed, &tells, &asks))?;
+    threads.add(thread);
     let scales = Scales {
         weigher: weigher.clone(),
         committed: start.writer.seq,
@@ -173,14 +174,16 @@ pub fn start(start: Start) -> std::io::Result<(Arc<Weighing>, Scales)> {
         },
     );
     let report = clerk.report();
-    std::thread::Builder::new()
+    let thread = std::thread::Builder::new()
         .name("clerk".to_owned())
         .spawn(move || clerk.run(&errands_due))?;
+    threads.add(thread);
     let weighing = Weighing {
         weigher,
         clerk: errands,
         gatekeeper,
         report,
+        threads,
     };
     Ok((Arc::new(weighing), scales))
 }
@@ -211,6 +214,14 @@ impl Weighing {
         report
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .clone()
+    }
+
+    /// The name of a thread that has ended, which none does before [`Self::stop`].
+    #[must_use]
+    pub fn ended_thread(&self) -> Option<String> {
+        self.threads
+            .ended()
+            .or_else(|| self.gatekeeper.ended_thread())
     }
 
     /// Ends the threads; what is on disk stays as it is.

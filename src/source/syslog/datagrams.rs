@@ -54,6 +54,11 @@ impl Receiver {
         Ok(Self { end, thread })
     }
 
+    /// The thread.
+    pub(super) fn thread(&self) -> &JoinHandle<()> {
+        &self.thread
+    }
+
     /// Reads what is there and ends.
     pub(super) fn stop(self) {
         // An eventfd takes eight bytes as long as its count fits.

@@ -32,9 +32,11 @@ mod tls;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio_rustls::TlsAcceptor;
 
@@ -52,6 +54,9 @@ use self::senders::refuse_unguarded;
 use self::spooler::Command;
 use self::streams::{Adopted, Streams};
 use crate::config::{Listen, SyslogSource};
+
+/// Whether who is waited for still runs is looked at so often.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
 /// What time it is, in seconds since 1970.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -200,7 +205,7 @@ impl Reception {
         self.add_routes(&mut interim, &going, &earlier);
         self.queue.command(Command::Install(interim));
         // What comes to a listener may be looked at before a command that was there first.
-        wait_for_spooler(&self.queue);
+        wait_for_spooler(&self.queue, &self.spooler);
         for (mut place, receive_buffer_bytes) in begun {
             place.set_receive_buffer(receive_buffer_bytes);
             self.begin(&mut place);
@@ -212,7 +217,7 @@ impl Reception {
         }
         let routes = self.routes(&listeners, sources);
         self.queue.command(Command::Install(routes));
-        wait_for_spooler(&self.queue);
+        wait_for_spooler(&self.queue, &self.spooler);
         Ok(())
     }
 
@@ -228,7 +233,7 @@ impl Reception {
         }
         self.streams.stop(goes_on);
         // With the sockets go the counts of what they dropped.
-        wait_for_spooler(&self.queue);
+        wait_for_spooler(&self.queue, &self.spooler);
         if goes_on {
             leave_booked(&places, &self.state_dir);
         } else {
@@ -240,6 +245,18 @@ impl Reception {
         if self.spooler.join().is_err() {
             tracing::error!("the thread that writes the spools has died");
         }
+    }
+
+    /// The name of a thread that has ended, which none does by itself.
+    #[must_use]
+    pub fn ended_thread(&self) -> Option<String> {
+        let receivers = self.places.iter().filter_map(|it| it.receiver.as_ref());
+        let receivers = receivers.map(Receiver::thread);
+        let threads = receivers.chain([self.streams.thread(), &self.spooler]);
+        let mut ended = threads.filter(|thread| thread.is_finished());
+        ended
+            .next()
+            .map(|it| it.thread().name().unwrap_or_default().to_owned())
     }
 
     /// What it has seen, to be asked from any thread and for as long as anybody likes.
@@ -386,7 +403,7 @@ impl Reception {
             None => self.streams.close(&listener),
         }
         // With the socket goes the count of what it dropped.
-        wait_for_spooler(&self.queue);
+        wait_for_spooler(&self.queue, &self.spooler);
         let is_used = |other: &Place| Arc::ptr_eq(&other.socket, &place.socket);
         if !self.places.iter().any(is_used) {
             self.keeper.forget(&listener_name(&listener.listen));
@@ -408,12 +425,14 @@ fn leave_booked(places: &[Place], state_dir: &Path) {
     booked.leave(state_dir);
 }
 
-/// Until the spooler is through with what has come so far.
-fn wait_for_spooler(queue: &Queue) {
+/// Waits until all that was in the queue is in the spools.
+fn wait_for_spooler(queue: &Queue, spooler: &JoinHandle<()>) {
     let (told, is_told) = mpsc::channel();
     queue.command(Command::Tell(told));
-    // It fails only where the thread has died, which shows when it is joined.
-    let _ = is_told.recv();
+    // One that has died leaves the question where it is.
+    while is_told.recv_timeout(BETWEEN_LOOKS) == Err(RecvTimeoutError::Timeout)
+        && !spooler.is_finished()
+    {}
 }
 
 /// A socket of the new config.

@@ -85,6 +85,11 @@ impl Streams {
         Ok(Self { commands, thread })
     }
 
+    /// The thread.
+    pub(super) fn thread(&self) -> &JoinHandle<()> {
+        &self.thread
+    }
+
     /// Accepts connections, and goes on with these.
     pub(super) fn listen(
         &self,
