@@ -35,6 +35,10 @@ pub fn fold<'b>(logged: &[u8], buffer: &'b mut Vec<u8>) -> Host<'b> {
     if logged.len() > MAX_LOGGED_BYTES {
         return Host::Invalid;
     }
+    if fold_plain(logged, buffer) {
+        return folded_text(buffer);
+    }
+    buffer.clear();
     if logged[0] == b'[' {
         return fold_bracketed(logged, buffer);
     }
@@ -53,6 +57,29 @@ pub fn fold<'b>(logged: &[u8], buffer: &'b mut Vec<u8>) -> Host<'b> {
     } else {
         fold_unicode(name, buffer)
     }
+}
+
+/// In one pass, what hardly any name is more than: labels, with no port nor final dot, the last not all of
+/// digits. `false`: it is for others to judge, and what is in the buffer is nothing.
+fn fold_plain(logged: &[u8], buffer: &mut Vec<u8>) -> bool {
+    if logged.len() > MAX_NAME_BYTES || logged[0] == b'_' {
+        return false;
+    }
+    buffer.extend(logged.iter().map(|&byte| FOLDED[usize::from(byte)]));
+    let mut label_start = 0;
+    for (at, &byte) in buffer.iter().enumerate() {
+        // Letters, digits and `_` are beyond it; `-`, and what no name has, before.
+        if byte > b'.' {
+            continue;
+        }
+        match byte {
+            b'.' if is_label(&buffer[label_start..at]) => label_start = at + 1,
+            b'-' => {}
+            _ => return false,
+        }
+    }
+    let last = &buffer[label_start..];
+    is_label(last) && !last.iter().all(u8::is_ascii_digit)
 }
 
 /// `[::1]`, perhaps with a port.
@@ -104,6 +131,10 @@ fn fold_ascii<'b>(name: &[u8], buffer: &'b mut Vec<u8>) -> Host<'b> {
     if !is_label(last) || is_special || may_be_address && is_broken_ipv4(name) {
         return Host::Invalid;
     }
+    folded_text(buffer)
+}
+
+fn folded_text(buffer: &[u8]) -> Host<'_> {
     match std::str::from_utf8(buffer) {
         Ok(text) => Host::Folded(text),
         Err(_) => Host::Invalid,
@@ -178,10 +209,7 @@ fn write_ipv6(address: Ipv6Addr, buffer: &mut Vec<u8>) -> Host<'_> {
     use std::io::Write as _;
     // Writing to a Vec cannot fail.
     let _ = write!(buffer, "{address}");
-    match std::str::from_utf8(buffer) {
-        Ok(text) => Host::Folded(text),
-        Err(_) => Host::Invalid,
-    }
+    folded_text(buffer)
 }
 
 #[cfg(test)]
@@ -261,5 +289,26 @@ mod tests {
                 logged.escape_ascii()
             );
         }
+    }
+
+    /// All words of up to six of the bytes that the rules are about.
+    #[test]
+    fn plain_names_are_folded_as_all_are() {
+        let (mut plain, mut other) = (Vec::new(), Vec::new());
+        let mut words = vec![Vec::new()];
+        let mut are_plain = 0;
+        for _ in 0..6 {
+            let longer = |word: &Vec<u8>| b"aZ5.-_: \xe9".map(|byte| [&word[..], &[byte]].concat());
+            words = words.iter().flat_map(longer).collect();
+            for word in &words {
+                plain.clear();
+                if fold_plain(word, &mut plain) {
+                    are_plain += 1;
+                    other.clear();
+                    assert_eq!(fold_ascii(word, &mut other), folded_text(&plain));
+                }
+            }
+        }
+        assert!(are_plain > 10_000, "{are_plain}");
     }
 }
