@@ -195,12 +195,13 @@ location / {{ }}
 """, port)
 
 
-def apache(folder, pasted):
+def apache(folder, pasted="", sites=None):
     """With a vhost for each site: `%v`, as it is recommended, is the name of the vhost."""
     modules = "\n".join(f"LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so" for name in APACHE_MODULES)
     port = free_port()
-    vhosts = "\n".join(f"<VirtualHost *:{port}>\nServerName {name}\nDocumentRoot {folder}/www\n</VirtualHost>"
-                       for name in ["open.example", *(site(number) for number in range(APACHE_SITES))])
+    vhosts = "\n".join(f"<VirtualHost *:{port}>\nServerName {name}\nDocumentRoot {folder}/www\n"
+                       "RewriteEngine On\n</VirtualHost>"
+                       for name in ["open.example", *(sites or map(site, range(APACHE_SITES)))])
     return Server(folder, ["/usr/sbin/apache2", "-DFOREGROUND", "-f"], f"""
 ServerRoot {folder}
 DefaultRuntimeDir {folder}
@@ -230,9 +231,9 @@ Require all granted
 """, port)
 
 
-def lighttpd(folder, pasted):
+def lighttpd(folder, pasted=""):
     """Of the paths that the parts stand under, ours take the place."""
-    config, script = pasted.split("-- ---- /etc/lighttpd/tollkeeper.lua ----", 1)
+    config, _, script = pasted.partition("-- ---- /etc/lighttpd/tollkeeper.lua ----")
     (folder / "tollkeeper.lua").write_text(script)
     config = config.replace("/etc/lighttpd/tollkeeper.lua", str(folder / "tollkeeper.lua"))
     port = free_port()
