@@ -36,10 +36,15 @@ mod tests {
         };
         let panics = || std::panic::resume_unwind(Box::new("on purpose"));
         let mut threads = Threads::default();
-        threads.add(Builder::new().name("runs".to_owned()).spawn(runs).unwrap());
+        threads.add(
+            Builder::new()
+                .name("runs".to_owned())
+                .spawn(runs)
+                .expect("a thread"),
+        );
         assert_eq!(threads.ended(), None);
         let panicking = Builder::new().name("panics".to_owned());
-        threads.add(panicking.spawn(panics).unwrap());
+        threads.add(panicking.spawn(panics).expect("a thread"));
         while threads.ended().is_none() {
             std::thread::yield_now();
         }
