@@ -1028,6 +1028,8 @@ fn whatever_becomes_of_the_connection_users_get_their_bytes_and_grants_are_given
             given += 1;
             let first = told(Account::Vhost(format!("{harm:?} {step}")), 0);
             let was_harmed = proxy.is_done();
+            // One that was cut after its answer is found to be so by whoever asks next.
+            wait_until("there is a connection", || store.said());
             proxy.plan(When::Nth(step), harm);
             assert!(
                 store.tell(&first, NOW).expect("an answer"),
