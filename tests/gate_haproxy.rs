@@ -73,10 +73,7 @@ fn verdicts(closed: impl IntoIterator<Item = (Subject, Consequence)>) -> Verdict
         };
         (subject, closed)
     });
-    Verdicts {
-        closed: closed.collect(),
-        complete: true,
-    }
+    Verdicts::of(closed)
 }
 
 /// HAProxy with what is pasted, and the gate before it.

@@ -508,7 +508,7 @@ fn the_daemon_asks_waits_and_is_answered() {
 
 /// The map of this nginx: a host a line; a site that is refused with 503 breaks it.
 fn lines(verdicts: &Verdicts, _: &Hosts) -> MapSet {
-    let lines = verdicts.closed.iter().map(|(subject, closed)| {
+    let lines = verdicts.iter().map(|(subject, closed)| {
         let Subject::Vhost(vhost) = subject else {
             panic!("{subject:?}");
         };
@@ -541,19 +541,15 @@ fn a_map_that_needs_a_reload_closes_and_a_refused_one_is_not_written_again() {
     let reload = Box::new(site.reload(Duration::from_secs(1)));
     let mut gate = MapFile::new("nginx".to_owned(), site.map(), Box::new(lines), write, read)
         .with_nudge(reload);
-    let closed = |sites: &[(&str, u16)]| Verdicts {
-        closed: sites
-            .iter()
-            .map(|(site, status)| {
-                let closed = Closed {
-                    consequence: Consequence::Deny { status: *status },
-                    quota: "q".to_owned(),
-                    until: None,
-                };
-                (Subject::Vhost((*site).to_owned()), closed)
-            })
-            .collect(),
-        complete: true,
+    let closed = |sites: &[(&str, u16)]| {
+        Verdicts::of(sites.iter().map(|(site, status)| {
+            let closed = Closed {
+                consequence: Consequence::Deny { status: *status },
+                quota: "q".to_owned(),
+                until: None,
+            };
+            (Subject::Vhost((*site).to_owned()), closed)
+        }))
     };
     let hosts = Hosts::default();
     let now = Instant::now();

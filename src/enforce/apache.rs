@@ -38,7 +38,7 @@ pub fn is_flag(path: &str) -> bool {
 #[must_use]
 pub fn map(verdicts: &Verdicts, hosts: &Hosts) -> MapSet {
     let mut set = MapSet::default();
-    for (subject, closed) in &verdicts.closed {
+    for (subject, closed) in verdicts.iter() {
         let value = match &closed.consequence {
             Consequence::Redirect { url } => folder::target(url, subject, &closed.quota),
             Consequence::Deny { status } if !(400..=599).contains(status) => {
@@ -154,10 +154,7 @@ mod tests {
                 },
             )
         });
-        let verdicts = Verdicts {
-            closed: closed.collect(),
-            complete: true,
-        };
+        let verdicts = Verdicts::of(closed);
         let set = map(&verdicts, &Hosts::default());
         assert_eq!((set.entries.len(), set.refused.len()), (5, 2), "{set:?}");
         let bytes = write_map(&set);

@@ -82,7 +82,7 @@ pub(super) fn plain_path(path: &Path) -> Option<&str> {
 /// All flags.
 pub(super) fn flags(verdicts: &Verdicts, hosts: &Hosts) -> FlagSet {
     let mut set = FlagSet::default();
-    for (subject, closed) in &verdicts.closed {
+    for (subject, closed) in verdicts.iter() {
         let result = content(subject, closed).and_then(|content| {
             let what = what(&closed.consequence);
             let places = places(subject, hosts)?;
@@ -260,11 +260,7 @@ mod tests {
 
     fn flags_of(subjects: Vec<(Subject, Consequence)>, hosts: &Hosts) -> FlagSet {
         let subjects = subjects.into_iter().map(|(s, c)| (s, closed(c)));
-        let verdicts = Verdicts {
-            closed: subjects.collect(),
-            complete: true,
-        };
-        flags(&verdicts, hosts)
+        flags(&Verdicts::of(subjects), hosts)
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub const MAX_WORD_BYTES: usize = 4 * 1024;
 #[must_use]
 pub fn map(verdicts: &Verdicts, hosts: &Hosts) -> MapSet {
     let mut set = MapSet::default();
-    for (subject, closed) in &verdicts.closed {
+    for (subject, closed) in verdicts.iter() {
         let value = word(&closed.consequence, |url| {
             redirect_target(url, subject, &closed.quota)
         });

@@ -26,7 +26,7 @@ const END: &str = "]}\n";
 /// A line for each, by what it is of. Nothing is refused.
 #[must_use]
 pub fn map(verdicts: &Verdicts, hosts: &Hosts) -> MapSet {
-    let lines = verdicts.closed.iter().map(|(subject, closed)| {
+    let lines = verdicts.iter().map(|(subject, closed)| {
         let gate = gate(subject, closed, hosts);
         (key(&gate), gate.to_string())
     });
@@ -108,28 +108,24 @@ mod tests {
             quota: "a \"month\"".to_owned(),
             until,
         };
-        let verdicts = Verdicts {
-            closed: [
-                (
-                    Subject::Vhost("a.org".to_owned()),
-                    closed(Consequence::Deny { status: 429 }, Some(1_798_761_600)),
-                ),
-                (
-                    Subject::User {
-                        user: "evil\\x0a\"".to_owned(),
-                        vhost: None,
+        let verdicts = Verdicts::of([
+            (
+                Subject::Vhost("a.org".to_owned()),
+                closed(Consequence::Deny { status: 429 }, Some(1_798_761_600)),
+            ),
+            (
+                Subject::User {
+                    user: "evil\\x0a\"".to_owned(),
+                    vhost: None,
+                },
+                closed(
+                    Consequence::Slow {
+                        bytes_per_second: 9,
                     },
-                    closed(
-                        Consequence::Slow {
-                            bytes_per_second: 9,
-                        },
-                        None,
-                    ),
+                    None,
                 ),
-            ]
-            .into(),
-            complete: true,
-        };
+            ),
+        ]);
         let set = map(&verdicts, &Hosts::default());
         let bytes = write(&set);
         assert_eq!(read(&bytes), set.entries);

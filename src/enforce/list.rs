@@ -14,7 +14,7 @@ use crate::quota::verdict::{Subject, Verdicts};
 #[must_use]
 pub fn map(verdicts: &Verdicts, hosts: &Hosts) -> MapSet {
     let mut set = MapSet::default();
-    for (subject, closed) in &verdicts.closed {
+    for (subject, closed) in verdicts.iter() {
         let names = match (subject, &closed.consequence) {
             (_, Consequence::Slow { .. }) => Err("a list does not say to slow down"),
             (Subject::Vhost(vhost), _) => Ok(hosts.names_of(vhost)),
@@ -91,17 +91,13 @@ mod tests {
             vhost: "c.org".to_owned(),
             class: "campus".to_owned(),
         };
-        let verdicts = Verdicts {
-            closed: [
-                (vhost("b.org"), deny()),
-                (vhost("2001:db8::1"), deny()),
-                (vhost("a.org"), slow),
-                (vhost("evil\nname"), deny()),
-                (class, deny()),
-            ]
-            .into(),
-            complete: true,
-        };
+        let verdicts = Verdicts::of([
+            (vhost("b.org"), deny()),
+            (vhost("2001:db8::1"), deny()),
+            (vhost("a.org"), slow),
+            (vhost("evil\nname"), deny()),
+            (class, deny()),
+        ]);
         let set = map(&verdicts, &hosts);
         let bytes = write(&set);
         let expected = "*.b.org\n2001:db8::1\nalias.org\nb.org\n";

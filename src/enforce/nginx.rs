@@ -122,10 +122,7 @@ mod tests_support {
             };
             (subject, closed)
         });
-        Verdicts {
-            closed: closed.into(),
-            complete: true,
-        }
+        Verdicts::of(closed)
     }
 }
 

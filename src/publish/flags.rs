@@ -10,6 +10,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{self, AtFlags, Mode, OFlags};
@@ -29,6 +30,13 @@ pub type Render = Box<dyn Fn(&Verdicts, &Hosts) -> FlagSet + Send>;
 
 /// How often it is looked whether all flags are still there.
 const WATCH: Duration = Duration::from_secs(5);
+/// What somebody else has removed while we made or removed something is seen by a look at all flags, when
+/// we have let them alone for so long;
+const QUIET: Duration = Duration::from_secs(1);
+/// or after so long, where we never do.
+const LONGEST_UNSEEN: Duration = Duration::from_secs(60);
+/// Such looks take a fiftieth of the time at most.
+const LOOK_SHARE: u32 = 50;
 /// After what has failed.
 const RETRY: Duration = Duration::from_secs(2);
 /// What was made is durable after so long: syncing makes others wait, and what a power cut takes is
@@ -57,6 +65,12 @@ pub struct Flags {
     /// How the folders looked when we had last touched them.
     stamps: Stamps,
     watch_at: Option<Instant>,
+    /// When we last made or removed something. `None`: not since all were looked at.
+    changed_at: Option<Instant>,
+    /// When all were looked at, and when they may be again.
+    looked_at: Option<(Instant, Instant)>,
+    /// Somebody else has been there, or may have been.
+    is_suspect: bool,
     /// Folders in which names were made or removed since the last sync.
     unsynced: BTreeSet<String>,
     sync_at: Option<Instant>,
@@ -80,6 +94,9 @@ impl Flags {
             standing: None,
             stamps: Stamps::default(),
             watch_at: None,
+            changed_at: None,
+            looked_at: None,
+            is_suspect: false,
             unsynced: BTreeSet::new(),
             sync_at: None,
             most_time: MOST_TIME,
@@ -88,19 +105,38 @@ impl Flags {
         }
     }
 
-    /// Takes from disk what stands there, if it is not known or somebody else has changed it.
+    /// Takes from disk what stands there, if it is not known or somebody else may have changed it.
     fn look(&mut self, root: &OwnedFd, now: Instant) -> io::Result<BTreeMap<String, String>> {
-        let is_due = self.watch_at.is_none_or(|when| now >= when);
-        let is_known = self.standing.is_some();
-        if is_due {
-            self.watch_at = Some(now + WATCH);
+        self.watch(root, now);
+        if !self.is_suspect
+            && let Some(standing) = self.standing.take()
+        {
+            return Ok(standing);
         }
-        if is_known && (!is_due || self.stamps.hold(root)) {
-            return Ok(self.standing.take().unwrap_or_default());
-        }
+        let begin = Instant::now();
         let (listed, stamps) = list::list(root, self.is_ours)?;
         self.stamps = stamps;
+        self.is_suspect = false;
+        self.changed_at = None;
+        self.looked_at = Some((now, now + begin.elapsed() * LOOK_SHARE));
         Ok(listed)
+    }
+
+    /// Looks, when it is time, whether all is as we have left it.
+    fn watch(&mut self, root: &OwnedFd, now: Instant) {
+        if self.watch_at.is_none_or(|when| now >= when) {
+            self.watch_at = Some(now + WATCH);
+            self.is_suspect |= !self.stamps.hold(root) || self.may_have_missed(now);
+        }
+    }
+
+    /// Whether all flags are to be looked at, because a change of ours may have hidden somebody else's.
+    fn may_have_missed(&self, now: Instant) -> bool {
+        self.changed_at.is_some_and(|changed| {
+            self.looked_at.is_none_or(|(at, again)| {
+                now >= again && (now >= changed + QUIET || now >= at + LONGEST_UNSEEN)
+            })
+        })
     }
 
     fn sync(&mut self, root: &OwnedFd, now: Instant) -> io::Result<()> {
@@ -171,13 +207,21 @@ impl Gate for Flags {
         if !is_easy || subjects.len() > MOST_NEWS {
             return self.apply(new, hosts, now);
         }
-        let (Some(standing), Ok(root)) = (self.standing.take(), enter(&self.folder)) else {
+        let Ok(root) = enter(&self.folder) else {
+            return self.apply(new, hosts, now);
+        };
+        self.watch(&root, now);
+        let standing = match self.is_suspect {
+            true => None,
+            false => self.standing.take(),
+        };
+        let Some(standing) = standing else {
             return self.apply(new, hosts, now);
         };
         let part = |of: &Verdicts| {
             let closed = subjects.iter().filter_map(|&subject| {
                 let closed = of.closed.get(subject)?;
-                Some((subject.clone(), closed.clone()))
+                Some((Arc::clone(subject), Arc::clone(closed)))
             });
             Verdicts {
                 closed: closed.collect(),
@@ -187,7 +231,7 @@ impl Gate for Flags {
         let was = (self.render)(&part(old), hosts);
         let is = (self.render)(&part(new), hosts);
         self.refused
-            .retain(|refused| !subjects.contains(&&refused.subject));
+            .retain(|refused| subjects.iter().all(|it| ***it != refused.subject));
         self.refused.extend(is.refused);
         let mut change = Change::new(&root, standing, self.most_time);
         change.make(&is.flags);
@@ -202,12 +246,12 @@ impl Gate for Flags {
     }
 
     fn look_after(&mut self, verdicts: &Verdicts, hosts: &Hosts, now: Instant) -> Applied {
-        let root = match enter(&self.folder) {
-            Ok(root) if self.is_settled && self.stamps.hold(&root) => root,
-            _ => return self.apply(verdicts, hosts, now),
+        let Ok(root) = enter(&self.folder) else {
+            return self.apply(verdicts, hosts, now);
         };
-        if self.watch_at.is_none_or(|when| now >= when) {
-            self.watch_at = Some(now + WATCH);
+        self.watch(&root, now);
+        if self.is_suspect || !self.is_settled {
+            return self.apply(verdicts, hosts, now);
         }
         let standing = self.standing.take().unwrap_or_default();
         let change = Change::new(&root, standing, self.most_time);
@@ -226,6 +270,9 @@ impl Flags {
             standing: change.standing.len() as u64,
             ..Applied::default()
         };
+        if change.changed > 0 {
+            self.changed_at = Some(now);
+        }
         if change.is_cut_short {
             applied.again = Some(now);
         }

@@ -165,7 +165,6 @@ impl Gate for HaproxyPublisher {
 fn too_old_for(verdicts: &Verdicts) -> impl Iterator<Item = Refused> {
     let is_slow = |consequence: &Consequence| matches!(consequence, Consequence::Slow { .. });
     let slow = verdicts
-        .closed
         .iter()
         .filter(move |(_, closed)| is_slow(&closed.consequence));
     slow.map(|(subject, _)| Refused {

@@ -273,7 +273,7 @@ impl Engine {
     #[must_use]
     pub fn verdicts(&self) -> Verdicts {
         Verdicts {
-            closed: self.gates.closed(&self.meters, &self.quotas),
+            closed: self.gates.closed(),
             complete: self.is_complete(),
         }
     }
@@ -361,6 +361,7 @@ impl Engine {
         match must_rebuild {
             true => {
                 // When gates open again is another moment now.
+                self.gates.change_all();
                 self.version += 1;
                 self.rebuild();
             }

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::rule::Consequence;
 pub use crate::usage::said::Account;
@@ -73,24 +74,44 @@ pub struct Closed {
     pub until: Option<i64>,
 }
 
-/// All closed gates. An owner's are those of all its vhosts.
+/// All closed gates. An owner's are those of all its vhosts. A copy shares what it holds with the other,
+/// as one is made for each change.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Verdicts {
     /// By subject.
-    pub closed: BTreeMap<Subject, Closed>,
+    pub closed: BTreeMap<Arc<Subject>, Arc<Closed>>,
     /// Whether all usage was known when they were made. While not, what is on disk stays closed, and
     /// these are only added to it.
     pub complete: bool,
 }
 
 impl Verdicts {
+    /// These gates are closed, and all usage is known.
+    #[must_use]
+    pub fn of(closed: impl IntoIterator<Item = (Subject, Closed)>) -> Self {
+        let closed = closed.into_iter();
+        Self {
+            closed: closed
+                .map(|(subject, closed)| (Arc::new(subject), Arc::new(closed)))
+                .collect(),
+            complete: true,
+        }
+    }
+
+    /// Each of them, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&Subject, &Closed)> {
+        let closed = self.closed.iter();
+        closed.map(|(subject, closed)| (&**subject, &**closed))
+    }
+
     /// The subjects whose gates are not as they were, in order.
     #[must_use]
-    pub fn differing_from<'v>(&'v self, old: &'v Self) -> Vec<&'v Subject> {
+    pub fn differing_from<'v>(&'v self, old: &'v Self) -> Vec<&'v Arc<Subject>> {
         let mut differing = Vec::new();
         let (mut new, mut old) = (self.closed.iter().peekable(), old.closed.iter().peekable());
         loop {
             let order = match (new.peek(), old.peek()) {
+                (Some((new, _)), Some((old, _))) if Arc::ptr_eq(new, old) => Ordering::Equal,
                 (Some((new, _)), Some((old, _))) => new.cmp(old),
                 (Some(_), None) => Ordering::Less,
                 (None, Some(_)) => Ordering::Greater,
@@ -98,7 +119,11 @@ impl Verdicts {
             };
             let is = if order.is_le() { new.next() } else { None };
             let was = if order.is_ge() { old.next() } else { None };
-            if is.map(|(_, closed)| closed) != was.map(|(_, closed)| closed) {
+            let is_same = match (is, was) {
+                (Some((_, is)), Some((_, was))) => Arc::ptr_eq(is, was) || is == was,
+                _ => false,
+            };
+            if !is_same {
                 differing.extend(is.or(was).map(|(subject, _)| subject));
             }
         }

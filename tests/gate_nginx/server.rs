@@ -55,10 +55,7 @@ pub(crate) fn verdicts(closed: impl IntoIterator<Item = (Subject, Consequence)>)
         };
         (subject, closed)
     });
-    Verdicts {
-        closed: closed.collect(),
-        complete: true,
-    }
+    Verdicts::of(closed)
 }
 
 pub(crate) fn hosts(aliases: &[(&str, &str)], fold_www: bool) -> Hosts {

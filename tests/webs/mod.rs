@@ -288,12 +288,8 @@ pub(crate) fn many(count: u32, consequence: Consequence) -> Verdicts {
         quota: "30 G a month".to_owned(),
         until: None,
     };
-    Verdicts {
-        closed: (0..count)
-            .map(|n| (vhost(&format!("s{n}.example")), closed.clone()))
-            .collect(),
-        complete: true,
-    }
+    let site = |n| vhost(&format!("s{n}.example"));
+    Verdicts::of((0..count).map(|n| (site(n), closed.clone())))
 }
 
 /// A folder in memory, where there is such a thing: disks take a while for so many files.
@@ -335,11 +331,7 @@ pub(crate) fn close(
         };
         (subject.clone(), closed)
     });
-    let verdicts = Verdicts {
-        closed: closed.collect(),
-        complete: true,
-    };
-    let applied = gate.apply(&verdicts, hosts, Instant::now());
+    let applied = gate.apply(&Verdicts::of(closed), hosts, Instant::now());
     assert_eq!(applied.failed, None);
     applied
 }

@@ -9,7 +9,7 @@ use crate::quota::verdict::{Subject, Verdicts};
 #[must_use]
 pub fn flags(verdicts: &Verdicts, hosts: &Hosts) -> FlagSet {
     let mut set = FlagSet::default();
-    for (subject, closed) in &verdicts.closed {
+    for (subject, closed) in verdicts.iter() {
         let Some(kind) = kind(closed) else {
             set.refused.push(refused(subject, URL_REFUSED));
             continue;

@@ -35,7 +35,7 @@ pub(super) const KINDS: [(&str, &str); 4] = [
 #[must_use]
 pub fn map(verdicts: &Verdicts, hosts: &Hosts) -> MapSet {
     let mut set = MapSet::default();
-    for (subject, closed) in &verdicts.closed {
+    for (subject, closed) in verdicts.iter() {
         match subject {
             Subject::Vhost(site) => each_host(&mut set, subject, closed, site, hosts, "host "),
             Subject::Class { vhost, class: name } => match class(name) {

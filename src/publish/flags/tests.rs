@@ -8,7 +8,7 @@ use crate::quota::verdict::{Closed, Subject};
 /// A vhost `a/b` has the flag `a/b`, with the name of its quota in it.
 fn render(verdicts: &Verdicts, _: &Hosts) -> FlagSet {
     let mut set = FlagSet::default();
-    for (subject, closed) in &verdicts.closed {
+    for (subject, closed) in verdicts.iter() {
         if let Subject::Vhost(path) = subject {
             set.flags.insert(path.clone(), closed.quota.clone());
         }
@@ -31,8 +31,8 @@ fn closed(flags: &[(&str, &str)], complete: bool) -> Verdicts {
         (Subject::Vhost((*path).to_owned()), closed)
     });
     Verdicts {
-        closed: closed.collect(),
         complete,
+        ..Verdicts::of(closed)
     }
 }
 
@@ -181,6 +181,39 @@ fn a_folder_that_was_emptied_is_filled_again() {
     // Nobody was there: nothing is listed, and nothing is changed.
     now += WATCH;
     assert_eq!(apply(&mut gate, &verdicts, now).changed, 0);
+}
+
+/// Between the flag that we make and our look at how we have left the folder.
+#[test]
+fn what_somebody_removes_while_we_work_is_made_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let now = Instant::now();
+    let mut gate = gate(folder.path());
+    let both = closed(&[("deny/a", ""), ("deny/b", "")], true);
+    apply(&mut gate, &both, now);
+    std::fs::remove_dir_all(folder.path().join("deny")).expect("our own folder");
+    let root = enter(folder.path()).expect("it is there");
+    gate.stamps.renew(&root, "deny");
+    assert!(gate.stamps.hold(&root), "it looks as we have left it");
+    let applied = gate.look_after(&both, &Hosts::default(), now + WATCH);
+    assert_eq!((applied.failed, applied.changed), (None, 2));
+    assert_tree(folder.path(), &[("deny/a", ""), ("deny/b", "")]);
+
+    // Also where there is always something to do.
+    std::fs::remove_file(folder.path().join("deny/b")).expect("a flag");
+    gate.stamps.renew(&root, "deny");
+    let (mut old, mut at) = (both, now + WATCH);
+    for step in 0..13 {
+        let other = format!("deny/{step}");
+        let new = closed(&[("deny/a", ""), ("deny/b", ""), (&other, "")], true);
+        at += WATCH;
+        gate.apply_news(&old, &new, &Hosts::default(), at);
+        old = new;
+    }
+    assert!(folder.path().join("deny/b").exists());
+    // Left alone, all are looked at once.
+    gate.look_after(&old, &Hosts::default(), at + WATCH);
+    assert_eq!(gate.changed_at, None);
 }
 
 #[test]
@@ -373,7 +406,8 @@ proptest::proptest! {
             .map(|name| Subject::Vhost(name.to_string()))
             .collect();
         let (old, new) = (made(&old), made(&new));
-        let found: BTreeSet<Subject> = new.differing_from(&old).into_iter().cloned().collect();
+        let found = new.differing_from(&old).into_iter();
+        let found: BTreeSet<Subject> = found.map(|subject| (**subject).clone()).collect();
         proptest::prop_assert_eq!(found, expected);
     }
 }

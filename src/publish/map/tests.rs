@@ -6,7 +6,7 @@ use crate::quota::verdict::{Closed, Subject};
 
 fn render(verdicts: &Verdicts, _: &Hosts) -> MapSet {
     let mut set = MapSet::default();
-    for (subject, closed) in &verdicts.closed {
+    for (subject, closed) in verdicts.iter() {
         if let Subject::Vhost(name) = subject {
             set.entries.insert(name.clone(), closed.quota.clone());
         }
@@ -40,8 +40,8 @@ fn closed(lines: &[(&str, &str)], complete: bool) -> Verdicts {
         (Subject::Vhost((*name).to_owned()), closed)
     });
     Verdicts {
-        closed: closed.collect(),
         complete,
+        ..Verdicts::of(closed)
     }
 }
 

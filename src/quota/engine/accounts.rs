@@ -167,6 +167,7 @@ impl Engine {
             self.index.insert(key, number);
             self.meters.push(meter);
         }
+        self.gates.renew(&self.meters, &self.quotas);
     }
 
     fn weighed(&self, quota: QuotaId) -> Option<&Weighed> {

@@ -1,60 +1,111 @@
 //! Which gates are closed, and by which meters.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::super::rule::{Quota, Rules, Who};
 use super::super::verdict::{Account, Closed, Subject};
 use super::meter::Meter;
 use super::weighed::Weighed;
 
-/// Each closed gate with the numbers of the meters that close it.
+/// Closed gates, and what closes each.
 #[derive(Debug, Default)]
-pub(super) struct Gates(BTreeMap<Subject, Vec<u32>>);
+pub(super) struct Gates {
+    /// The numbers of the meters that close one.
+    meters: BTreeMap<Arc<Subject>, Vec<u32>>,
+    /// Each with the worst of what these close it with, as of the last [`Gates::renew`].
+    closed: BTreeMap<Arc<Subject>, Arc<Closed>>,
+    /// Those of which that may not hold any more;
+    changed: BTreeSet<Arc<Subject>>,
+    /// it may be any.
+    are_all_changed: bool,
+}
 
 impl Gates {
+    /// A meter closes these, or does so otherwise than before.
     pub(super) fn close(&mut self, subjects: impl Iterator<Item = Subject>, meter: u32) {
-        for subject in subjects {
-            let by = self.0.entry(subject).or_default();
+        for subject in subjects.map(Arc::new) {
+            let by = self.meters.entry(Arc::clone(&subject)).or_default();
             if !by.contains(&meter) {
                 by.push(meter);
             }
+            self.changed.insert(subject);
         }
     }
 
+    /// A meter does not close these.
     pub(super) fn open(&mut self, subjects: impl Iterator<Item = Subject>, meter: u32) {
         for subject in subjects {
-            if let Some(by) = self.0.get_mut(&subject) {
+            if let Some(by) = self.meters.get_mut(&subject) {
                 by.retain(|had| *had != meter);
                 if by.is_empty() {
-                    self.0.remove(&subject);
+                    self.meters.remove(&subject);
                 }
+                self.changed.insert(Arc::new(subject));
             }
         }
     }
 
     pub(super) fn clear(&mut self) {
-        self.0.clear();
+        self.meters.clear();
+        self.change_all();
     }
 
-    /// All of them, each with the worst of what closes it.
-    pub(super) fn closed(&self, meters: &[Meter], quotas: &[Weighed]) -> BTreeMap<Subject, Closed> {
-        let all = self.0.iter().filter_map(|(subject, by)| {
-            let closed = by.iter().filter_map(|meter| {
-                let meter = meters.get(*meter as usize)?;
-                let weighed = quotas.get(meter.quota as usize)?;
-                let threshold = weighed.thresholds.get(usize::from(meter.closed_by?))?;
-                Some((threshold.consequence.as_ref()?, weighed))
-            });
-            let (consequence, weighed) = closed.reduce(worse)?;
-            let closed = Closed {
-                consequence: consequence.clone(),
-                quota: weighed.quota.name.clone(),
-                until: weighed.span.ends,
+    /// Periods have ended, or meters have other numbers.
+    pub(super) fn change_all(&mut self) {
+        self.changed.clear();
+        self.are_all_changed = true;
+    }
+
+    /// Looks at what has changed. To be called before [`Gates::closed`], whenever anything has.
+    pub(super) fn renew(&mut self, meters: &[Meter], quotas: &[Weighed]) {
+        if std::mem::take(&mut self.are_all_changed) {
+            self.closed = self.closed_anew(meters, quotas);
+        }
+        for subject in std::mem::take(&mut self.changed) {
+            let by = self.meters.get(&subject);
+            match by.and_then(|by| worst(by, meters, quotas)) {
+                Some(closed) => self.closed.insert(subject, Arc::new(closed)),
+                None => self.closed.remove(&subject),
             };
-            Some((subject.clone(), closed))
+        }
+    }
+
+    /// All of them, whatever has changed.
+    pub(super) fn closed_anew(
+        &self,
+        meters: &[Meter],
+        quotas: &[Weighed],
+    ) -> BTreeMap<Arc<Subject>, Arc<Closed>> {
+        let all = self.meters.iter().filter_map(|(subject, by)| {
+            let closed = worst(by, meters, quotas)?;
+            let had = self.closed.get(subject).filter(|had| ***had == closed);
+            let closed = had.map_or_else(|| Arc::new(closed), Arc::clone);
+            Some((Arc::clone(subject), closed))
         });
         all.collect()
     }
+
+    /// All of them.
+    pub(super) fn closed(&self) -> BTreeMap<Arc<Subject>, Arc<Closed>> {
+        self.closed.clone()
+    }
+}
+
+/// The worst of what these meters close a gate with.
+fn worst(by: &[u32], meters: &[Meter], quotas: &[Weighed]) -> Option<Closed> {
+    let closed = by.iter().filter_map(|meter| {
+        let meter = meters.get(*meter as usize)?;
+        let weighed = quotas.get(meter.quota as usize)?;
+        let threshold = weighed.thresholds.get(usize::from(meter.closed_by?))?;
+        Some((threshold.consequence.as_ref()?, weighed))
+    });
+    let (consequence, weighed) = closed.reduce(worse)?;
+    Some(Closed {
+        consequence: consequence.clone(),
+        quota: weighed.quota.name.clone(),
+        until: weighed.span.ends,
+    })
 }
 
 type ClosedBy<'c> = (&'c super::super::rule::Consequence, &'c Weighed);

@@ -55,6 +55,7 @@ impl Engine {
             self.judge(number);
         }
         self.touched.clear();
+        self.gates.renew(&self.meters, &self.quotas);
         self.note_complete();
     }
 
@@ -177,6 +178,7 @@ impl Engine {
             self.judge(number);
         }
         self.touched = touched;
+        self.gates.renew(&self.meters, &self.quotas);
     }
 
     /// The verdict on one meter: its gate, and what is to be told of it.
@@ -198,10 +200,9 @@ impl Engine {
         if closed_by != meter.closed_by {
             self.version += 1;
             let subjects = subjects(&self.rules, &weighed.quota, &meter.account);
-            match (closed_by, meter.closed_by) {
-                (Some(_), None) => self.gates.close(subjects, number),
-                (None, _) => self.gates.open(subjects, number),
-                _ => {}
+            match closed_by {
+                Some(_) => self.gates.close(subjects, number),
+                None => self.gates.open(subjects, number),
             }
             meter.closed_by = closed_by;
         }

@@ -418,6 +418,9 @@ impl Model {
     }
 
     fn check(&self) {
+        let (engine, closed) = (&self.engine, self.engine.verdicts().closed);
+        let anew = engine.gates.closed_anew(&engine.meters, &engine.quotas);
+        assert_eq!(closed, anew, "a change was missed");
         if !self.engine.verdicts().complete {
             return;
         }

@@ -72,7 +72,11 @@ fn sites_owners_classes_and_users_have_quotas_of_their_own() {
         ("users", "bob", 1_000),
     ];
     expect_used(&engine, &expected);
-    let closed: Vec<_> = engine.verdicts().closed.into_keys().collect();
+    let verdicts = engine.verdicts();
+    let closed: Vec<_> = verdicts
+        .iter()
+        .map(|(subject, _)| subject.clone())
+        .collect();
     let class = |vhost: &str| Subject::Class {
         vhost: vhost.to_owned(),
         class: "campus".to_owned(),
