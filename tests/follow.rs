@@ -241,6 +241,21 @@ fn a_copy_beside_a_log_that_goes_on_is_left_alone() {
     assert_eq!(sandbox.stored_balance(), Balance::counted(150));
 }
 
+/// Between the making of the file and the first byte in it, which on a busy machine takes a while.
+#[test]
+fn a_copy_that_is_empty_at_first_counts_nothing_twice() {
+    let (sandbox, daemon, log) = following_all_rotations();
+    let copy = log.with_extension("log.1");
+    File::create(&copy).expect("our own folder");
+    append(&log, lines(100, 50));
+    sandbox.wait_for_rows(&rows([lines(0, 150).as_str()]));
+    fs::copy(&log, &copy).expect("our own folder");
+    append(&log, lines(150, 50));
+    sandbox.wait_for_rows(&rows([lines(0, 200).as_str()]));
+    daemon.stop();
+    assert_eq!(sandbox.stored_balance(), Balance::counted(200));
+}
+
 #[test]
 fn a_log_replaced_by_its_own_copy_is_read_on() {
     let (sandbox, daemon, log, config) = following();

@@ -294,6 +294,13 @@ impl Follower {
         if !self.has_room(now) {
             return;
         }
+        // A copy that has just begun is empty, too: which it is shows when something stands in it.
+        let is_rotation = before_rotation(path) != path;
+        if look.0 == 0 && is_rotation && !self.held_of_log(names).is_empty() {
+            self.left.insert(path.to_owned(), (look, now));
+            self.try_again(source, path);
+            return;
+        }
         self.read_related(names);
         let vhost = self.vhost_of(source, names[names.len() - 1]);
         let scope = vhost.clone().unwrap_or_default();
