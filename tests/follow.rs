@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::{chown, symlink};
 
 use support::log::{FORMAT, lines, rows};
-use support::{Balance, Sandbox, append, gzip, source, text, wait_until};
+use support::{Balance, Sandbox, append, gzip, source, text, wait_for, wait_until};
 
 /// Follows `access.log`, which holds 100 lines that are counted already.
 fn following() -> (
@@ -241,19 +241,68 @@ fn a_copy_beside_a_log_that_goes_on_is_left_alone() {
     assert_eq!(sandbox.stored_balance(), Balance::counted(150));
 }
 
-/// Between the making of the file and the first byte in it, which on a busy machine takes a while.
+/// Between the making of the file and the first byte in it, which on a busy machine takes a while. By its
+/// name the copy may be a rotation or another log.
 #[test]
 fn a_copy_that_is_empty_at_first_counts_nothing_twice() {
-    let (sandbox, daemon, log) = following_all_rotations();
-    let copy = log.with_extension("log.1");
-    File::create(&copy).expect("our own folder");
+    for name in ["access.log.1", "access.log.bak", "access.log-copy"] {
+        let (sandbox, daemon, log) = following_all_rotations();
+        let copy = log.with_file_name(name);
+        File::create(&copy).expect("our own folder");
+        let taken_up = format!("following {} from byte 0", copy.display());
+        wait_for("the empty file is taken up", || {
+            daemon.said().contains(&taken_up)
+        });
+        append(&log, lines(100, 50));
+        sandbox.wait_for_rows(&rows([lines(0, 150).as_str()]));
+        fs::copy(&log, &copy).expect("our own folder");
+        append(&log, lines(150, 50));
+        sandbox.wait_for_rows(&rows([lines(0, 200).as_str()]));
+        daemon.stop();
+        assert_eq!(sandbox.stored_balance(), Balance::counted(200), "{name}");
+    }
+}
+
+/// So it is where the daemon does not run while the copy is made.
+#[test]
+fn a_copy_that_was_empty_at_the_stop_counts_nothing_twice() {
+    let sandbox = Sandbox::new();
+    let log = sandbox.write("logs/z.log", lines(0, 100));
+    let copy = sandbox.write("logs/a.log", "");
+    let config = sandbox.config(&source(&[&sandbox.path("logs/*.log")], FORMAT, ""));
+    let daemon = sandbox.start(&["-c", text(&config)]);
+    sandbox.wait_for_rows(&rows([lines(0, 100).as_str()]));
+    daemon.stop();
+    fs::copy(&log, &copy).expect("our own folder");
+    let daemon = sandbox.start(&["-c", text(&config)]);
     append(&log, lines(100, 50));
     sandbox.wait_for_rows(&rows([lines(0, 150).as_str()]));
-    fs::copy(&log, &copy).expect("our own folder");
+    daemon.stop();
+    assert_eq!(sandbox.stored_balance(), Balance::counted(150));
+    // A third start does not take it for what was taken up when it was empty either.
+    fs::rename(&copy, sandbox.path("logs/b.log")).expect("our own folder");
+    let daemon = sandbox.start(&["-c", text(&config)]);
     append(&log, lines(150, 50));
     sandbox.wait_for_rows(&rows([lines(0, 200).as_str()]));
     daemon.stop();
     assert_eq!(sandbox.stored_balance(), Balance::counted(200));
+}
+
+/// An empty log is a log, whose first lines count, also where another one lies beside it.
+#[test]
+fn what_was_empty_at_first_is_read_once_it_has_lines() {
+    let (sandbox, daemon, log) = following_all_rotations();
+    let next = log.with_file_name("access.log-2");
+    File::create(&next).expect("our own folder");
+    append(&log, lines(100, 50));
+    sandbox.wait_for_rows(&rows([lines(0, 150).as_str()]));
+    for first in [200, 201, 300] {
+        append(&next, lines(first, 1));
+    }
+    let expected = [lines(0, 150), lines(200, 2), lines(300, 1)];
+    sandbox.wait_for_rows(&rows(expected.iter().map(String::as_str)));
+    daemon.stop();
+    assert_eq!(sandbox.stored_balance(), Balance::counted(153));
 }
 
 #[test]

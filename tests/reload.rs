@@ -287,9 +287,12 @@ fn while_the_store_is_away_a_reload_waits_for_it_and_says_so() {
         .execute_batch("ALTER TABLE away RENAME TO bandwidth")
         .expect("the table");
     sandbox.wait_for_rows(&rows([lines(0, 300).as_str()]));
-    let seen = status(&sandbox);
-    assert_eq!(seen["reload"]["result"], "done", "{seen:#}");
-    assert_eq!(seen["sources"][0]["name"], "new");
+    // It comes into force once the batch is settled, a moment after its rows are there.
+    wait_until("it is in force", || match status(&sandbox) {
+        seen if seen["reload"]["result"] == "done" => Ok(()),
+        seen => Err(seen),
+    });
+    assert_eq!(status(&sandbox)["sources"][0]["name"], "new");
     daemon.stop();
     assert_eq!(sandbox.stored_balance(), Balance::counted(300));
 }

@@ -511,6 +511,8 @@ impl Follower {
 
     fn track(&mut self, mut file: Tracked) {
         file.is_segment = self.sources[file.source].spool.is_some();
+        // It begins with a record, if with anything.
+        file.is_blank &= !file.is_segment;
         self.index(self.next_file, &file.path);
         self.files.insert(self.next_file, Box::new(file));
         self.next_file += 1;

@@ -93,6 +93,9 @@ pub struct Tracked {
     pub is_segment: bool,
     /// What it holds is in no format that could be told.
     pub is_unknown: bool,
+    /// It was empty when it was taken up: only what comes to stand in it shows whether it is a log, or a
+    /// copy of one.
+    pub is_blank: bool,
     /// When to look at it next,
     pub next_look: Instant,
     /// and from when on, where others are looked at anyway: a daemon that wakes less often costs less.
@@ -171,10 +174,29 @@ impl Tracked {
             by_link: false,
             is_segment: false,
             is_unknown: false,
+            is_blank: metadata.len() == 0,
             next_look: now,
             next_look_with_others: now,
             read_bytes: READ_BYTES,
             fallback_day: day::number(changed.date_naive()),
+        }
+    }
+
+    /// The same file, taken up once more.
+    #[must_use]
+    pub fn taken_again(self, metadata: &Metadata, taken: Taken) -> Self {
+        let Self {
+            path,
+            source,
+            vhost,
+            file,
+            ..
+        } = self;
+        Self {
+            at_path: self.at_path,
+            by_link: self.by_link,
+            leaving: self.leaving,
+            ..Self::new(path, source, vhost, file, metadata, taken)
         }
     }
 

@@ -117,18 +117,20 @@ pub enum Followed {
 }
 
 /// Decides for followed files. The first row that fits one of the candidates; of several candidates
-/// the one that covers most.
+/// the one that covers most. Where nothing was committed, the content says more than the place: an
+/// empty file may have been the beginning of a copy.
 ///
 /// | place | content up to the offset | other sign | then |
 /// |---|---|---|---|
-/// | same | same, or nothing was committed yet | | continue |
+/// | same | same | | continue |
 /// | same | the file is shorter, with the same head | | shortened |
 /// | other | same | same log, or same folder and 1 KiB; its file is held, and in its place | copy |
 /// | other | same, less than 1 KiB | its own file lies beside it, and this is another log | new: the next log |
 /// | other | same | same log; its file is held, but no longer in its place | behind |
-/// | other | same | same log or path, or 1 KiB of content; not held, nor living elsewhere | continue |
+/// | other | same | same log or path, or 1 KiB of content; not held, nor living elsewhere | continue; rather than behind, where it covers more |
 /// | other | the file is shorter, with the same head of 1 KiB | same path | shortened |
 /// | other | the file is shorter, with the same head of 1 KiB | same log | copy: an earlier state |
+/// | same | nothing was committed yet; position living | | continue |
 /// | same | other, or shorter with another head; position living | | replaced |
 /// | anything else | | | new: logs may begin alike |
 #[must_use]
@@ -154,7 +156,7 @@ fn decide_one(index: usize, evidence: &Evidence) -> Option<(u8, Followed)> {
     if evidence.same_place {
         return match evidence.state {
             _ if same => Some((0, Followed::Continue(index))),
-            State::Living if !begun => Some((0, Followed::Continue(index))),
+            State::Living if !begun => Some((5, Followed::Continue(index))),
             _ if shorter => Some((1, Followed::Shortened(index))),
             State::Living => Some((6, Followed::Replaced(index))),
             State::Finished | State::Replaced => None,
@@ -170,11 +172,12 @@ fn decide_one(index: usize, evidence: &Evidence) -> Option<(u8, Followed)> {
         true if same && beside && evidence.elsewhere => Some((2, Followed::Copy)),
         true if same && related => Some((3, Followed::Behind(index))),
         false if same && lives_elsewhere && beside => Some((2, Followed::Copy)),
+        // Of these two, what covers most says what was counted.
         false if same && !lives_elsewhere && (related || long) => {
-            Some((4, Followed::Continue(index)))
+            Some((3, Followed::Continue(index)))
         }
-        _ if shorter && long && evidence.same_path => Some((5, Followed::Shortened(index))),
-        _ if shorter && long && evidence.same_log => Some((5, Followed::Copy)),
+        _ if shorter && long && evidence.same_path => Some((4, Followed::Shortened(index))),
+        _ if shorter && long && evidence.same_log => Some((4, Followed::Copy)),
         _ => None,
     }
 }

@@ -417,7 +417,12 @@ impl Follower {
         let head = packed::content(file.try_clone()?, packing, 0, Arc::default())
             .and_then(|mut stream| recognise::head(&mut *stream))?;
         // What is held of the log is read before something is taken for more.
-        self.read_related(&[&sibling.path, &sibling.beside()]);
+        if !self.read_related(&[&sibling.path, &sibling.beside()], |_| true) {
+            if let Some(waiting) = self.archives.waiting.get_mut(&inode) {
+                waiting.next = now + SIBLING_INTERVAL;
+            }
+            return Ok(None);
+        }
         let since = self
             .archives
             .waiting

@@ -5,6 +5,7 @@ use std::fs::{File, Metadata};
 use std::io::{Seek as _, SeekFrom};
 use std::path::Path;
 
+use super::rest::ended;
 use super::{Follower, shown};
 use crate::account::day;
 use crate::daemon::clock;
@@ -16,7 +17,7 @@ use crate::source::follow::AtPath;
 use crate::source::identity::{Followed, before_rotation, decide_followed};
 use crate::source::open;
 use crate::source::position::{Place, State, Stored};
-use crate::store::{Gap, Moves};
+use crate::store::{Gap, Moves, StoreError};
 
 /// What a file is to the follower.
 pub(super) enum Recognised {
@@ -44,6 +45,9 @@ impl Follower {
         head.truncate(read);
         let beside = self.held_beside(names, scope, &head);
         if self.is_earlier_state(&beside, file, metadata.len(), &place)? {
+            if !self.left.contains_key(names[0]) {
+                self.leave_blank(place)?;
+            }
             return Ok(Recognised::Leave);
         }
         let store = self.lookups.as_mut();
@@ -69,6 +73,10 @@ impl Follower {
             stored.node == self.node || stored.state != State::Living || is_this(stored)
         });
         self.apply_ends(&mut alike);
+        if self.is_earlier_state_of(&alike, names, file, metadata.len(), &place)? {
+            self.leave_blank(place)?;
+            return Ok(Recognised::Leave);
+        }
         // Of a file that is held, what has been read says more than what is committed.
         let held = self.held_alike(&beside, scope, &mut alike);
         let at_place = alike
@@ -99,6 +107,11 @@ impl Follower {
             let id = found.stored[index].id;
             self.ending.retain(|end| end.moves.row() != Some(id));
         }
+        let goes_on = match decision {
+            Followed::Continue(index) => Some(found.stored[index].id),
+            _ => None,
+        };
+        self.end_blank(&found.stored, place, goes_on);
         let stored = |index: usize| &found.stored[index];
         let hasher = |index: usize| {
             found.hashers[index]
@@ -125,6 +138,7 @@ impl Follower {
             }),
             Followed::Replaced(index) => Recognised::Replaces(new, Box::new(stored(index).clone())),
             Followed::Shortened(index) => {
+                let hasher = hash_whole_lines(seed, file)?;
                 let path_of = stored(index).path.clone();
                 self.gaps.push(Gap {
                     source: stored(index).source.clone(),
@@ -143,12 +157,35 @@ impl Follower {
                 let is_held = held.contains(&stored(index).id);
                 let moves = Moves::of(stored(index), epoch);
                 Recognised::Take(Taken {
-                    hasher: hash_whole_lines(seed, file)?,
+                    hasher,
                     moves: if is_held { new.moves } else { moves },
                     last_day: stored(index).last_day.map(day::number),
                 })
             }
         })
+    }
+
+    /// A file that may have been taken up while it was empty is a copy.
+    fn leave_blank(&mut self, place: Place) -> Result<(), StoreError> {
+        let mut there = self.lookups.at_inode(place.inode)?;
+        self.apply_ends(&mut there);
+        self.end_blank(&there, place, None);
+        Ok(())
+    }
+
+    /// Ends the position by which this file was taken up while it was empty, where it goes on by another
+    /// one, or is a copy.
+    fn end_blank(&mut self, there: &[Stored], place: Place, goes_on: Option<i64>) {
+        let is_blank = |stored: &&Stored| {
+            let is_ours = stored.state == State::Living && stored.node == self.node;
+            let is_there = stored.place.is_some_and(|there| there.is(&place));
+            stored.print.offset == 0 && is_ours && is_there && Some(stored.id) != goes_on
+        };
+        let blank = there.iter().filter(is_blank);
+        // A file that is held stands here with a number below 0, and has no row.
+        let blank = blank.filter(|stored| stored.id >= 0);
+        let ended: Vec<_> = blank.map(|it| ended(it, State::Finished)).collect();
+        self.ending.extend(ended);
     }
 
     /// Whether a file that begins with what was committed of a short one is another log, and no copy:
@@ -220,6 +257,40 @@ impl Follower {
                 && counted
                 && !held.place.is(place)
                 && recognise::begin_alike(file, &held.file, length)?
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The same of a log that was followed by an earlier run, lies where it did, and is still to be found.
+    fn is_earlier_state_of(
+        &self,
+        alike: &[Stored],
+        names: &[&Path],
+        file: &File,
+        length: u64,
+        place: &Place,
+    ) -> std::io::Result<bool> {
+        for stored in alike {
+            let theirs = Path::new(&stored.path);
+            let is_beside = names.iter().any(|name| theirs.parent() == name.parent());
+            let print = &stored.print;
+            let is_long = print.head_len == HEAD_BYTES && length >= HEAD_BYTES;
+            let is_followed = stored.state == State::Living && stored.node == self.node;
+            let is_it = |there: &Place| stored.place.is_some_and(|it| it.is(there));
+            let is_held = |id: i64| self.files.values().any(|held| held.moves.row() == Some(id));
+            if !is_beside || !is_long || !is_followed || is_it(place) || is_held(stored.id) {
+                continue;
+            }
+            let Ok((other, metadata)) = open::followed(theirs) else {
+                continue;
+            };
+            if length <= print.offset
+                && is_it(&Place::of(&metadata))
+                && still_holds(self.lookups.seed(), theirs, &other, &metadata, stored)
+                && recognise::begin_alike(file, &other, length)?
             {
                 return Ok(true);
             }

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use tollkeeper_parsers::plan::{Carried, Plan};
 
+use super::search::Told;
 use super::{Follower, MAX_BATCH_ACCOUNTS, MAX_LEDGER_ACCOUNTS, shown};
 use crate::account::{Unattributed, day};
 use crate::daemon::clock;
@@ -116,6 +117,11 @@ impl Follower {
 
     /// Reads one file to its end, or as long as there is room in the ledger; `false`: not to its end.
     pub(super) fn read(&mut self, id: u64, now: Instant, is_last: bool) -> bool {
+        match self.tell_blank(id, now) {
+            Told::Log => {}
+            Told::Nothing => return true,
+            Told::Later => return false,
+        }
         let mut budget = TURN_BYTES;
         loop {
             let buffer = std::mem::take(&mut self.buffer);

@@ -155,6 +155,8 @@ impl Follower {
         let vhost = (!stored.scope.is_empty()).then(|| stored.scope.clone());
         let mut tracked = Tracked::new(path, source, vhost, file, &metadata, taken);
         tracked.at_path = AtPath::Other;
+        // Nothing says yet that it is no copy.
+        tracked.is_blank = stored.print.offset == 0;
         Some(tracked)
     }
 

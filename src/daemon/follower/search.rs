@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::known::Recognised;
 use super::rest;
@@ -13,7 +13,7 @@ use super::{BLIND_INTERVAL, Follower, THOROUGH_INTERVAL, shown};
 use crate::config::glob::expand_vhost;
 use crate::daemon::clock;
 use crate::daemon::time;
-use crate::daemon::tracked::{Taken, Tracked};
+use crate::daemon::tracked::{ACTIVE_INTERVAL, QUIET_INTERVAL, Taken, Tracked};
 use crate::source::content::Hasher;
 use crate::source::find::{Folders, Stamp};
 use crate::source::follow::AtPath;
@@ -36,6 +36,16 @@ const NEW_LOGS: &str = "new logs";
 
 /// A copy that was left alone and has not changed is not looked at again for so long.
 const LEAVE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// What is known of a file by what stands in it.
+pub(super) enum Told {
+    /// It is a log, and to be read.
+    Log,
+    /// There is nothing to be read: it is still empty, or was a copy, and is let go.
+    Nothing,
+    /// It cannot be told now.
+    Later,
+}
 
 impl Follower {
     /// Finds files: new ones are taken up, known ones may have moved.
@@ -294,14 +304,10 @@ impl Follower {
         if !self.has_room(now) {
             return;
         }
-        // A copy that has just begun is empty, too: which it is shows when something stands in it.
-        let is_rotation = before_rotation(path) != path;
-        if look.0 == 0 && is_rotation && !self.held_of_log(names).is_empty() {
-            self.left.insert(path.to_owned(), (look, now));
-            self.try_again(source, path);
+        if !self.read_related(names, |_| true) {
+            self.undecided = true;
             return;
         }
-        self.read_related(names);
         let vhost = self.vhost_of(source, names[names.len() - 1]);
         let scope = vhost.clone().unwrap_or_default();
         let taken = match self.recognise(names, &file, metadata, &scope) {
@@ -314,29 +320,11 @@ impl Follower {
                 taken
             }
             Ok(Recognised::Leave) => {
-                self.say(
-                    path,
-                    "is a copy of a log that is followed; left alone".to_owned(),
-                );
-                self.left.insert(path.to_owned(), (look, now));
-                // A rotated file is found again by a search, which knows whether it is history.
-                if at_path == AtPath::Ours {
-                    self.try_again(source, path);
-                }
+                self.leave_alone(source, path, look, at_path);
                 return;
             }
             Err(error) => {
-                // At midnight a thousand of them may appear: this is said of all, and once.
-                match error.downcast_ref() {
-                    Some(StoreError::Unavailable { .. }) => {
-                        let what = "wait until the store answers".to_owned();
-                        self.say(Path::new(NEW_LOGS), what);
-                        // Whoever asks for the status is told of each.
-                        self.said.is_news(path, "waits until the store answers");
-                    }
-                    _ => self.say(path, format!("not followed yet: {error}")),
-                }
-                self.undecided = true;
+                self.cannot_tell(path, error.as_ref());
                 return;
             }
         };
@@ -366,6 +354,88 @@ impl Follower {
         // What is taken up is committed at once, so that it is known again whatever happens.
         self.next_flush = self.next_flush.min(time::now());
         self.track(new);
+    }
+
+    /// A copy of what is read already: looked at again when it changes.
+    fn leave_alone(&mut self, source: usize, path: &Path, look: (u64, i64, i64), at_path: AtPath) {
+        let what = "is a copy of a log that is followed; left alone";
+        self.say(path, what.to_owned());
+        self.left.insert(path.to_owned(), (look, time::now()));
+        // A rotated file is found again by a search, which knows whether it is history.
+        if at_path == AtPath::Ours {
+            self.try_again(source, path);
+        }
+    }
+
+    /// It could not be found out what a file is.
+    fn cannot_tell(&mut self, path: &Path, error: &(dyn std::error::Error + 'static)) {
+        // At midnight a thousand of them may appear: this is said of all, and once.
+        match error.downcast_ref() {
+            Some(StoreError::Unavailable { .. }) => {
+                let what = "wait until the store answers".to_owned();
+                self.say(Path::new(NEW_LOGS), what);
+                // Whoever asks for the status is told of each.
+                self.said.is_news(path, "waits until the store answers");
+            }
+            _ => self.say(path, format!("not followed yet: {error}")),
+        }
+        self.undecided = true;
+    }
+
+    /// What a file is that was empty when it was taken up: a log, or a copy that had just begun.
+    pub(super) fn tell_blank(&mut self, id: u64, now: Instant) -> Told {
+        let Some(file) = self.files.get(&id).filter(|file| file.is_blank) else {
+            return Told::Log;
+        };
+        let metadata = match file.file.metadata() {
+            Ok(metadata) if metadata.len() > 0 => metadata,
+            _ => return Told::Nothing,
+        };
+        // What is on its way may give it a row.
+        let waits = self.in_flight.is_some() && file.moves.row().is_none();
+        let may_take_up = self.may_take_up(now) && !waits;
+        let Some(mut file) = self.files.remove(&id) else {
+            return Told::Later;
+        };
+        if !may_take_up {
+            file.look_again(now + ACTIVE_INTERVAL);
+            self.files.insert(id, file);
+            return Told::Later;
+        }
+        let path = file.path.clone();
+        let names = [&*path];
+        self.read_related(&names, |file| !file.is_blank);
+        let taken = match self.recognise(&names, &file.file, &metadata, &file.scope()) {
+            Ok(Recognised::Take(taken)) => taken,
+            Ok(Recognised::Replaces(taken, stored)) => {
+                let reason = "truncated or overwritten while tollkeeper was not running";
+                self.end_position(file.source, &stored, reason, State::Replaced);
+                taken
+            }
+            Ok(Recognised::Leave) => {
+                let look = (metadata.len(), metadata.mtime(), metadata.mtime_nsec());
+                self.leave_alone(file.source, &path, look, file.at_path);
+                return Told::Nothing;
+            }
+            Err(error) => {
+                self.cannot_tell(&path, error.as_ref());
+                file.look_again(now + QUIET_INTERVAL);
+                self.files.insert(id, file);
+                return Told::Later;
+            }
+        };
+        self.said.forget(&path);
+        self.said.forget(Path::new(NEW_LOGS));
+        self.files
+            .insert(id, Box::new(file.taken_again(&metadata, taken)));
+        Told::Log
+    }
+
+    /// Whether a file that is held is still to be told from a copy.
+    fn is_untold(&self, id: u64) -> bool {
+        let file = self.files.get(&id).filter(|file| file.is_blank);
+        let there = file.and_then(|file| file.file.metadata().ok());
+        there.is_some_and(|there| there.len() > 0)
     }
 
     /// Rotated files beside the followed ones that nobody has read: begun and renamed between two
@@ -413,25 +483,27 @@ impl Follower {
         }
     }
 
-    /// What is still to be read of a log is read before something is taken for its copy.
-    pub(super) fn read_related(&mut self, names: &[&Path]) {
+    /// What is still to be read of a log is read before something is taken for its copy. `false`: of
+    /// some of it, it cannot be told yet whether it is to be read. `are`: which files are meant.
+    pub(super) fn read_related(&mut self, names: &[&Path], are: impl Fn(&Tracked) -> bool) -> bool {
         let now = time::now();
         let is_read = |id: &u64| {
-            let held = self.files.get(id);
+            let held = self.files.get(id).filter(|held| are(held));
             held.is_some_and(|held| held.ends.is_none() && held.stopped.is_none())
         };
         let ids = self.held_of_log(names).into_iter();
         let ids: Vec<u64> = ids.filter(is_read).collect();
-        for id in ids {
-            self.read(id, now, false);
+        for id in &ids {
+            self.read(*id, now, false);
             let is_overwritten = |file: &Tracked| file.is_overwritten().unwrap_or(false);
-            if self.files.get(&id).is_some_and(|file| is_overwritten(file)) {
+            if self.files.get(id).is_some_and(|file| is_overwritten(file)) {
                 // What it holds now may have been copied as well.
                 let again = self.next_file;
-                self.begin_again(id);
+                self.begin_again(*id);
                 self.read(again, now, false);
             }
         }
+        !ids.into_iter().any(|id| self.is_untold(id))
     }
 
     pub(super) fn vhost_of(&self, source: usize, path: &Path) -> Option<String> {
@@ -486,6 +558,8 @@ impl Follower {
                 new.at_path = old.at_path;
                 new.rules = old.rules.clone();
                 new.leaving = old.leaving;
+                // It is the log, whatever it is filled with.
+                new.is_blank = false;
                 let path = shown(&old.path);
                 tracing::warn!(
                     file = path,

@@ -3,13 +3,22 @@
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::world::{Name, Packing, Scheme, World, Writer};
 
 impl World {
-    pub(super) fn copy(&mut self, from: &Path, to: &Path, tells: bool) -> usize {
-        fs::write(to, fs::read(from).expect("our own file")).expect("room");
-        let file = File::options().append(true).open(to).expect("a new file");
+    /// `early`: the daemon looks before the first byte is copied.
+    pub(super) fn copy(&mut self, from: &Path, to: &Path, tells: bool, early: bool) -> usize {
+        let file = File::options().append(true).create(true).open(to);
+        let mut file = file.expect("a new file");
+        if early {
+            file.set_modified(self.now()).expect("our own file");
+            self.names_changed();
+            self.look();
+        }
+        let content = fs::read(from).expect("our own file");
+        file.write_all(&content).expect("room");
         file.set_modified(self.now()).expect("our own file");
         let log = self.inodes[self.names[from].inode].log;
         let inode = self.add_inode(&file, log);
@@ -25,8 +34,18 @@ impl World {
         }
     }
 
-    /// Copies the log to its next rotation and truncates it. `look`: the daemon looks between.
-    pub(super) fn copytruncate(&mut self, log: usize, look: bool) {
+    /// The daemon looks, and what it found is committed.
+    fn look(&mut self) {
+        self.machine.pass(Duration::from_secs(6));
+        self.machine.tell();
+        self.machine.turn();
+        self.machine.commit();
+        self.moment();
+    }
+
+    /// Copies the log to its next rotation and truncates it. `look`: the daemon looks between; `early`:
+    /// and when the copy is still empty.
+    pub(super) fn copytruncate(&mut self, log: usize, look: bool, early: bool) {
         let path = self.logs[log].path.clone();
         let Some(name) = self.names.get(&path).copied() else {
             return;
@@ -40,7 +59,7 @@ impl World {
         };
         self.finish(log, None);
         self.end_workers(name.inode);
-        let copy = self.copy(&path, &to, true);
+        let copy = self.copy(&path, &to, true, early);
         if look {
             self.moment();
             self.machine.turn();
@@ -80,7 +99,7 @@ impl World {
     }
 
     /// A copy takes the place of the log, as an editor does it.
-    pub(super) fn replace(&mut self, log: usize, look: bool) {
+    pub(super) fn replace(&mut self, log: usize, look: bool, early: bool) {
         let path = self.logs[log].path.clone();
         let Some(name) = self.names.get(&path).copied() else {
             return;
@@ -97,7 +116,7 @@ impl World {
         self.finish(log, None);
         self.end_workers(name.inode);
         let beside = path.with_file_name(format!("edited-{log}"));
-        let copy = self.copy(&path, &beside, false);
+        let copy = self.copy(&path, &beside, false, early);
         if look {
             self.moment();
             self.machine.turn();

@@ -24,6 +24,7 @@ fn a_short_log_is_truncated_and_renamed_between_two_looks() {
         CopyTruncate {
             log: 0,
             look: false,
+            early: false,
         },
         Rotate {
             log: 0,
@@ -69,7 +70,11 @@ fn a_short_log_is_truncated_and_renamed_while_nobody_looks() {
             },
             Look { after: 100 },
             Commit,
-            CopyTruncate { log, look: false },
+            CopyTruncate {
+                log,
+                look: false,
+                early: false,
+            },
             Write {
                 log,
                 lines: 1,
@@ -103,12 +108,14 @@ fn a_log_is_truncated_and_then_replaced_by_its_copy_between_two_looks() {
     let replace = Replace {
         log: 0,
         look: false,
+        early: false,
     };
     let events = [
         write,
         CopyTruncate {
             log: 0,
             look: false,
+            early: false,
         },
         write,
         replace,
@@ -171,6 +178,7 @@ fn a_line_is_finished_just_before_the_log_is_truncated() {
         CopyTruncate {
             log: 0,
             look: false,
+            early: false,
         },
     ];
     check(PLAIN, &events);
@@ -196,6 +204,7 @@ fn a_closed_file_is_copied_and_truncated() {
         CopyTruncate {
             log: 1,
             look: false,
+            early: false,
         },
         write(0, 2),
     ];
@@ -268,6 +277,7 @@ fn a_log_is_truncated_and_filled_with_what_ends_alike() {
     let truncate = CopyTruncate {
         log: 0,
         look: false,
+        early: false,
     };
     let events = [truncate, write, Look { after: 700_000 }, truncate, write];
     check(PLAIN, &events);
@@ -286,6 +296,38 @@ fn a_log_that_was_quiet_for_long_is_renamed_and_then_written_to() {
         Look { after: 1 },
         WriteOld { log: 0 },
         Tell,
+    ];
+    check(PLAIN, &events);
+}
+
+#[test]
+fn a_copy_takes_the_place_of_a_truncated_log_and_is_copied_and_truncated() {
+    let write = Write {
+        log: 0,
+        lines: 1,
+        pad: 0,
+        part: false,
+        alike: false,
+    };
+    let copytruncate = CopyTruncate {
+        log: 0,
+        look: false,
+        early: false,
+    };
+    let events = [
+        copytruncate,
+        write,
+        Replace {
+            log: 0,
+            look: false,
+            early: false,
+        },
+        write,
+        Look { after: 6000 },
+        Tell,
+        Look { after: 1 },
+        Commit,
+        copytruncate,
     ];
     check(PLAIN, &events);
 }

@@ -79,6 +79,7 @@ enum Event {
     CopyTruncate {
         log: u8,
         look: bool,
+        early: bool,
     },
     Truncate {
         log: u8,
@@ -86,6 +87,7 @@ enum Event {
     Replace {
         log: u8,
         look: bool,
+        early: bool,
     },
     Pack {
         log: u8,
@@ -138,9 +140,10 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (log(), prop::bool::weighted(0.3)).prop_map(|(log, stays)| Delete { log, stays }),
         1 => log().prop_map(|log| Prune { log }),
         1 => log().prop_map(|log| Link { log }),
-        2 => (log(), flag()).prop_map(|(log, look)| CopyTruncate { log, look }),
+        2 => (log(), flag(), flag())
+            .prop_map(|(log, look, early)| CopyTruncate { log, look, early }),
         1 => log().prop_map(|log| Truncate { log }),
-        1 => (log(), flag()).prop_map(|(log, look)| Replace { log, look }),
+        1 => (log(), flag(), flag()).prop_map(|(log, look, early)| Replace { log, look, early }),
         3 => (log(), flag(), flag())
             .prop_map(|(log, youngest, at_once)| Pack { log, youngest, at_once }),
         1 => Just(Tell),
@@ -195,7 +198,7 @@ fn play(setup: &Setup, events: &[Event]) -> Result<Done, String> {
     world.finish_packing();
     world.machine.start();
     world.review();
-    rest(&mut world, 42)?;
+    rest(&mut world, 46)?;
     let and_state = |world: &World, error: String| format!("{error}\n{}", world.listing());
     world.check().map_err(|error| and_state(&world, error))?;
     // Another start finds nothing more.
@@ -213,6 +216,8 @@ fn rest(world: &mut World, looks: u32) -> Result<(), String> {
     for look in 0..looks {
         let pause = match look {
             39 => 610_000,
+            // What was renamed or deleted is let go; what an archive holds behind it is read then.
+            40 => 3_610_000,
             look if look % 8 == 7 => 65_000,
             _ => 2_500,
         };
@@ -258,9 +263,17 @@ fn happen(world: &mut World, event: &Event) -> Result<(), String> {
         Delete { log: of, stays } => world.delete(log(world, of), stays),
         Prune { log: of } => world.prune(log(world, of)),
         Link { log: of } => world.link(log(world, of)),
-        CopyTruncate { log: of, look } => world.copytruncate(log(world, of), look),
+        CopyTruncate {
+            log: of,
+            look,
+            early,
+        } => world.copytruncate(log(world, of), look, early),
         Truncate { log: of } => world.truncate(log(world, of)),
-        Replace { log: of, look } => world.replace(log(world, of), look),
+        Replace {
+            log: of,
+            look,
+            early,
+        } => world.replace(log(world, of), look, early),
         Pack {
             log: of,
             youngest,
