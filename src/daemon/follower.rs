@@ -42,6 +42,7 @@ mod search;
 mod siblings;
 mod snapshot;
 mod sources;
+mod taking_up;
 
 #[cfg(test)]
 mod model;

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use tollkeeper_parsers::plan::{Carried, Plan};
 
-use super::search::Told;
+use super::taking_up::Told;
 use super::{Follower, MAX_BATCH_ACCOUNTS, MAX_LEDGER_ACCOUNTS, shown};
 use crate::account::{Unattributed, day};
 use crate::daemon::clock;
