@@ -109,9 +109,10 @@ fn check(record: &Record<'_>, top: &[(String, &str)]) {
     check_text(record.user, &below(top, "u"));
     check_count(record.bytes_out, &under(top, "o"));
     check_count(record.bytes_in, &under(top, "i"));
-    // Go's durations are texts that nobody else reads.
+    // Go's durations are texts that nobody else reads; their units may be written as escapes.
     let durations = under(top, "d");
-    if !durations.iter().any(|value| value.starts_with('"') && value.ends_with("s\"") || value.ends_with("m\"") || value.ends_with("h\"")) {
+    let is_of_go = |value: &&str| text(value).is_some_and(|text| text.ends_with(['s', 'm', 'h']));
+    if !durations.iter().any(is_of_go) {
         check_count(record.duration_us, &durations);
     }
     let seconds = record.time.map(|time| match time {

@@ -281,3 +281,33 @@ pub(super) fn is_escaped_form(written: &[u8], key: &[u8]) -> bool {
     // An escape has at most six times as many bytes as what it stands for.
     written.len() <= 6 * key.len() && *Escape::Json.decode(written) == *key
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::Spec;
+    use crate::plan::Plan;
+    use crate::record::Line;
+
+    /// Found by fuzzing, as a difference to a check that looked for the unit in the text as it is written.
+    #[test]
+    fn the_units_of_a_duration_may_be_written_as_escapes() {
+        let Ok(Spec::Format(format)) = Spec::parse("json:time:s=t,out=o,duration=d") else {
+            panic!("a format");
+        };
+        let plan = Plan::compile(&format).expect("a plan");
+        for (written, micros) in [
+            ("1h2m3.5s", Some(3_723_500_000)),
+            (r"0\u006832\u006898\u0068", Some(130 * 3_600_000_000)),
+            ("69.1\u{b5}s", Some(69)),
+            (r"69.1\u00b5s", Some(69)),
+        ] {
+            let line = format!(r#"{{"t":1718452800,"o":1,"d":"{written}"}}"#);
+            match plan.read(line.as_bytes()) {
+                Ok(Line::Record(record)) => assert_eq!(record.duration_us, micros, "{line}"),
+                other => panic!("{line}: {other:?}"),
+            }
+        }
+        assert_eq!(go_duration(b"1h2"), None);
+    }
+}
