@@ -129,10 +129,23 @@ impl Ledger {
     /// The name with this number.
     #[must_use]
     pub fn text(&self, id: NameId) -> Option<&str> {
-        self.names.texts.get(id).map(|name| name.text)
+        self.hashed(id).map(|name| name.text)
     }
 
-    fn overflow(&mut self) -> NameId {
+    /// The same, with its hash.
+    #[must_use]
+    pub fn hashed(&self, id: NameId) -> Option<Hashed<'_>> {
+        self.names.texts.get(id)
+    }
+
+    /// Names that were met since names were last handed over.
+    #[must_use]
+    pub fn new_names(&self) -> usize {
+        self.names.texts.len() - self.told
+    }
+
+    /// The number of the name that those share that have no row of their own.
+    pub fn overflow(&mut self) -> NameId {
         match self.overflow {
             Some(id) => id,
             None => *self

@@ -16,7 +16,7 @@ use tollkeeper_parsers::record::{Line, Logged, Record};
 use crate::account::balance::Balance;
 use crate::account::day::{DayNumber, Days};
 use crate::account::delta::Amount;
-use crate::account::growth::Growth;
+use crate::account::growth::{FullDays, Growth};
 use crate::account::spent::Spent;
 use crate::account::{Rules, SourceRules, Unattributed, credits_user, measure, name};
 use crate::ledger::{Ledger, NO_USER, NameId, Sums};
@@ -181,6 +181,9 @@ pub struct Tally {
     none: NameId,
     index: Index,
     watching: Watching,
+    full: FullDays,
+    /// Whether users are asked about.
+    credits: bool,
 }
 
 impl Tally {
@@ -208,7 +211,23 @@ impl Tally {
             none,
             index: Index::default(),
             watching: Watching::new(rules, tells),
+            full: FullDays::default(),
+            credits: true,
         }
+    }
+
+    /// For somebody who does not ask about users.
+    #[must_use]
+    pub fn without_users(mut self) -> Self {
+        self.credits = false;
+        self
+    }
+
+    /// Does not keep the names that these days refuse: what they have goes to the overflow at once.
+    #[must_use]
+    pub fn refusing(mut self, full: FullDays) -> Self {
+        self.full = full;
+        self
     }
 
     /// What the lines of watched accounts have spent since the last call, in the order of arrival, by
@@ -251,13 +270,14 @@ impl Tally {
         base: u64,
         now: i64,
     ) -> Outcome {
+        self.full.look();
         let site = source.vhost.as_deref().map(|site| self.ledger.name(site));
         let layer = source.layer.inner().map(|layer| self.ledger.name(layer));
         let watches = self.watching.follow(rules) && layer.is_none();
         let mut walk = Walk {
             site: site.unwrap_or(self.none),
             layer,
-            credits: source.credit_users && layer.is_none(),
+            credits: source.credit_users && layer.is_none() && self.credits,
             watches,
             has_parts: watches || layer.is_some() || !rules.classes.is_empty(),
             tally: self,
@@ -507,11 +527,13 @@ impl Walk<'_> {
             requests: 1,
         };
         let vhost = match named {
-            Some(logged) => self.vhost(logged),
+            Some(logged) => self.vhost(day, logged),
             None => site,
         };
         let user = match &record.user {
-            Some(logged) if self.credits && credits_user(record.status) => self.user(logged),
+            Some(logged) if self.credits && credits_user(record.status) => {
+                self.user(day, vhost, logged)
+            }
             _ => NO_USER,
         };
         let is_claimed = user != NO_USER && !self.source.vouches(plan);
@@ -560,19 +582,53 @@ impl Walk<'_> {
         }
     }
 
-    fn vhost(&mut self, logged: &Logged<'_>) -> NameId {
-        let (ledger, folding) = (&mut self.tally.ledger, &self.rules.folding);
-        self.tally.vhosts.number(logged, |hash, buffer| {
+    fn vhost(&mut self, day: DayNumber, logged: &Logged<'_>) -> NameId {
+        let Tally {
+            ledger,
+            vhosts,
+            full,
+            ..
+        } = &mut *self.tally;
+        let folding = &self.rules.folding;
+        let number = vhosts.number(logged, |hash, buffer| {
+            let layer = self.layer.and_then(|layer| ledger.text(layer));
+            let is_refused = |vhost: u64| match layer {
+                None => full.refuses_vhost(day, vhost),
+                Some(layer) => full.refuses_in_layer(day, layer, vhost),
+            };
+            // In a flood nearly all names end here.
+            let is_refused_so = is_refused(hash);
+            if is_refused_so && folding.keeps(logged.bytes, hash) {
+                return None;
+            }
             let text = logged.decode();
-            ledger.name(hashed(logged, hash, &folding.fold(&text, buffer)))
-        })
+            let text = folding.fold(&text, buffer);
+            let name = hashed(logged, hash, &text);
+            let is_refused = match name.hash == hash {
+                true => is_refused_so,
+                false => is_refused(name.hash),
+            };
+            (!is_refused).then(|| ledger.name(name))
+        });
+        number.unwrap_or_else(|| ledger.overflow())
     }
 
-    fn user(&mut self, logged: &Logged<'_>) -> NameId {
-        let ledger = &mut self.tally.ledger;
-        self.tally.users.number(logged, |hash, _| {
-            ledger.name(hashed(logged, hash, &name::user(&logged.decode())))
-        })
+    fn user(&mut self, day: DayNumber, vhost: NameId, logged: &Logged<'_>) -> NameId {
+        let Tally {
+            ledger,
+            users,
+            full,
+            ..
+        } = &mut *self.tally;
+        let number = users.number(logged, |hash, _| {
+            let named = logged.decode();
+            let text = name::user(&named);
+            let name = hashed(logged, hash, &text);
+            let of = ledger.hashed(vhost);
+            let is_refused = of.is_some_and(|of| full.refuses_user(day, of, name));
+            (!is_refused).then(|| ledger.name(name))
+        });
+        number.unwrap_or_else(|| ledger.overflow())
     }
 
     fn fail(&mut self, line: &[u8], offset: u64, format: usize, error: LineError) {

@@ -136,6 +136,57 @@ fn caps_hold_in_a_dry_run_in_a_log_and_in_an_archive() {
     }
 }
 
+/// So many names that those of the caps are known long before the end: most are refused where the lines are
+/// walked.
+#[test]
+fn caps_hold_in_a_long_flood() {
+    let mut content = String::new();
+    for number in 0..30_000_u64 {
+        let day = number / 15_000;
+        let time = NOON + day * DAY_SECONDS + number % 15_000;
+        // Every tenth line is one of a site that has a row, by all its spellings.
+        let host = match number % 30 {
+            0 => "f0.example".to_owned(),
+            10 => "F0.Example:80".to_owned(),
+            20 => "f0.example.".to_owned(),
+            _ => format!("f{number}.example"),
+        };
+        content += &line(time, 200, (number, 2 * number), &host, "-");
+        let user = format!("u{number}");
+        content += &line(time, 200, (1, 1), "f0.example", &user);
+    }
+    let told = content
+        .replace("F0.Example:80", "f0.example")
+        .replace("f0.example. ", "f0.example ");
+    let expected = expected(&told);
+    assert_eq!(expected.len(), (5 + 1) + (1 + 5 + 1));
+    for threads in ["1", "2"] {
+        let sandbox = Sandbox::new();
+        let config = sandbox.config(CONFIG);
+        let log = sandbox.write("access.log", &content);
+        let arguments = [
+            "-c",
+            text(&config),
+            "--threads",
+            threads,
+            "--format",
+            FORMAT,
+            text(&log),
+        ];
+        let shown: Value = sandbox
+            .import(&[&arguments[..], &["--dry-run"]].concat())
+            .json();
+        let rows = shown["rows"].as_array().expect("rows");
+        assert_eq!(sums(rows), expected, "dry run, {threads} threads");
+        sandbox.import(&arguments);
+        assert_eq!(sums(&sandbox.report(&[])), expected, "{threads} threads");
+        let of_users = sandbox.rows().into_iter().filter(|row| row.user.is_some());
+        let users: Vec<u64> = of_users.map(|row| row.requests).collect();
+        assert_eq!(users.len(), (3 + 1) + (3 + 1));
+        assert_eq!(users.iter().sum::<u64>(), 30_000);
+    }
+}
+
 #[test]
 fn a_broken_archive_takes_no_place_in_the_day() {
     let hosts = |from: u64| -> String {

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
+use hashbrown::HashTable;
 use tollkeeper_parsers::host::{self, Host};
 
 use super::name;
@@ -16,6 +17,8 @@ pub struct Folding {
     /// `*.suffix` to name, longest suffix first.
     wildcard_aliases: Vec<(String, String)>,
     fold_www: bool,
+    /// Hashes of the names that are aliases.
+    renamed: HashTable<u64>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -48,6 +51,10 @@ impl Folding {
                 None => drop(folding.aliases.insert(alias, target)),
             }
         }
+        for alias in folding.aliases.keys() {
+            let hash = name::hash(alias.as_bytes());
+            folding.renamed.insert_unique(hash, hash, |hash| *hash);
+        }
         folding
             .wildcard_aliases
             .sort_by_key(|(suffix, _)| std::cmp::Reverse(suffix.len()));
@@ -71,6 +78,20 @@ impl Folding {
                 None => Cow::Borrowed(name::INVALID),
             },
         }
+    }
+
+    /// Whether a name is billed as it is logged, as far as a quick look tells; `hash`: that of the name.
+    /// Not where only known names have rows.
+    #[inline]
+    #[must_use]
+    pub fn keeps(&self, logged: &[u8], hash: u64) -> bool {
+        let is_alias = || self.renamed.find(hash, |alias| *alias == hash).is_some();
+        let mut suffixes = self.wildcard_aliases.iter();
+        self.known.is_empty()
+            && !(self.fold_www && logged.starts_with(b"www."))
+            && (self.renamed.is_empty() || !is_alias())
+            && !suffixes.any(|(suffix, _)| logged.ends_with(suffix.as_bytes()))
+            && host::is_folded(logged)
     }
 
     fn billed<'n>(&'n self, folded: &'n str) -> &'n str {
@@ -106,11 +127,14 @@ impl Folding {
 }
 
 impl Names {
+    fn is_empty(&self) -> bool {
+        self.exact.is_empty() && self.suffixes.is_empty()
+    }
+
     fn holds(&self, site: &str) -> bool {
-        if self.exact.is_empty() && self.suffixes.is_empty() {
-            return true;
-        }
-        self.exact.contains(site) || self.suffixes.iter().any(|suffix| is_under(site, suffix))
+        self.is_empty()
+            || self.exact.contains(site)
+            || self.suffixes.iter().any(|suffix| is_under(site, suffix))
     }
 }
 

@@ -6,6 +6,8 @@
 //! A layer behind the edge has a cap of its own. It knows what the edge knows, but the edge does not
 //! learn from it: names that only a layer has seen take no place from the sites at the edge.
 //!
+//! Those who walk lines are told which days refuse names ([`FullDays`]), so that they need not keep them.
+//!
 //! Of what is committed whole or not at all, names are admitted on trial ([`Growth::try_out`]): where
 //! it comes to nothing, they take no place in their day.
 
@@ -18,6 +20,11 @@ use hashbrown::hash_table::Entry as Slot;
 
 use super::day::{self, DayNumber};
 use super::name::{self, Hashed};
+
+mod full;
+
+pub use full::FullDays;
+use full::{Place, Teller};
 
 /// First-ever names a day, unless the operator says otherwise; and the same for users of one vhost.
 pub const DEFAULT_MAX_NEW_NAMES: u64 = 10_000;
@@ -44,10 +51,11 @@ pub struct Growth {
     /// Hashes of names that have rows: eight bytes a name.
     known: HashTable<u64>,
     /// By day, and hash of the vhost that they are users of; [`VHOSTS`] for vhosts.
-    grown: HashMap<(DayNumber, u64), Grown, RandomState>,
+    grown: HashMap<Place, Grown, RandomState>,
     /// Where names were admitted since they were last taken.
-    added: Vec<(DayNumber, u64)>,
+    added: Vec<Place>,
     trial: Option<Trial>,
+    teller: Teller,
     max_vhosts: u64,
     max_users: u64,
 }
@@ -69,7 +77,7 @@ struct Grown {
 #[derive(Debug, Default)]
 struct Trial {
     known: Vec<u64>,
-    grown: Vec<(DayNumber, u64)>,
+    grown: Vec<Place>,
 }
 
 /// Stands where others have the hash of the vhost that they are users of.
@@ -88,6 +96,7 @@ impl Growth {
             grown: HashMap::default(),
             added: Vec::new(),
             trial: None,
+            teller: Teller::default(),
             max_vhosts,
             max_users,
         };
@@ -95,6 +104,12 @@ impl Growth {
         growth.know(configured.into_iter().chain(special));
         growth.renew(stored);
         growth
+    }
+
+    /// Which days refuse names, for one who walks lines.
+    #[must_use]
+    pub fn full_days(&self) -> FullDays {
+        self.teller.listen()
     }
 
     /// These names are never capped. A pattern such as `*.example.org` admits nobody: clients can make
@@ -109,6 +124,7 @@ impl Growth {
     pub fn set_caps(&mut self, max_vhosts: u64, max_users: u64) {
         self.max_vhosts = max_vhosts;
         self.max_users = max_users;
+        self.teller.clear();
     }
 
     /// Whether any name may have been refused.
@@ -130,11 +146,13 @@ impl Growth {
             self.insert(Hashed::from(vhost.as_str()).hash);
         }
         for (vhost, user) in &stored.users {
-            self.insert(key_of_user(vhost.as_str().into(), user.as_str().into()));
+            let (vhost, user) = (Hashed::from(vhost), Hashed::from(user));
+            self.insert(key_of_part(vhost.hash, user.hash));
         }
         for (layer, vhost) in &stored.layers {
-            let of = of_layer(layer);
-            self.insert(key_of_user(of.as_str().into(), vhost.as_str().into()));
+            let of = name_of_layer(layer);
+            let (of, vhost) = (Hashed::from(of.as_str()), Hashed::from(vhost));
+            self.insert(key_of_part(of.hash, vhost.hash));
         }
     }
 
@@ -160,6 +178,7 @@ impl Growth {
             })
             .collect();
         self.added.clear();
+        self.teller.clear();
     }
 
     /// The first day whose counts matter: logs of a year may be imported, and each day has its cap.
@@ -188,7 +207,7 @@ impl Growth {
                 day,
                 (vhost.hash, vhost.text),
                 self.max_users,
-                key_of_user(vhost, user),
+                key_of_part(vhost.hash, user.hash),
             )
     }
 
@@ -204,13 +223,13 @@ impl Growth {
         if at_edge.is_some() {
             return true;
         }
-        let of = of_layer(layer.text);
+        let of = name_of_layer(layer.text);
         let of = Hashed::from(of.as_str());
         self.admits(
             day,
             (of.hash, of.text),
             self.max_vhosts,
-            key_of_user(of, vhost),
+            key_of_part(of.hash, vhost.hash),
         )
     }
 
@@ -271,6 +290,10 @@ impl Growth {
             ..Grown::default()
         });
         if grown.names >= most {
+            // What is on trial may come to nothing, and leave room.
+            if grown.names - grown.tried >= most {
+                self.teller.is_full(place, self.known.iter().copied());
+            }
             return false;
         }
         slot.insert(key);
@@ -290,6 +313,7 @@ impl Growth {
                 trial.known.push(key);
             }
         }
+        self.tell(key);
         true
     }
 
@@ -297,19 +321,27 @@ impl Growth {
         let slot = self.known.entry(key, |known| *known == key, |known| *known);
         if let Slot::Vacant(slot) = slot {
             slot.insert(key);
+            self.tell(key);
         }
+    }
+
+    /// A name is known that was not.
+    fn tell(&mut self, key: u64) {
+        let known = &self.known;
+        self.teller.knows(key, || known.iter().copied().collect());
     }
 }
 
-/// Both hashes are secret, so nobody can choose names whose sum is that of others.
-fn key_of_user(vhost: Hashed<'_>, user: Hashed<'_>) -> u64 {
+/// Of the hashes of a vhost and its user. Both are secret, so nobody can choose names whose sum is that of
+/// others.
+fn key_of_part(vhost: u64, user: u64) -> u64 {
     const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
-    (vhost.hash.wrapping_mul(ODD).rotate_left(29) ^ user.hash).wrapping_mul(ODD)
+    (vhost.wrapping_mul(ODD).rotate_left(29) ^ user).wrapping_mul(ODD)
 }
 
 /// The vhosts of a layer are kept as if they were users of a vhost of this name, which no vhost can
 /// have: there is a space in it.
-fn of_layer(layer: &str) -> String {
+fn name_of_layer(layer: &str) -> String {
     format!("{OF_LAYER}{layer}")
 }
 

@@ -199,7 +199,7 @@ impl Follower {
         Self {
             sources: Source::of(&config, Path::new("")),
             state_dir: PathBuf::new(),
-            tally: Tally::telling(&rules),
+            tally: Tally::telling(&rules).refusing(growth.full_days()),
             rules,
             growth,
             balance: BTreeMap::new(),

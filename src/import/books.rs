@@ -18,12 +18,12 @@ use crate::account::class::Classes;
 use crate::account::day::{self, DayNumber};
 use crate::account::delta::Amount;
 use crate::account::growth::Growth;
-use crate::account::{SourceRules, Unattributed};
+use crate::account::{Rules, SourceRules, Unattributed};
 use crate::ledger::{Detail, Ledger};
 use crate::recognise::Epochs;
 use crate::source::content::Fingerprint;
 use crate::store::{Batch, Checkpoint, FlushError, Moves, Store, UnparsedRange, Writer};
-use crate::tally::{MAX_UNPARSED_AT_START, MAX_UNPARSED_IN_A_ROW, Progress, Unparsed};
+use crate::tally::{MAX_UNPARSED_AT_START, MAX_UNPARSED_IN_A_ROW, Progress, Tally, Unparsed};
 
 /// The balance that imports are booked under.
 pub const SOURCE: &str = "import";
@@ -33,6 +33,8 @@ const MAX_BATCH_ACCOUNTS: usize = 50_000;
 const MAX_BATCH_FILES: usize = 1_000;
 /// or is so old.
 const MAX_BATCH_AGE: Duration = Duration::from_secs(1);
+/// Sums are taken in where so many names were met for the first time: a flood reaches the caps soon.
+const MAX_NEW_NAMES: usize = 4_096;
 /// What waits for the end of an archive is committed early only beyond so many accounts, so that no
 /// archive can fill the memory.
 const MAX_WAITING_ACCOUNTS: usize = 1_000_000;
@@ -258,10 +260,21 @@ impl<'i, 's> Books<'i, 's> {
         true
     }
 
-    /// Whether the sums are to be taken in now, if there are so many in the walker's ledger.
+    /// Whether the sums of a walker's ledger are to be taken in now.
     #[must_use]
-    pub fn is_due(&self, accounts: usize) -> bool {
-        accounts >= MAX_BATCH_ACCOUNTS || self.flushed.elapsed() >= MAX_BATCH_AGE
+    pub fn is_due(&self, ledger: &Ledger) -> bool {
+        ledger.len() >= MAX_BATCH_ACCOUNTS
+            || ledger.new_names() >= MAX_NEW_NAMES
+            || self.flushed.elapsed() >= MAX_BATCH_AGE
+    }
+
+    /// For one who walks lines for these books.
+    pub fn tally(&mut self, rules: &Rules) -> Tally {
+        let tally = Tally::new(rules).refusing(self.target.growth().full_days());
+        match self.target {
+            Target::Store(_) => tally,
+            Target::Nowhere(_) => tally.without_users(),
+        }
     }
 
     /// Takes in the sums of all that was walked since the last time; `ledger` is emptied.

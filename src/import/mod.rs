@@ -272,7 +272,7 @@ fn on_one_thread(
     meter: &Meter,
     books: &mut Books<'_, '_>,
 ) -> Result<Pass, ImportError> {
-    let mut tally = Tally::new(rules);
+    let mut tally = books.tally(rules);
     // What is summed is handed over as between threads, so that names are forgotten in the same way.
     let mut mirror = Ledger::default();
     let mut spare = Vec::new();
@@ -289,7 +289,7 @@ fn on_one_thread(
                 let walked = walk(&mut tally, rules, &work, options.now);
                 spare = work.block.into_spare();
                 books.walked(&walked, meter);
-                if books.is_due(tally.ledger.len()) {
+                if books.is_due(&tally.ledger) {
                     mirror.receive(tally.hand_over());
                     books.take_in(&mut mirror)?
                 } else {

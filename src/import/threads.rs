@@ -52,13 +52,14 @@ pub(super) fn on_threads(
         barrier,
     });
     let turn = Turn::default();
+    let tallies: Vec<Tally> = (0..walkers).map(|_| books.tally(rules)).collect();
     std::thread::scope(|scope| {
-        for number in 0..walkers {
+        for (number, tally) in tallies.into_iter().enumerate() {
             let (tell, feeding, turn) = (tell.clone(), &feeding, &turn);
             scope.spawn(move || {
                 let mut walker = Walker {
                     number,
-                    tally: Tally::new(rules),
+                    tally,
                     rules,
                     now: options.now,
                     tell,

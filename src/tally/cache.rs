@@ -110,16 +110,16 @@ impl Cached {
 
 impl Cache {
     /// The number of a name; `make` is asked for it where it is not known, with the name's hash and
-    /// memory to fold it in.
+    /// memory to fold it in. What it gives no number is not remembered.
     #[inline]
     pub(super) fn number(
         &mut self,
         name: &Logged<'_>,
-        make: impl FnOnce(u64, &mut Vec<u8>) -> NameId,
-    ) -> NameId {
+        make: impl FnOnce(u64, &mut Vec<u8>) -> Option<NameId>,
+    ) -> Option<NameId> {
         let words = Words::of(name);
         if let Some(id) = words.and_then(|words| self.recent.find(&words)) {
-            return id;
+            return Some(id);
         }
         let whole_hash = name::hash(name.bytes);
         let hash = whole_hash as u32;
@@ -129,7 +129,7 @@ impl Cache {
         let id = match found {
             Some(found) => found.id,
             None => {
-                let id = make(whole_hash, &mut self.buffer);
+                let id = make(whole_hash, &mut self.buffer)?;
                 self.insert(name, hash, id);
                 id
             }
@@ -137,7 +137,7 @@ impl Cache {
         if let Some(words) = words {
             self.recent.put(words, id);
         }
-        id
+        Some(id)
     }
 
     fn insert(&mut self, name: &Logged<'_>, hash: u32, id: NameId) {
@@ -222,8 +222,9 @@ mod tests {
             let mut ledger = crate::ledger::Ledger::default();
             let mut cache = Cache::default();
             for name in &names {
-                let id = cache.number(&logged(name.as_bytes()), |_, _| ledger.name(name.as_str()));
-                prop_assert_eq!(id, ledger.name(name.as_str()));
+                let number = |_, _: &mut Vec<u8>| Some(ledger.name(name.as_str()));
+                let id = cache.number(&logged(name.as_bytes()), number);
+                prop_assert_eq!(id, Some(ledger.name(name.as_str())));
             }
         }
     }

@@ -15,6 +15,7 @@ use crate::account::growth::{Growth, KnownNames};
 use crate::account::watched::{Watch, Watched};
 use crate::config::{Class, Layer, Users};
 
+mod full;
 mod sums;
 
 /// nginx vouches for nobody, unless the operator does.

@@ -205,7 +205,7 @@ impl Follower {
 
     /// Forgets all that is not committed, and takes up every file again from its stored position.
     fn start_over(&mut self) {
-        self.tally = Tally::telling(&self.rules);
+        self.tally = Tally::telling(&self.rules).refusing(self.growth.full_days());
         if let Some((_, scales)) = &mut self.weighing {
             scales.start_over();
         }

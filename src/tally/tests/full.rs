@@ -1,0 +1,166 @@
+//! Names that full days refuse: whoever does not keep them comes to the same as who does.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::parse_layer;
+use crate::ledger::Detail;
+
+/// One line: vhost, user, whether the answer was to a checked name.
+type Lines = Vec<(u8, Option<u8>, bool)>;
+
+/// A walker and the books that it tells.
+struct Side {
+    rules: Rules,
+    growth: Growth,
+    tally: Tally,
+    mirror: Ledger,
+    batch: Ledger,
+    spent: BTreeMap<String, u64>,
+}
+
+impl Side {
+    fn new(refuses: bool, caps: (u64, u64)) -> Self {
+        let watched = Watched {
+            all_vhosts: BY_MINUTE,
+            vhosts: [("1.example".to_owned(), ALL)].into(),
+            all_users: BY_MINUTE,
+            ..Watched::default()
+        };
+        let rules = rules(watched);
+        let growth = Growth::new(
+            KnownNames::default(),
+            ["0.example".to_owned()],
+            caps.0,
+            caps.1,
+        );
+        let tally = Tally::telling(&rules);
+        Self {
+            tally: if refuses {
+                tally.refusing(growth.full_days())
+            } else {
+                tally
+            },
+            rules,
+            growth,
+            mirror: Ledger::default(),
+            batch: Ledger::default(),
+            spent: BTreeMap::new(),
+        }
+    }
+
+    /// Reads a chunk, and hands over what it came to.
+    fn read(&mut self, source: &SourceRules, chunk: &str) {
+        read(&mut self.tally, &self.rules, source, chunk);
+        for spent in self.tally.take_spent(&mut self.growth) {
+            let (vhost, user, class) = (&spent.vhost, &spent.user, &spent.class);
+            let key = format!("{vhost} {user:?} {class:?} {}", spent.minute);
+            *self.spent.entry(key).or_default() += spent.amount.requests;
+        }
+        self.mirror.receive(self.tally.hand_over());
+        self.batch
+            .absorb_capped(&mut self.mirror, &mut self.growth, Detail::Users);
+    }
+
+    fn flush(&mut self) -> Deltas {
+        let classes = &self.rules.classes;
+        self.batch.take_capped(&mut self.growth, classes).0
+    }
+}
+
+fn chunk(day: i64, lines: &Lines) -> String {
+    let one = |(host, user, is_checked): &(u8, Option<u8>, bool)| {
+        // Also by names that fold to others.
+        let host = match host % 4 {
+            3 => format!("{}.EXAMPLE:80", host / 4),
+            _ => format!("{}.example", host / 4),
+        };
+        let user = user.map_or("-".to_owned(), |user| format!("user{user}"));
+        let line = line(BEGIN - day * 86_400, &host, &user);
+        match is_checked {
+            true => line,
+            false => line.replace(" 200 ", " 404 "),
+        }
+    };
+    lines.iter().map(one).collect()
+}
+
+proptest! {
+    /// Whatever the caps are, whoever fills them, and wherever it is flushed, or what others did is taken
+    /// for the truth.
+    #[test]
+    fn a_refused_name_need_not_be_kept(
+        chunks in proptest::collection::vec(
+            (
+                0..3_i64,
+                proptest::collection::vec((0..48_u8, proptest::option::of(0..6_u8), any::<bool>()), 0..12),
+                0..8_u8,
+            ),
+            0..30,
+        ),
+        caps in (0..6_u64, 0..4_u64),
+        vouches in any::<bool>(),
+        layer in proptest::option::weighted(0.2, Just("backend")),
+    ) {
+        let mut source = source(NGINX, vouches.then_some(Users::Verified));
+        source.layer = layer.map_or(Layer::EDGE, |name| parse_layer(name).expect("a layer"));
+        let mut sides = [Side::new(true, caps), Side::new(false, caps)];
+        for (day, lines, then) in chunks {
+            sides.iter_mut().for_each(|side| side.read(&source, &chunk(day, &lines)));
+            if then == 0 {
+                let [refusing, keeping] = &mut sides;
+                prop_assert_eq!(refusing.flush(), keeping.flush());
+            }
+            for growth in sides.iter_mut().map(|side| &mut side.growth) {
+                match then {
+                    1 => growth.set_caps(caps.0 + 1, caps.1),
+                    2 => growth.know(["7.example".to_owned()]),
+                    // What is on its way comes to nothing.
+                    3 => growth.renew(KnownNames::default()),
+                    4 => growth.try_out(),
+                    5 => growth.drop_trial(),
+                    6 => growth.keep_trial(),
+                    _ => {}
+                }
+            }
+        }
+        let [refusing, keeping] = &mut sides;
+        prop_assert_eq!(refusing.flush(), keeping.flush());
+        prop_assert_eq!(&refusing.spent, &keeping.spent);
+    }
+}
+
+#[test]
+fn a_flood_leaves_no_names_behind() {
+    let mut side = Side::new(true, (5, 5));
+    let source = source(NGINX, Some(Users::Verified));
+    let hosts: Vec<String> = (0..200)
+        .map(|n| line(BEGIN, &format!("{n}.flood.example"), "-"))
+        .collect();
+    for chunk in hosts.chunks(20) {
+        side.read(&source, &chunk.concat());
+    }
+    let names = side.tally.ledger.new_names();
+    let users: Vec<String> = (0..200)
+        .map(|n| line(BEGIN, "0.example", &format!("user{n}")))
+        .collect();
+    for chunk in users.chunks(20) {
+        side.read(&source, &chunk.concat());
+    }
+    assert_eq!(names, 0);
+    // After a chunk of each, what is refused is met for the first time and no more.
+    let mut more = |text: String| {
+        read(&mut side.tally, &side.rules, &source, &text);
+        side.tally.ledger.new_names()
+    };
+    assert_eq!(more(line(BEGIN, "new.flood.example", "-")), 0);
+    assert_eq!(more(line(BEGIN, "0.example", "somebody")), 0);
+    assert_eq!(more(line(BEGIN + 86_400, "new.flood.example", "-")), 1);
+    let deltas = side.flush();
+    assert_eq!(deltas.vhosts.len(), 5 + 2);
+    assert_eq!(deltas.users.len(), 5 + 1);
+    let total: u64 = deltas.vhosts.iter().map(|row| row.amount.requests).sum();
+    assert_eq!(total, 400);
+}
