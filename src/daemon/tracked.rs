@@ -87,6 +87,8 @@ pub struct Tracked {
     elsewhere: Option<Instant>,
     /// Until then it is looked at often.
     busy_until: Instant,
+    /// The last read met other bytes than those that it was to go on from.
+    pub is_doubtful: bool,
     /// Its path is a symbolic link, which can be made to point elsewhere unseen.
     pub by_link: bool,
     /// It is a segment of a spool: its lines are records, and it is deleted once all of it is committed.
@@ -171,6 +173,7 @@ impl Tracked {
                 0.. if clock() - metadata.mtime() >= ACTIVE.as_secs().cast_signed() => now,
                 _ => now + ACTIVE,
             },
+            is_doubtful: false,
             by_link: false,
             is_segment: false,
             is_unknown: false,
@@ -231,12 +234,20 @@ impl Tracked {
             self.look_at(now + quiet_interval);
             self.next_look_with_others = now + quiet_interval * 4 / 5;
         }
+        // Where it is read on, the read compares the last bytes.
+        let is_read_on = metadata.size() > self.hasher.offset() && self.stopped.is_none();
+        let tail_is_ours = match (changed, is_read_on && !self.is_doubtful) {
+            (false, _) => true,
+            (true, true) => self.holds(self.hasher.start(), 0)?,
+            (true, false) => self.tail_is_ours()?,
+        };
+        self.is_doubtful = false;
         let seen = Seen {
             at_path: self.at_path,
             size: metadata.size(),
             offset: self.hasher.offset(),
             changed,
-            tail_is_ours: !changed || self.tail_is_ours()?,
+            tail_is_ours,
             quiet,
             is_over,
         };
@@ -254,6 +265,12 @@ impl Tracked {
     /// As the system says.
     pub fn is_overwritten(&self) -> io::Result<bool> {
         self.tail_is_ours().map(|is_ours| !is_ours)
+    }
+
+    /// How long it was at the last look.
+    #[must_use]
+    pub fn length_seen(&self) -> u64 {
+        self.last_seen.0
     }
 
     /// Whether it is longer than it was at the last look.
@@ -312,16 +329,21 @@ impl Tracked {
         (is_read_on && is_committed && self.last_seen != NEVER).then_some(self.last_seen)
     }
 
-    /// Reads on. Each read begins with the last bytes of the one before.
+    /// Reads on. Each read begins with the last bytes of the one before. `length`: of the file, where it
+    /// has been looked at just now.
     ///
     /// # Errors
     /// As the system says.
-    pub fn read(&mut self, buffer: Vec<u8>) -> io::Result<Chunk> {
+    pub fn read(&mut self, buffer: Vec<u8>, length: Option<u64>) -> io::Result<Chunk> {
         let mut buffer = buffer;
         let tail = self.hasher.tail().len();
         let from = self.hasher.offset() - tail as u64;
+        let length = match length {
+            Some(length) => length,
+            None => self.file.metadata()?.size(),
+        };
         // Of thousands of files most are short, and those that are not are mostly read to their end.
-        let there = self.file.metadata()?.size().saturating_sub(from);
+        let there = length.saturating_sub(from);
         let there = usize::try_from(there).unwrap_or(usize::MAX);
         buffer.resize(there.clamp(MIN_READ_BYTES, tail + self.read_bytes), 0);
         let read = read_full_at(&self.file, &mut buffer, from)?;
@@ -332,7 +354,7 @@ impl Tracked {
         match memchr::memrchr(b'\n', &buffer[tail..read]) {
             Some(last) => Ok(Chunk::Lines(buffer, tail..tail + last + 1)),
             None if !is_full => Ok(Chunk::Nothing),
-            None if self.read_more() => self.read(buffer),
+            None if self.read_more() => self.read(buffer, None),
             None => self.pass_over(buffer),
         }
     }

@@ -48,10 +48,11 @@ impl Follower {
                 }
             };
             let is_stopped = file.stopped.is_some();
+            let length = file.length_seen();
             match step {
                 Step::Wait => {}
                 Step::Read if is_stopped => {}
-                Step::Read => drop(self.read(id, now, false)),
+                Step::Read => drop(self.read_on(id, now, false, Some(length))),
                 // It waits for a config with a format that fits: nobody else has what is in it.
                 Step::Retire if self.is_kept(id) => {}
                 Step::Retire => {
@@ -95,7 +96,7 @@ impl Follower {
             return;
         }
         // A line that was never finished is none.
-        let rest = file.read(Vec::new());
+        let rest = file.read(Vec::new(), None);
         if file.stopped.is_none() && matches!(rest, Ok(Chunk::Nothing)) {
             return;
         }
@@ -117,6 +118,11 @@ impl Follower {
 
     /// Reads one file to its end, or as long as there is room in the ledger; `false`: not to its end.
     pub(super) fn read(&mut self, id: u64, now: Instant, is_last: bool) -> bool {
+        self.read_on(id, now, is_last, None)
+    }
+
+    /// The same. `length`: of the file, where it has been looked at just now.
+    fn read_on(&mut self, id: u64, now: Instant, is_last: bool, mut length: Option<u64>) -> bool {
         match self.tell_blank(id, now) {
             Told::Log => {}
             Told::Nothing => return true,
@@ -128,13 +134,14 @@ impl Follower {
             let Some(mut file) = self.files.remove(&id) else {
                 return true;
             };
-            let more = match file.read(buffer) {
+            let more = match file.read(buffer, length.take()) {
                 Ok(Chunk::Lines(buffer, lines)) => {
                     let more = self.lines(&mut file, &buffer[lines], is_last);
                     self.buffer = buffer;
                     more
                 }
                 Ok(Chunk::Overwritten) => {
+                    file.is_doubtful = true;
                     file.look_again(now);
                     false
                 }
@@ -213,7 +220,7 @@ impl Follower {
             scales.spent(self.tally.take_spent(&mut self.growth));
         }
         if outcome.any_parsed && file.is_segment {
-            self.read_on(file.source);
+            self.has_fit(file.source);
         }
         for failure in outcome.failures.iter().take(1) {
             let wanted = rules
@@ -242,7 +249,7 @@ impl Follower {
     }
 
     /// The format of a stream is the right one: what does not parse in its other segments is noise.
-    fn read_on(&mut self, source: usize) {
+    fn has_fit(&mut self, source: usize) {
         if std::mem::replace(&mut self.sources[source].has_fit, true) {
             return;
         }
