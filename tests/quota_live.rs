@@ -5,13 +5,13 @@ mod support;
 
 use std::fs;
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 use std::time::Instant;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use support::gate::{Answer, Nginx, Node, SECONDS, logged, now, request};
+use support::gate::{Answer, Nginx, Node, SECONDS, faketime, logged, minutes_ago, request, sql};
 use support::mariadb::{Database, MariaDb};
 use support::server::{Kind, PASSWORD};
 use support::{Daemon, Sandbox, append, text, wait_for, wait_until};
@@ -46,19 +46,6 @@ impl Spent {
 
     fn both(&self) -> u64 {
         self.bytes_in + self.bytes_out
-    }
-}
-
-/// Runs statements as a panel does.
-fn sql(node: &Node, database: Option<&Database<'_>>, statements: &str) {
-    match database {
-        Some(database) => drop(database.sql(statements)),
-        None => {
-            let path = node.sandbox.state().join("tollkeeper.db");
-            let store = rusqlite::Connection::open(path).expect("the store");
-            store.busy_timeout(SECONDS).expect("a number");
-            store.execute_batch(statements).expect("it is well formed");
-        }
     }
 }
 
@@ -468,16 +455,6 @@ period = "year"
     }
 }
 
-/// Sets the clock of a program.
-fn faketime() -> PathBuf {
-    let folders = fs::read_dir("/usr/lib").expect("Linux").flatten();
-    let mut libraries = folders
-        .map(|folder| folder.path().join("faketime/libfaketime.so.1"))
-        .chain([PathBuf::from("/usr/lib/faketime/libfaketime.so.1")]);
-    let found = libraries.find(|library| library.exists());
-    found.expect("libfaketime (tests/run installs it)")
-}
-
 /// Fifteen seconds before midnight, on some day in the middle of a month, three sites have spent their
 /// quotas. `hang`: what happens to the store before midnight.
 fn midnight<H>(database: Option<&Database<'_>>, hang: impl Fn() -> H) {
@@ -538,13 +515,6 @@ fn a_new_period_opens_the_gates() {
             database.server.hold(&database.name, lock)
         });
     });
-}
-
-/// `YYYY-MM-DD HH:MM` so many minutes ago.
-fn minutes_ago(minutes: u64) -> String {
-    let seconds = i64::try_from(now() - minutes * 60).expect("soon");
-    let at = chrono::DateTime::from_timestamp(seconds, 0).expect("a time");
-    at.format("%Y-%m-%d %H:%M").to_string()
 }
 
 fn part_of_a_day_is_exact(database: Option<&Database<'_>>) {

@@ -6,7 +6,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 use rustix::process::Signal;
@@ -35,6 +35,47 @@ pub(crate) fn logged(host: &str, user: &str, bytes_out: u64) -> String {
     format!(
         "{now}.000 200 10 {bytes_out} 0.1 127.0.0.1 {host} \"{user}\" \"GET / HTTP/1.1\" \"-\" \"-\"\n"
     )
+}
+
+/// Runs statements as a panel does.
+pub(crate) fn sql(node: &Node, database: Option<&Database<'_>>, statements: &str) {
+    match database {
+        Some(database) => drop(database.sql(statements)),
+        None => {
+            let path = node.sandbox.state().join("tollkeeper.db");
+            let store = rusqlite::Connection::open(path).expect("the store");
+            store.busy_timeout(SECONDS).expect("a number");
+            store.execute_batch(statements).expect("it is well formed");
+        }
+    }
+}
+
+/// `YYYY-MM-DD HH:MM` so many minutes ago.
+pub(crate) fn minutes_ago(minutes: u64) -> String {
+    let seconds = i64::try_from(now() - minutes * 60).expect("soon");
+    let at = chrono::DateTime::from_timestamp(seconds, 0).expect("a time");
+    at.format("%Y-%m-%d %H:%M").to_string()
+}
+
+/// Sets the clock of a program.
+pub(crate) fn faketime() -> PathBuf {
+    let folders = fs::read_dir("/usr/lib").expect("Linux").flatten();
+    let mut libraries = folders
+        .map(|folder| folder.path().join("faketime/libfaketime.so.1"))
+        .chain([PathBuf::from("/usr/lib/faketime/libfaketime.so.1")]);
+    let found = libraries.find(|library| library.exists());
+    found.expect("libfaketime (tests/run installs it)")
+}
+
+/// All of an answer, and the seconds that it took.
+pub(crate) fn fetch(address: SocketAddr, request: &[u8]) -> (String, f64) {
+    let begin = Instant::now();
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.write_all(request).expect("it reads");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("it answers");
+    let seconds = begin.elapsed().as_secs_f64();
+    (String::from_utf8(answer).expect("text"), seconds)
 }
 
 /// The section of a config that leads to a database.
