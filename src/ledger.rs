@@ -138,6 +138,12 @@ impl Ledger {
         self.names.texts.get(id)
     }
 
+    /// Whether a name with this hash may have been met.
+    #[must_use]
+    pub fn may_know(&self, hash: u64) -> bool {
+        self.names.may_have(hash)
+    }
+
     /// Names that were met since names were last handed over.
     #[must_use]
     pub fn new_names(&self) -> usize {

@@ -96,7 +96,8 @@ pub fn head(stream: &mut dyn Read) -> io::Result<Vec<u8>> {
     Ok(head)
 }
 
-/// The positions in a scope whose head this file begins with, and those at its place.
+/// The positions in a scope whose head, of at least so many bytes, this file begins with, and those at its
+/// place.
 ///
 /// # Errors
 /// When the store does not answer.
@@ -104,11 +105,12 @@ pub fn alike(
     store: &mut dyn Store,
     scope: &str,
     head: &[u8],
+    least: u64,
     place: Option<Place>,
 ) -> Result<Vec<Stored>, StoreError> {
     let seed = store.seed();
     let mut hash_of = |length: u64| Ok(head.get(..length as usize).map(|start| hash(seed, start)));
-    let mut found = store.by_head(scope, &mut hash_of)?;
+    let mut found = store.by_head(scope, least, &mut hash_of)?;
     if let Some(place) = place {
         for stored in store.at_inode(place.inode)? {
             let known = found.iter().any(|other| other.id == stored.id);

@@ -223,7 +223,8 @@ impl Tally {
         self
     }
 
-    /// Does not keep the names that these days refuse: what they have goes to the overflow at once.
+    /// Does not keep the names that these days refuse: what they have goes to the overflow at once. Only
+    /// for one who walks alone: others may have met a name, on a day with room, of which nobody knows yet.
     #[must_use]
     pub fn refusing(mut self, full: FullDays) -> Self {
         self.full = full;
@@ -592,9 +593,13 @@ impl Walk<'_> {
         let folding = &self.rules.folding;
         let number = vhosts.number(logged, |hash, buffer| {
             let layer = self.layer.and_then(|layer| ledger.text(layer));
-            let is_refused = |vhost: u64| match layer {
-                None => full.refuses_vhost(day, vhost),
-                Some(layer) => full.refuses_in_layer(day, layer, vhost),
+            // What has been met since the last look may have a row by now.
+            let is_refused = |vhost: u64| {
+                let is_refused = match layer {
+                    None => full.refuses_vhost(day, vhost),
+                    Some(layer) => full.refuses_in_layer(day, layer, vhost),
+                };
+                is_refused && !ledger.may_know(vhost)
             };
             // In a flood nearly all names end here.
             let is_refused_so = is_refused(hash);
@@ -625,7 +630,8 @@ impl Walk<'_> {
             let text = name::user(&named);
             let name = hashed(logged, hash, &text);
             let of = ledger.hashed(vhost);
-            let is_refused = of.is_some_and(|of| full.refuses_user(day, of, name));
+            let is_refused = of.is_some_and(|of| full.refuses_user(day, of, name))
+                && !ledger.may_know(name.hash);
             (!is_refused).then(|| ledger.name(name))
         });
         number.unwrap_or_else(|| ledger.overflow())

@@ -581,7 +581,7 @@ fn positions_are_found_by_head_and_by_inode(bench: &Bench) {
             let start = content.get(..length as usize);
             Ok(start.map(|start| tollkeeper::source::content::hash(seed, start)))
         };
-        let found = store.by_head(scope, &mut hash_of).expect("positions");
+        let found = store.by_head(scope, 0, &mut hash_of).expect("positions");
         found
             .iter()
             .map(|stored| stored.print.offset)

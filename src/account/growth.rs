@@ -201,8 +201,7 @@ impl Growth {
         user: impl Into<Hashed<'n>>,
     ) -> bool {
         let (vhost, user) = (vhost.into(), user.into());
-        user.text == name::OVERFLOW
-            || user.text == name::INVALID
+        is_special_user(user.text)
             || self.admits(
                 day,
                 (vhost.hash, vhost.text),
@@ -330,6 +329,11 @@ impl Growth {
         let known = &self.known;
         self.teller.knows(key, || known.iter().copied().collect());
     }
+}
+
+/// Whether users share this name, so that it takes no place.
+fn is_special_user(user: &str) -> bool {
+    user == name::OVERFLOW || user == name::INVALID
 }
 
 /// Of the hashes of a vhost and its user. Both are secret, so nobody can choose names whose sum is that of

@@ -131,6 +131,8 @@ pub struct Follower {
     no_room: bool,
     /// Of a file that the last search met, it could not be told what it is.
     undecided: bool,
+    /// The store did not answer when it was asked what a file is: it is not asked again before.
+    no_telling_before: Instant,
     /// While the last search went on, or shortly before it, names in the folders changed.
     unsettled: bool,
     next_file: u64,
@@ -220,6 +222,7 @@ impl Follower {
             not_taken: BTreeMap::new(),
             no_room: false,
             undecided: false,
+            no_telling_before: now,
             unsettled: false,
             next_file: 0,
             in_flight: None,

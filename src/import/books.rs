@@ -268,9 +268,12 @@ impl<'i, 's> Books<'i, 's> {
             || self.flushed.elapsed() >= MAX_BATCH_AGE
     }
 
-    /// For one who walks lines for these books.
-    pub fn tally(&mut self, rules: &Rules) -> Tally {
-        let tally = Tally::new(rules).refusing(self.target.growth().full_days());
+    /// For one who walks lines for these books; `alone`: nobody else does.
+    pub fn tally(&mut self, rules: &Rules, alone: bool) -> Tally {
+        let tally = match alone {
+            true => Tally::new(rules).refusing(self.target.growth().full_days()),
+            false => Tally::new(rules),
+        };
         match self.target {
             Target::Store(_) => tally,
             Target::Nowhere(_) => tally.without_users(),

@@ -374,7 +374,7 @@ impl<'f> Feed<'f> {
                 return Err(NotRead::AfterBarrier);
             }
             if let Some(store) = self.lookups.as_deref_mut() {
-                alike = recognise::alike(store, &scope, &head, None)?;
+                alike = recognise::alike(store, &scope, &head, 0, None)?;
                 alike.retain(|stored| stored.print.offset > 0);
                 alike.sort_by_key(|stored| stored.print.offset);
             }
@@ -600,7 +600,7 @@ impl<'f> Feed<'f> {
         let Some(store) = self.lookups.as_deref_mut() else {
             return Ok(Recognised::New { epoch });
         };
-        let alike = recognise::alike(store, &start.scope, head, start.place)?;
+        let alike = recognise::alike(store, &start.scope, head, 0, start.place)?;
         if alike.is_empty() {
             return Ok(Recognised::New { epoch });
         }

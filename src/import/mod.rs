@@ -272,7 +272,7 @@ fn on_one_thread(
     meter: &Meter,
     books: &mut Books<'_, '_>,
 ) -> Result<Pass, ImportError> {
-    let mut tally = books.tally(rules);
+    let mut tally = books.tally(rules, true);
     // What is summed is handed over as between threads, so that names are forgotten in the same way.
     let mut mirror = Ledger::default();
     let mut spare = Vec::new();

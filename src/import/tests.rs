@@ -68,9 +68,10 @@ impl Store for Seen {
     fn by_head(
         &mut self,
         scope: &str,
+        least: u64,
         hash_of: &mut dyn FnMut(u64) -> std::io::Result<Option<u128>>,
     ) -> Result<Vec<Stored>, StoreError> {
-        self.store.by_head(scope, hash_of)
+        self.store.by_head(scope, least, hash_of)
     }
     fn searched(&mut self, node: &str) -> Result<Option<i64>, StoreError> {
         self.store.searched(node)

@@ -52,7 +52,7 @@ pub(super) fn on_threads(
         barrier,
     });
     let turn = Turn::default();
-    let tallies: Vec<Tally> = (0..walkers).map(|_| books.tally(rules)).collect();
+    let tallies: Vec<Tally> = (0..walkers).map(|_| books.tally(rules, false)).collect();
     std::thread::scope(|scope| {
         for (number, tally) in tallies.into_iter().enumerate() {
             let (tell, feeding, turn) = (tell.clone(), &feeding, &turn);

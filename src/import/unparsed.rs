@@ -239,7 +239,7 @@ fn positions(
     account: &mut Account<'_>,
 ) -> Result<Vec<Stored>, NotRead> {
     let head = recognise::head(&mut *content()?)?;
-    let alike = recognise::alike(account.store, scope, &head, place).map_err(Wrapped)?;
+    let alike = recognise::alike(account.store, scope, &head, 0, place).map_err(Wrapped)?;
     if alike.is_empty() {
         return Ok(Vec::new());
     }

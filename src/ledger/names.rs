@@ -95,6 +95,13 @@ impl Names {
         self.index.clear();
     }
 
+    /// Whether there may be a name with this hash.
+    pub(super) fn may_have(&self, hash: u64) -> bool {
+        let hashes = &self.texts.hashes;
+        let found = self.index.find(hash, |&at| hashes[at as usize] == hash);
+        found.is_some()
+    }
+
     pub(super) fn intern(&mut self, name: Hashed<'_>) -> NameId {
         let texts = &mut self.texts;
         let slot = self.index.entry(

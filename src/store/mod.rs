@@ -342,14 +342,16 @@ pub trait Store: Send {
     /// # Errors
     /// When the store does not answer.
     fn at_inode(&mut self, inode: u64) -> Result<Vec<Stored>, StoreError>;
-    /// Positions in a scope whose head the given function recognises: it is asked, for each length
-    /// of head that the store has, for the hash of so many bytes (`None`: the file is shorter).
+    /// Positions in a scope whose head, of at least so many bytes, the given function recognises: it is
+    /// asked, for each length of head that the store has, for the hash of so many bytes (`None`: the file
+    /// is shorter).
     ///
     /// # Errors
     /// When the store does not answer, or reading the file fails.
     fn by_head(
         &mut self,
         scope: &str,
+        least: u64,
         hash_of: &mut dyn FnMut(u64) -> std::io::Result<Option<u128>>,
     ) -> Result<Vec<Stored>, StoreError>;
     /// When a node's last committed search of its log folders began, in seconds since 1970.

@@ -315,10 +315,11 @@ impl Store for Mysql {
     fn by_head(
         &mut self,
         scope: &str,
+        least: u64,
         hash_of: &mut dyn FnMut(u64) -> std::io::Result<Option<u128>>,
     ) -> Result<Vec<Stored>, StoreError> {
         let mut found = Vec::new();
-        let mut length = 0_i64;
+        let mut length = least.saturating_sub(1).cast_signed();
         loop {
             let next = self.list(
                 "reading positions",

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ahash::RandomState;
 
-use super::{VHOSTS, key_of_part, name_of_layer};
+use super::{VHOSTS, is_special_user, key_of_part, name_of_layer};
 use crate::account::day::DayNumber;
 use crate::account::name::Hashed;
 
@@ -59,13 +59,26 @@ impl Teller {
 
     /// This place refuses all names that it does not know. `known`: all of them.
     pub(super) fn is_full(&mut self, place: Place, known: impl ExactSizeIterator<Item = u64>) {
-        if self.full.places.len() >= MAX_PLACES || !self.full.places.insert(place) {
+        if self.full.places.len() >= MAX_PLACES && !self.drop_oldest(place.0) {
+            return;
+        }
+        if !self.full.places.insert(place) {
             return;
         }
         if self.full.known.capacity() == 0 {
             self.fill(known);
         }
         self.tell();
+    }
+
+    /// Makes room for a place of this day; `false`: it is the oldest.
+    fn drop_oldest(&mut self, day: DayNumber) -> bool {
+        let oldest = self.full.places.iter().map(|(day, _)| *day).min();
+        let Some(oldest) = oldest.filter(|oldest| *oldest < day) else {
+            return false;
+        };
+        self.full.places.retain(|(day, _)| *day > oldest);
+        true
     }
 
     /// Another name is known. `known`: all names, that one included.
@@ -136,13 +149,15 @@ impl FullDays {
     #[must_use]
     pub fn refuses_user(&self, day: DayNumber, vhost: Hashed<'_>, user: Hashed<'_>) -> bool {
         self.is_full((day, vhost.hash))
+            && !is_special_user(user.text)
             && !self.now.known.may_have(key_of_part(vhost.hash, user.hash))
     }
 
-    /// The same for a vhost of a layer behind the edge.
+    /// The same for a vhost of a layer behind the edge. As long as the edge has room, it may admit what
+    /// the layer does not.
     #[must_use]
     pub fn refuses_in_layer(&self, day: DayNumber, layer: &str, vhost: u64) -> bool {
-        if self.now.places.is_empty() {
+        if !self.is_full((day, VHOSTS)) {
             return false;
         }
         let of = name_of_layer(layer);

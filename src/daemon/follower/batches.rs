@@ -31,6 +31,13 @@ pub(super) struct InFlight {
     pub(super) books: Books,
 }
 
+impl InFlight {
+    /// Whether it covers this file.
+    pub(super) fn covers(&self, file: u64) -> bool {
+        self.files.iter().any(|(id, ..)| *id == file)
+    }
+}
+
 impl Follower {
     /// Hands a batch over; `false`: there is nothing to flush.
     pub(super) fn flush(&mut self, now: Instant) -> Result<bool, Ended> {
@@ -236,7 +243,7 @@ impl Follower {
             let scope = old.scope();
             let metadata = old.file.metadata();
             let taken = metadata.map_err(Into::into).and_then(|metadata| {
-                let recognised = self.recognise(&[&old.path], &old.file, &metadata, &scope)?;
+                let recognised = self.recognise(&[&old.path], &old.file, &metadata, &scope, 0)?;
                 Ok::<_, Box<dyn std::error::Error>>((metadata, recognised))
             });
             match taken {

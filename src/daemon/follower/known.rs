@@ -31,13 +31,15 @@ pub(super) enum Recognised {
 
 impl Follower {
     /// Which position a file has, and where reading it begins. `names`: its path, and others that tell
-    /// what it is a rotation of.
+    /// what it is a rotation of. `least`: of positions elsewhere only those are asked for whose head has so
+    /// many bytes.
     pub(super) fn recognise(
         &mut self,
         names: &[&Path],
         file: &File,
         metadata: &Metadata,
         scope: &str,
+        least: u64,
     ) -> Result<Recognised, Box<dyn std::error::Error>> {
         let place = Place::of(metadata);
         let mut head = vec![0; HEAD_BYTES as usize];
@@ -53,7 +55,7 @@ impl Follower {
         let store = self.lookups.as_mut();
         let seed = store.seed();
         let epoch = self.epochs.look(store, scope)?;
-        let mut alike = recognise::alike(store, scope, &head, Some(place))?;
+        let mut alike = recognise::alike(store, scope, &head, least, Some(place))?;
         // What this node follows there is the same file, whatever vhost it was read for before the
         // config changed.
         for stored in store.at_inode(place.inode)? {

@@ -129,6 +129,7 @@ impl Follower {
             Told::Later => return false,
         }
         let mut budget = TURN_BYTES;
+        let mut is_done = true;
         loop {
             let buffer = std::mem::take(&mut self.buffer);
             let Some(mut file) = self.files.remove(&id) else {
@@ -142,6 +143,7 @@ impl Follower {
                 }
                 Ok(Chunk::Overwritten) => {
                     file.is_doubtful = true;
+                    is_done = false;
                     file.look_again(now);
                     false
                 }
@@ -169,7 +171,7 @@ impl Follower {
             }
             self.files.insert(id, file);
             if !more || full {
-                return !(more && full);
+                return is_done && !(more && full);
             }
         }
     }

@@ -10,9 +10,10 @@ use super::{Follower, shown};
 use crate::config::glob::expand_vhost;
 use crate::daemon::time;
 use crate::daemon::tracked::{ACTIVE_INTERVAL, QUIET_INTERVAL, Taken, Tracked};
-use crate::source::content::Hasher;
+use crate::source::content::{HEAD_BYTES, Hasher};
 use crate::source::follow::AtPath;
 use crate::source::identity::before_rotation;
+use crate::source::open;
 use crate::source::position::State;
 use crate::store::{Gap, Moves, StoreError};
 
@@ -65,7 +66,7 @@ impl Follower {
         }
         let vhost = self.vhost_of(source, names[names.len() - 1]);
         let scope = vhost.clone().unwrap_or_default();
-        let taken = match self.recognise(names, &file, metadata, &scope) {
+        let taken = match self.recognise(names, &file, metadata, &scope, 0) {
             // It is history, unless it is what an earlier run was reading.
             Ok(Recognised::Take(taken)) if is_history && taken.moves.row().is_none() => return,
             Ok(Recognised::Take(taken)) => taken,
@@ -146,21 +147,32 @@ impl Follower {
             Ok(metadata) if metadata.len() > 0 => metadata,
             _ => return Told::Nothing,
         };
-        // What is on its way may give it a row.
-        let waits = self.in_flight.is_some() && file.moves.row().is_none();
-        let may_take_up = self.may_take_up(now) && !waits;
+        // What is on its way may give it a row, or says what row it has.
+        let flight = self.in_flight.as_ref();
+        let waits = flight.is_some_and(|flight| flight.covers(id));
+        let may_take_up = self.may_take_up(now) && !waits && now >= self.no_telling_before;
         let Some(mut file) = self.files.remove(&id) else {
             return Told::Later;
         };
+        let path = file.path.clone();
+        let names = [&*path];
+        // Less is told from a copy by the logs beside it alone, and most logs begin with less: thousands of
+        // them at midnight.
+        let is_short = metadata.len() < HEAD_BYTES;
+        if is_short && !self.may_begin_as_one_beside(&names, &file.file) {
+            file.is_blank = false;
+            self.files.insert(id, file);
+            return Told::Log;
+        }
         if !may_take_up {
             file.look_again(now + ACTIVE_INTERVAL);
             self.files.insert(id, file);
             return Told::Later;
         }
-        let path = file.path.clone();
-        let names = [&*path];
         self.read_related(&names, |file| !file.is_blank);
-        let taken = match self.recognise(&names, &file.file, &metadata, &file.scope()) {
+        let least = if is_short { 0 } else { HEAD_BYTES };
+        let scope = file.scope();
+        let taken = match self.recognise(&names, &file.file, &metadata, &scope, least) {
             Ok(Recognised::Take(taken)) => taken,
             Ok(Recognised::Replaces(taken, stored)) => {
                 let reason = "truncated or overwritten while tollkeeper was not running";
@@ -169,11 +181,18 @@ impl Follower {
             }
             Ok(Recognised::Leave) => {
                 let look = (metadata.len(), metadata.mtime(), metadata.mtime_nsec());
-                self.leave_alone(file.source, &path, look, file.at_path);
+                // What no source finds any more is not looked for again.
+                let at_path = match file.leaving {
+                    true => AtPath::Other,
+                    false => file.at_path,
+                };
+                self.leave_alone(file.source, &path, look, at_path);
                 return Told::Nothing;
             }
             Err(error) => {
                 self.cannot_tell(&path, error.as_ref());
+                // Each try may take the store's patience.
+                self.no_telling_before = time::now() + QUIET_INTERVAL;
                 file.look_again(now + QUIET_INTERVAL);
                 self.files.insert(id, file);
                 return Told::Later;
@@ -184,6 +203,24 @@ impl Follower {
         self.files
             .insert(id, Box::new(file.taken_again(&metadata, taken)));
         Told::Log
+    }
+
+    /// Whether a file of less than 1 KiB begins as a rotation of its log that is held, or that log, does; or
+    /// may, because not all logs are held.
+    fn may_begin_as_one_beside(&self, names: &[&Path], file: &File) -> bool {
+        let all_are_found = !self.first_search && !self.undecided && self.not_taken.is_empty();
+        if !all_are_found || self.no_room || self.closed.iter().next().is_some() {
+            return true;
+        }
+        let begins_so = |held: &Tracked| {
+            let start = held.hasher.start();
+            let mut bytes = vec![0; start.len()];
+            let read = open::read_full_at(file, &mut bytes, 0);
+            read.map_or(true, |read| start[..read.min(start.len())] == bytes[..read])
+        };
+        let beside = self.held_of_log(names).into_iter();
+        let mut beside = beside.filter_map(|id| self.files.get(&id));
+        beside.any(|held| held.is_blank || begins_so(held))
     }
 
     /// Whether a file that is held is still to be told from a copy.

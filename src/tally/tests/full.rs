@@ -51,20 +51,30 @@ impl Side {
         }
     }
 
-    /// Reads a chunk, and hands over what it came to.
-    fn read(&mut self, source: &SourceRules, chunk: &str) {
+    /// Reads a chunk, and tells what was spent.
+    fn walk(&mut self, source: &SourceRules, chunk: &str) {
         read(&mut self.tally, &self.rules, source, chunk);
         for spent in self.tally.take_spent(&mut self.growth) {
             let (vhost, user, class) = (&spent.vhost, &spent.user, &spent.class);
             let key = format!("{vhost} {user:?} {class:?} {}", spent.minute);
             *self.spent.entry(key).or_default() += spent.amount.requests;
         }
+    }
+
+    /// Hands over what the chunks came to.
+    fn hand_over(&mut self) {
         self.mirror.receive(self.tally.hand_over());
         self.batch
             .absorb_capped(&mut self.mirror, &mut self.growth, Detail::Users);
     }
 
+    fn read(&mut self, source: &SourceRules, chunk: &str) {
+        self.walk(source, chunk);
+        self.hand_over();
+    }
+
     fn flush(&mut self) -> Deltas {
+        self.hand_over();
         let classes = &self.rules.classes;
         self.batch.take_capped(&mut self.growth, classes).0
     }
@@ -77,7 +87,12 @@ fn chunk(day: i64, lines: &Lines) -> String {
             3 => format!("{}.EXAMPLE:80", host / 4),
             _ => format!("{}.example", host / 4),
         };
-        let user = user.map_or("-".to_owned(), |user| format!("user{user}"));
+        let user = match user {
+            None => "-".to_owned(),
+            // Too long for its column.
+            Some(5) => "u".repeat(300),
+            Some(user) => format!("user{user}"),
+        };
         let line = line(BEGIN - day * 86_400, &host, &user);
         match is_checked {
             true => line,
@@ -96,19 +111,30 @@ proptest! {
             (
                 0..3_i64,
                 proptest::collection::vec((0..48_u8, proptest::option::of(0..6_u8), any::<bool>()), 0..12),
-                0..8_u8,
+                0..12_u8,
+                prop::bool::weighted(0.3),
             ),
             0..30,
         ),
         caps in (0..6_u64, 0..4_u64),
         vouches in any::<bool>(),
-        layer in proptest::option::weighted(0.2, Just("backend")),
     ) {
-        let mut source = source(NGINX, vouches.then_some(Users::Verified));
-        source.layer = layer.map_or(Layer::EDGE, |name| parse_layer(name).expect("a layer"));
+        let edge = source(NGINX, vouches.then_some(Users::Verified));
+        let mut behind = source(NGINX, None);
+        behind.layer = parse_layer("backend").expect("a layer");
         let mut sides = [Side::new(true, caps), Side::new(false, caps)];
-        for (day, lines, then) in chunks {
-            sides.iter_mut().for_each(|side| side.read(&source, &chunk(day, &lines)));
+        let mut pending = None;
+        for (day, lines, then, is_behind) in chunks {
+            // Who gets a row on another day first, and is then refused, has one where the sums are taken in
+            // together.
+            let day = pending.unwrap_or(day);
+            pending = (then >= 9).then_some(day);
+            let source = if is_behind { &behind } else { &edge };
+            let chunk = chunk(day, &lines);
+            sides.iter_mut().for_each(|side| side.walk(source, &chunk));
+            if then < 9 {
+                sides.iter_mut().for_each(Side::hand_over);
+            }
             if then == 0 {
                 let [refusing, keeping] = &mut sides;
                 prop_assert_eq!(refusing.flush(), keeping.flush());
@@ -159,8 +185,26 @@ fn a_flood_leaves_no_names_behind() {
     assert_eq!(more(line(BEGIN, "0.example", "somebody")), 0);
     assert_eq!(more(line(BEGIN + 86_400, "new.flood.example", "-")), 1);
     let deltas = side.flush();
-    assert_eq!(deltas.vhosts.len(), 5 + 2);
+    assert_eq!(deltas.vhosts.len(), 5 + 2 + 1);
     assert_eq!(deltas.users.len(), 5 + 1);
     let total: u64 = deltas.vhosts.iter().map(|row| row.amount.requests).sum();
-    assert_eq!(total, 400);
+    assert_eq!(total, 403);
+}
+
+/// On a day with room, of which the books have not heard yet.
+#[test]
+fn what_has_been_met_before_is_not_refused() {
+    let mut side = Side::new(true, (2, 9));
+    let source = source(NGINX, None);
+    let hosts = ["a.example", "b.example", "c.example"].map(|host| line(BEGIN, host, "-"));
+    side.read(&source, &hosts.concat());
+    side.walk(&source, &line(BEGIN - 86_400, "new.example", "-"));
+    // As where there were too many others since.
+    side.tally.vhosts = Cache::default();
+    side.walk(&source, &line(BEGIN, "new.example", "-"));
+    side.walk(&source, &line(BEGIN, "newer.example", "-"));
+    let rows = side.flush().vhosts;
+    let of = |vhost: &str| rows.iter().filter(|row| &*row.vhost == vhost).count();
+    assert_eq!(of("new.example"), 2);
+    assert_eq!((of("newer.example"), of(name::OVERFLOW)), (0, 1));
 }

@@ -92,7 +92,7 @@ impl Follower {
         let sibling = &archive.sibling;
         let beside = self.held_beside(&[&sibling.path, &sibling.beside()], scope, head);
         let epoch = self.epochs.look(self.lookups.as_mut(), scope)?;
-        let mut alike = recognise::alike(self.lookups.as_mut(), scope, head, None)?;
+        let mut alike = recognise::alike(self.lookups.as_mut(), scope, head, 0, None)?;
         self.apply_ends(&mut alike);
         self.held_alike(&beside, scope, &mut alike);
         Ok((alike, epoch))

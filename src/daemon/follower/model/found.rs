@@ -331,3 +331,32 @@ fn a_copy_takes_the_place_of_a_truncated_log_and_is_copied_and_truncated() {
     ];
     check(PLAIN, &events);
 }
+
+#[test]
+fn the_copy_of_a_log_that_made_room_for_it_is_empty_at_first() {
+    let setup = Setup {
+        logs: 1,
+        wide: true,
+        max_held_files: Some(1),
+        sets_folder_times: false,
+    };
+    let write = Write {
+        log: 0,
+        lines: 1,
+        pad: 0,
+        part: false,
+        alike: false,
+    };
+    let events = [
+        CopyTruncate {
+            log: 0,
+            look: false,
+            early: true,
+        },
+        Look { after: 1 },
+        write,
+        write,
+        write,
+    ];
+    check(setup, &events);
+}
