@@ -223,6 +223,11 @@ impl Follower {
         beside.any(|held| held.is_blank || begins_so(held))
     }
 
+    fn is_overwritten(&self, id: u64) -> bool {
+        let is_overwritten = |file: &Tracked| file.is_overwritten().unwrap_or(false);
+        self.files.get(&id).is_some_and(|file| is_overwritten(file))
+    }
+
     /// Whether a file that is held is still to be told from a copy.
     fn is_untold(&self, id: u64) -> bool {
         let file = self.files.get(&id).filter(|file| file.is_blank);
@@ -241,9 +246,11 @@ impl Follower {
         let ids = self.held_of_log(names).into_iter();
         let ids: Vec<u64> = ids.filter(is_read).collect();
         for id in &ids {
-            self.read(*id, now, false);
-            let is_overwritten = |file: &Tracked| file.is_overwritten().unwrap_or(false);
-            if self.files.get(id).is_some_and(|file| is_overwritten(file)) {
+            // What was truncated and filled again may end alike where reading would go on.
+            if !self.is_overwritten(*id) {
+                self.read(*id, now, false);
+            }
+            if self.is_overwritten(*id) {
                 // What it holds now may have been copied as well.
                 let again = self.next_file;
                 self.begin_again(*id);

@@ -149,6 +149,8 @@ impl World {
         if !self.may_end(inode) || names.count() > 1 || self.inodes[inode].had_names {
             return;
         }
+        // It is about to go, and could not be told from one that begins alike.
+        self.logs[log].no_more_alike |= self.inodes[inode].is_alike;
         self.end_workers(inode);
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         let content = fs::read(&plain).expect("our own file");

@@ -360,3 +360,31 @@ fn the_copy_of_a_log_that_made_room_for_it_is_empty_at_first() {
     ];
     check(setup, &events);
 }
+
+#[test]
+fn a_log_is_truncated_and_filled_with_what_ends_alike_while_its_copy_is_taken_up() {
+    let copytruncate = |early| CopyTruncate {
+        log: 0,
+        look: false,
+        early,
+    };
+    let write = |lines| Write {
+        log: 0,
+        lines,
+        pad: 1_100,
+        part: false,
+        alike: false,
+    };
+    let events = [
+        Replace {
+            log: 0,
+            look: false,
+            early: false,
+        },
+        copytruncate(false),
+        write(1),
+        copytruncate(true),
+        write(2),
+    ];
+    check(PLAIN, &events);
+}
