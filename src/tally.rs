@@ -182,6 +182,8 @@ pub struct Tally {
     index: Index,
     watching: Watching,
     full: FullDays,
+    /// Vhosts that were refused, where that is to be judged later; nothing else is refused then.
+    refused: Option<Vec<u64>>,
     /// Whether users are asked about.
     credits: bool,
 }
@@ -212,8 +214,50 @@ impl Tally {
             index: Index::default(),
             watching: Watching::new(rules, tells),
             full: FullDays::default(),
+            refused: None,
             credits: true,
         }
+    }
+
+    /// The same for one of several, who asks [`Tally::refused_rightly`] once all before is known, and walks
+    /// the same lines again by [`Tally::keeping`] if need be.
+    #[must_use]
+    pub fn refusing_for_now(mut self, full: FullDays) -> Self {
+        self.refused = Some(Vec::new());
+        self.refusing(full)
+    }
+
+    /// Whether what has been refused since the last call was rightly so, if anything was.
+    pub fn refused_rightly(&mut self) -> bool {
+        match &mut self.refused {
+            Some(refused) if !refused.is_empty() => {
+                let rightly = self.full.would_still_refuse(refused);
+                refused.clear();
+                rightly
+            }
+            _ => true,
+        }
+    }
+
+    /// Whether anything has been refused of which that is to be asked.
+    #[must_use]
+    pub fn has_refused(&self) -> bool {
+        let refused = self.refused.as_ref();
+        refused.is_some_and(|refused| !refused.is_empty())
+    }
+
+    /// Forgets what has been summed, and walks anew, keeping all names.
+    pub fn keeping<T>(&mut self, walk: impl FnOnce(&mut Self) -> T) -> T {
+        self.ledger.discard();
+        self.keeping_on(walk)
+    }
+
+    /// Walks on, keeping all names.
+    pub fn keeping_on<T>(&mut self, walk: impl FnOnce(&mut Self) -> T) -> T {
+        let full = std::mem::take(&mut self.full);
+        let walked = walk(self);
+        self.full = full;
+        walked
     }
 
     /// For somebody who does not ask about users.
@@ -223,8 +267,8 @@ impl Tally {
         self
     }
 
-    /// Does not keep the names that these days refuse: what they have goes to the overflow at once. Only
-    /// for one who walks alone: others may have met a name, on a day with room, of which nobody knows yet.
+    /// Does not keep the names that these days refuse: what they have goes to the overflow at once. For one
+    /// who walks alone: others may have met a name, on a day with room, of which nobody knows yet.
     #[must_use]
     pub fn refusing(mut self, full: FullDays) -> Self {
         self.full = full;
@@ -588,6 +632,7 @@ impl Walk<'_> {
             ledger,
             vhosts,
             full,
+            refused,
             ..
         } = &mut *self.tally;
         let folding = &self.rules.folding;
@@ -597,13 +642,14 @@ impl Walk<'_> {
             let is_refused = |vhost: u64| {
                 let is_refused = match layer {
                     None => full.refuses_vhost(day, vhost),
-                    Some(layer) => full.refuses_in_layer(day, layer, vhost),
+                    Some(layer) => refused.is_none() && full.refuses_in_layer(day, layer, vhost),
                 };
                 is_refused && !ledger.may_know(vhost)
             };
             // In a flood nearly all names end here.
             let is_refused_so = is_refused(hash);
             if is_refused_so && folding.keeps(logged.bytes, hash) {
+                refused.iter_mut().for_each(|refused| refused.push(hash));
                 return None;
             }
             let text = logged.decode();
@@ -613,7 +659,13 @@ impl Walk<'_> {
                 true => is_refused_so,
                 false => is_refused(name.hash),
             };
-            (!is_refused).then(|| ledger.name(name))
+            if is_refused {
+                refused
+                    .iter_mut()
+                    .for_each(|refused| refused.push(name.hash));
+                return None;
+            }
+            Some(ledger.name(name))
         });
         number.unwrap_or_else(|| ledger.overflow())
     }
@@ -623,6 +675,7 @@ impl Walk<'_> {
             ledger,
             users,
             full,
+            refused,
             ..
         } = &mut *self.tally;
         let number = users.number(logged, |hash, _| {
@@ -630,7 +683,8 @@ impl Walk<'_> {
             let text = name::user(&named);
             let name = hashed(logged, hash, &text);
             let of = ledger.hashed(vhost);
-            let is_refused = of.is_some_and(|of| full.refuses_user(day, of, name))
+            let is_refused = refused.is_none()
+                && of.is_some_and(|of| full.refuses_user(day, of, name))
                 && !ledger.may_know(name.hash);
             (!is_refused).then(|| ledger.name(name))
         });

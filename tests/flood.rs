@@ -187,6 +187,50 @@ fn caps_hold_in_a_long_flood() {
     }
 }
 
+/// Sites that first appear on other days, which have room, and soon after on one that has none: however many
+/// threads walk the lines, the order in the log decides.
+#[test]
+fn a_site_has_its_row_in_a_flood_whoever_met_it_first() {
+    let mut content = String::new();
+    let mut number = 0;
+    // Long names, so that the lines come to many blocks.
+    let label = "x".repeat(60);
+    let mut flood = |content: &mut String, lines: u64| {
+        for _ in 0..lines {
+            number += 1;
+            let host = format!("f{number}.{label}.{label}.{label}.example");
+            *content += &line(NOON, 200, (number, 1), &host, "-");
+        }
+    };
+    flood(&mut content, 20_000);
+    for day in 1..40 {
+        for site in 0..6 {
+            let host = format!("s{day}-{site}.example");
+            content += &line(NOON + day * DAY_SECONDS, 200, (7, 7), &host, "-");
+            flood(&mut content, 300);
+            content += &line(NOON, 200, (9, 9), &host, "-");
+        }
+    }
+    let expected = expected(&content);
+    // Five of six of each day have rows on both.
+    assert_eq!(expected.len(), (5 + 1) + 39 * (5 + 1) + 39 * 5);
+    for threads in ["1", "2", "3"] {
+        let sandbox = Sandbox::new();
+        let config = sandbox.config(CONFIG);
+        let log = sandbox.write("access.log", &content);
+        sandbox.import(&[
+            "-c",
+            text(&config),
+            "--threads",
+            threads,
+            "--format",
+            FORMAT,
+            text(&log),
+        ]);
+        assert_eq!(sums(&sandbox.report(&[])), expected, "{threads} threads");
+    }
+}
+
 #[test]
 fn a_broken_archive_takes_no_place_in_the_day() {
     let hosts = |from: u64| -> String {

@@ -270,9 +270,10 @@ impl<'i, 's> Books<'i, 's> {
 
     /// For one who walks lines for these books; `alone`: nobody else does.
     pub fn tally(&mut self, rules: &Rules, alone: bool) -> Tally {
+        let full_days = self.target.growth().full_days();
         let tally = match alone {
-            true => Tally::new(rules).refusing(self.target.growth().full_days()),
-            false => Tally::new(rules),
+            true => Tally::new(rules).refusing(full_days),
+            false => Tally::new(rules).refusing_for_now(full_days),
         };
         match self.target {
             Target::Store(_) => tally,

@@ -168,7 +168,7 @@ impl Walker<'_> {
         drop(feeding);
         match taken {
             Taken::Block(work) => {
-                let walked = self.walk(*work);
+                let walked = self.walk_in_turn(number, *work);
                 let told = Told::Walked(Box::new((walked, self.tally.hand_over(), self.number)));
                 self.tell.send(((number, 0), told)).ok()
             }
@@ -212,8 +212,26 @@ impl Walker<'_> {
         None
     }
 
+    /// Walks a block of a file that others walk, too. What was refused may have got a row by those before.
+    fn walk_in_turn(&mut self, number: u64, work: Work) -> Walked {
+        let mut walked = walk(&mut self.tally, self.rules, &work, self.now);
+        if self.tally.has_refused() {
+            self.turn.wait_for(number);
+            if !self.tally.refused_rightly() {
+                let (rules, now) = (self.rules, self.now);
+                walked = self.tally.keeping(|tally| walk(tally, rules, &work, now));
+            }
+        }
+        self.spare = work.block.into_spare();
+        walked
+    }
+
+    /// Walks a block of a file that nobody else walks, before it is its turn.
     fn walk(&mut self, work: Work) -> Walked {
-        let walked = walk(&mut self.tally, self.rules, &work, self.now);
+        let (rules, now) = (self.rules, self.now);
+        let walked = self
+            .tally
+            .keeping_on(|tally| walk(tally, rules, &work, now));
         self.spare = work.block.into_spare();
         walked
     }
@@ -238,7 +256,6 @@ fn keep_books(
                 Told::OfFile(_) => (next.0, next.1 + 1),
                 Told::Fed(_) | Told::Walked(_) | Told::EndOfFile(_) => (next.0 + 1, 0),
             };
-            turn.is(next.0);
             let pass = match told {
                 Told::OfFile(walked) => {
                     let (walked, sums, walker) = *walked;
@@ -292,6 +309,7 @@ fn keep_books(
             if let Pass::Overtaken { .. } = pass {
                 return Ok(pass);
             }
+            turn.is(next.0);
         }
     }
     books.flush()

@@ -137,6 +137,15 @@ impl FullDays {
         }
     }
 
+    /// Whether all that was refused so far would still be; `refused`: hashes of vhosts. To be asked once
+    /// all is known that was to be known.
+    pub fn would_still_refuse(&mut self, refused: &[u64]) -> bool {
+        let version = self.version;
+        self.look();
+        let known = &self.now.known;
+        version == self.version && refused.iter().all(|vhost| !known.may_have(*vhost))
+    }
+
     /// Whether the vhost with this hash has no row of its own on this day, and can get none.
     #[inline]
     #[must_use]

@@ -208,3 +208,45 @@ fn what_has_been_met_before_is_not_refused() {
     assert_eq!(of("new.example"), 2);
     assert_eq!((of("newer.example"), of(name::OVERFLOW)), (0, 1));
 }
+
+/// One of two walkers has met a site on a day with room, and the other one refuses it on a full one.
+#[test]
+fn what_another_walker_has_met_is_walked_again() {
+    let mut side = Side::new(true, (2, 9));
+    let source = source(NGINX, None);
+    let hosts = ["a.example", "b.example", "c.example"].map(|host| line(BEGIN, host, "-"));
+    side.read(&source, &hosts.concat());
+    let mut other = Tally::new(&side.rules).refusing_for_now(side.growth.full_days());
+    let chunk = ["new.example", "newer.example", "a.example"].map(|host| line(BEGIN, host, "-"));
+    let chunk = chunk.concat();
+    for is_met_first in [false, true] {
+        read(&mut other, &side.rules, &source, &chunk);
+        assert!(other.has_refused());
+        if is_met_first {
+            side.read(&source, &line(BEGIN - 86_400, "new.example", "-"));
+        }
+        assert_eq!(other.refused_rightly(), !is_met_first);
+        assert!(!other.has_refused());
+        if is_met_first {
+            other.keeping(|tally| read(tally, &side.rules, &source, &chunk));
+            assert!(!other.has_refused());
+        }
+        let mut mirror = Ledger::default();
+        mirror.receive(other.hand_over());
+        let (batch, growth) = (&mut side.batch, &mut side.growth);
+        batch.absorb_capped(&mut mirror, growth, Detail::Users);
+        // Its names are told to a mirror of its own each time.
+        other = Tally::new(&side.rules).refusing_for_now(side.growth.full_days());
+    }
+    let rows = side
+        .batch
+        .take_capped(&mut side.growth, &side.rules.classes)
+        .0;
+    let requests = |vhost: &str| -> Vec<u64> {
+        let of = rows.vhosts.iter().filter(|row| &*row.vhost == vhost);
+        of.map(|row| row.amount.requests).collect()
+    };
+    assert_eq!(requests("a.example"), [3]);
+    assert_eq!(requests("new.example"), [1, 1], "a row of each day");
+    assert_eq!(requests(name::OVERFLOW), [1 + 2 + 1]);
+}
