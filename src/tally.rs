@@ -184,8 +184,6 @@ pub struct Tally {
     full: FullDays,
     /// Vhosts that were refused, where that is to be judged later; nothing else is refused then.
     refused: Option<Vec<u64>>,
-    /// Whether users are asked about.
-    credits: bool,
 }
 
 impl Tally {
@@ -215,7 +213,6 @@ impl Tally {
             watching: Watching::new(rules, tells),
             full: FullDays::default(),
             refused: None,
-            credits: true,
         }
     }
 
@@ -258,13 +255,6 @@ impl Tally {
         let walked = walk(self);
         self.full = full;
         walked
-    }
-
-    /// For somebody who does not ask about users.
-    #[must_use]
-    pub fn without_users(mut self) -> Self {
-        self.credits = false;
-        self
     }
 
     /// Does not keep the names that these days refuse: what they have goes to the overflow at once. For one
@@ -322,7 +312,7 @@ impl Tally {
         let mut walk = Walk {
             site: site.unwrap_or(self.none),
             layer,
-            credits: source.credit_users && layer.is_none() && self.credits,
+            credits: source.credit_users && layer.is_none(),
             watches,
             has_parts: watches || layer.is_some() || !rules.classes.is_empty(),
             tally: self,

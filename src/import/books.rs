@@ -271,13 +271,9 @@ impl<'i, 's> Books<'i, 's> {
     /// For one who walks lines for these books; `alone`: nobody else does.
     pub fn tally(&mut self, rules: &Rules, alone: bool) -> Tally {
         let full_days = self.target.growth().full_days();
-        let tally = match alone {
+        match alone {
             true => Tally::new(rules).refusing(full_days),
             false => Tally::new(rules).refusing_for_now(full_days),
-        };
-        match self.target {
-            Target::Store(_) => tally,
-            Target::Nowhere(_) => tally.without_users(),
         }
     }
 
