@@ -183,7 +183,7 @@ impl Ledger {
         });
     }
 
-    #[inline]
+    #[inline(always)]
     fn add_entry(&mut self, new: Entry) {
         let Entry {
             vhost,
@@ -191,18 +191,22 @@ impl Ledger {
             amount,
             ..
         } = new;
-        let has_user = user != NO_USER;
-        if !has_user
+        if user == NO_USER
             && let Some(&at) = self.without_user.get(vhost.0 as usize)
             && let Some(entry) = self.accounts.entries.get_mut(at as usize)
             && entry.key() == new.key()
         {
             entry.amount.add(amount);
-            return;
+        } else {
+            self.find_entry(new);
         }
+    }
+
+    #[inline(never)]
+    fn find_entry(&mut self, new: Entry) {
         let at = self.accounts.add(&self.hasher, new);
-        if !has_user {
-            self.remember(vhost, at);
+        if new.part == NO_USER {
+            self.remember(new.vhost, at);
         }
     }
 

@@ -617,7 +617,17 @@ impl Walk<'_> {
         }
     }
 
+    #[inline(always)]
     fn vhost(&mut self, day: DayNumber, logged: &Logged<'_>) -> NameId {
+        match self.tally.vhosts.recent(logged) {
+            Some(vhost) => vhost,
+            None => self.vhost_met_before(day, logged),
+        }
+    }
+
+    /// The number of a vhost that was not met just now, or never.
+    #[inline(never)]
+    fn vhost_met_before(&mut self, day: DayNumber, logged: &Logged<'_>) -> NameId {
         let Tally {
             ledger,
             vhosts,
@@ -660,7 +670,16 @@ impl Walk<'_> {
         number.unwrap_or_else(|| ledger.overflow())
     }
 
+    #[inline(always)]
     fn user(&mut self, day: DayNumber, vhost: NameId, logged: &Logged<'_>) -> NameId {
+        match self.tally.users.recent(logged) {
+            Some(user) => user,
+            None => self.user_met_before(day, vhost, logged),
+        }
+    }
+
+    #[inline(never)]
+    fn user_met_before(&mut self, day: DayNumber, vhost: NameId, logged: &Logged<'_>) -> NameId {
         let Tally {
             ledger,
             users,

@@ -17,7 +17,7 @@ mod avx2;
 #[derive(Debug, Default)]
 pub struct Index {
     /// Before the chunk, then quotes, spaces outside quotes, and newlines, rising; and as many more as
-    /// one block may add.
+    /// one block may add, and as are read of one line.
     places: Vec<u32>,
     /// Which of the places are newlines.
     newlines: Vec<u32>,
@@ -29,39 +29,41 @@ pub struct Text<'c> {
     bytes: &'c [u8],
     /// What the line stands in.
     chunk: &'c [u8],
-    /// The newline before the line, its own, and its newline. None: it was not looked at.
-    places: &'c [u32],
+    /// The newline before the line, its own, and its newline; behind them stand those of other lines.
+    places: &'c [u32; MAX_PLACES],
+    /// How many are the line's. None: it was not looked at.
+    count: usize,
 }
 
-/// As many places as are read of one line.
-pub(crate) const MAX_PLACES: usize = 32;
+/// As many places as are read of one line: one for each number of eight bits, so that none has to be
+/// checked.
+pub(crate) const MAX_PLACES: usize = 1 << u8::BITS;
 
-/// The places of one line.
+/// The places of one line, in its chunk.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Places<'c> {
-    /// Counted from the line's start; the first is one before it.
-    of_line: [u32; MAX_PLACES],
-    /// What the line stands in.
+    of_chunk: &'c [u32; MAX_PLACES],
     chunk: &'c [u8],
-    /// Where it begins there.
-    begin: usize,
 }
 
 impl Places<'_> {
-    /// Which byte of the line is so far from a place; the distance wraps.
+    /// Which byte of the chunk is so far from a place; the distance wraps.
     #[inline(always)]
     pub(crate) fn edge(&self, place: u8, distance: u32) -> usize {
-        let place = self.of_line[usize::from(place) % MAX_PLACES];
+        let place = self.of_chunk[usize::from(place)];
         place.wrapping_add(distance) as usize
     }
 
-    /// Eight bytes of the chunk from this byte of the line on; `None` if the chunk ends before.
+    /// Eight bytes from this byte of the chunk on; `None` if the chunk ends before.
     #[inline(always)]
     pub(crate) fn word(&self, at: usize) -> Option<u64> {
-        let word = self.chunk.get(self.begin + at..)?.first_chunk()?;
+        let word = self.chunk.get(at..)?.first_chunk()?;
         Some(u64::from_le_bytes(*word))
     }
 }
+
+/// Of a line that was not looked at.
+const NO_PLACES: (&[u32; MAX_PLACES], usize) = (&[0; MAX_PLACES], 0);
 
 /// The lines of a chunk, and then what stands behind the last newline, unless that is nothing.
 #[derive(Debug, Clone)]
@@ -116,20 +118,23 @@ impl<'c> Iterator for Lines<'c> {
             Some(&newline) => {
                 let newline = newline as usize;
                 let before = std::mem::replace(&mut self.before, newline);
-                let places = &self.places[before..=newline];
+                let places = self.places[before..].first_chunk();
+                let places = places.map(|places| (places, newline + 1 - before));
                 (self.places[newline] as usize, places)
             }
             None => {
                 let rest = self.chunk.get(begin..).filter(|rest| !rest.is_empty())?;
                 let length = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
-                (begin + length, &[][..])
+                (begin + length, None)
             }
         };
         self.begin = end + 1;
+        let (places, count) = places.unwrap_or(NO_PLACES);
         Some(Text {
             bytes: &self.chunk[begin..end],
             chunk: self.chunk,
             places,
+            count,
         })
     }
 }
@@ -146,10 +151,12 @@ impl Lines<'_> {
 impl<'c> From<&'c [u8]> for Text<'c> {
     /// A line that was not looked at.
     fn from(bytes: &'c [u8]) -> Self {
+        let (places, count) = NO_PLACES;
         Self {
             bytes,
             chunk: bytes,
-            places: &[],
+            places,
+            count,
         }
     }
 }
@@ -165,31 +172,29 @@ impl<'c> Text<'c> {
     /// Whether the line was looked at.
     #[cfg(test)]
     pub(crate) fn is_indexed(&self) -> bool {
-        !self.places.is_empty()
+        self.count > 0
     }
 
     /// How many places the line has, the newline before it and its own included.
     #[inline(always)]
     pub(crate) fn count(&self) -> usize {
-        self.places.len()
+        self.count
+    }
+
+    /// What the line stands in, up to its end.
+    #[inline(always)]
+    pub(crate) fn up_to_end(&self) -> Option<&'c [u8]> {
+        let newline = self.places[self.count.checked_sub(1)? % MAX_PLACES];
+        self.chunk.get(..newline as usize)
     }
 
     /// The places of the line, if there are no more than [`MAX_PLACES`].
     #[inline(always)]
     pub(crate) fn places(&self) -> Places<'c> {
-        let begin = match self.places.first() {
-            Some(before) => before.wrapping_add(1),
-            None => 0,
-        };
-        let mut places = Places {
-            of_line: [0; MAX_PLACES],
+        Places {
+            of_chunk: self.places,
             chunk: self.chunk,
-            begin: begin as usize,
-        };
-        for (place, found) in places.of_line.iter_mut().zip(self.places) {
-            *place = found.wrapping_sub(begin);
         }
-        places
     }
 }
 

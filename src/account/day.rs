@@ -44,6 +44,11 @@ impl Days {
         if (begins..begins.saturating_add(SLOT_SECONDS)).contains(&seconds) {
             return Some(day);
         }
+        self.of_minute(seconds)
+    }
+
+    #[inline(never)]
+    fn of_minute(&mut self, seconds: i64) -> Option<DayNumber> {
         let minute = seconds.div_euclid(SLOT_SECONDS);
         let slot = &mut self.slots[minute.rem_euclid(SLOTS as i64) as usize];
         if slot.0 == minute {

@@ -109,6 +109,12 @@ impl Cached {
 }
 
 impl Cache {
+    /// The number of a name that was met a moment ago.
+    #[inline(always)]
+    pub(super) fn recent(&self, name: &Logged<'_>) -> Option<NameId> {
+        self.recent.find(&Words::of(name)?)
+    }
+
     /// The number of a name; `make` is asked for it where it is not known, with the name's hash and
     /// memory to fold it in. What it gives no number is not remembered.
     #[inline]
@@ -118,9 +124,6 @@ impl Cache {
         make: impl FnOnce(u64, &mut Vec<u8>) -> Option<NameId>,
     ) -> Option<NameId> {
         let words = Words::of(name);
-        if let Some(id) = words.and_then(|words| self.recent.find(&words)) {
-            return Some(id);
-        }
         let whole_hash = name::hash(name.bytes);
         let hash = whole_hash as u32;
         let found = self

@@ -12,7 +12,7 @@ use std::arch::x86_64::{
     _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_set1_epi8,
 };
 
-use super::Index;
+use super::{Index, MAX_PLACES};
 
 /// Bytes that are looked at together.
 const BLOCK: usize = u64::BITS as usize;
@@ -76,7 +76,7 @@ impl Index {
     fn of(&mut self, chunk: &[u8], masks: impl Fn(&[u8; BLOCK]) -> Masks) {
         self.newlines.clear();
         // Room for as many places as there are bytes, so that nothing is asked for each block.
-        let room = 1 + (chunk.len() / BLOCK + 1) * BLOCK;
+        let room = 1 + (chunk.len() / BLOCK + 1) * BLOCK + MAX_PLACES;
         if self.places.len() < room {
             self.places.resize(room, 0);
         }

@@ -70,7 +70,7 @@ enum What {
     },
 }
 
-/// A byte of the line, so far from a place.
+/// A byte of the chunk, so far from a place of the line.
 #[derive(Debug, Clone, Copy)]
 struct Edge {
     place: u8,
@@ -78,7 +78,7 @@ struct Edge {
     distance: u32,
 }
 
-/// From one byte of the line to before another.
+/// From one byte to before another.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Span {
     start: Edge,
@@ -86,7 +86,7 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// Of a line with these places.
+    /// Of a line with these places, and all before it.
     #[inline(always)]
     pub(super) fn of(self, line: &[u8], places: &Places<'_>) -> Option<(usize, usize)> {
         let start = self.start.of(places);
@@ -136,11 +136,13 @@ impl Placed {
             return Err(FOR_THE_WALK);
         }
         let places = &text.places();
-        let line = text.bytes();
         // It may be blank, or end in a CR that is no part of it.
-        if line.first().is_none_or(u8::is_ascii_whitespace) || line.ends_with(b"\r") {
+        let begins_blank = text.bytes().first().is_none_or(u8::is_ascii_whitespace);
+        if begins_blank || text.bytes().ends_with(b"\r") {
             return Err(FOR_THE_WALK);
         }
+        // Places are those of the chunk, so that none has to be moved.
+        let line = so(text.up_to_end())?;
         let mut differs = 0;
         for &space in &self.spaces {
             differs |= u64::from(*so(line.get(places.edge(space, 0)))? ^ b' ');
@@ -202,7 +204,7 @@ impl Placed {
             index = compiler.step(steps, index)?;
         }
         let count = usize::from(compiler.next) + 1;
-        let is_short = compiler.steps_taken * 2 <= steps.len() && count <= MAX_PLACES;
+        let is_short = compiler.steps_taken * 2 <= steps.len() && count < MAX_PLACES;
         let fields = compiler.fields.iter();
         let takes = fields.map(|field| match &field.what {
             What::Take(take) => Some((take, field.span)),
