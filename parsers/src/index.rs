@@ -11,7 +11,7 @@
 //! makes sure that they are not, or reads the line without.
 
 #[cfg(target_arch = "x86_64")]
-mod avx2;
+mod vector;
 
 /// Of one chunk after the other. Its memory is used again.
 #[derive(Debug, Default)]
@@ -21,6 +21,19 @@ pub struct Index {
     places: Vec<u32>,
     /// Which of the places are newlines.
     newlines: Vec<u32>,
+    most: Vectors,
+}
+
+/// What an index is made with. Whatever it is, the index is the same.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Vectors {
+    /// There is none.
+    None,
+    /// AVX2.
+    Avx2,
+    /// AVX-512 with VBMI2.
+    #[default]
+    Avx512,
 }
 
 /// A line, perhaps with the places at which its fields may end.
@@ -91,11 +104,20 @@ impl Index {
         }
     }
 
+    /// One that is made with these at most, however much the processor has.
+    #[must_use]
+    pub fn with(most: Vectors) -> Self {
+        Self {
+            most,
+            ..Self::default()
+        }
+    }
+
     /// The lines of a chunk, with an index of it if this processor is fast at that, and if it is of
     /// less than 4 GiB.
     pub fn lines<'c>(&'c mut self, chunk: &'c [u8]) -> Lines<'c> {
         #[cfg(target_arch = "x86_64")]
-        if u32::try_from(chunk.len()).is_ok() && avx2::index(self, chunk) {
+        if u32::try_from(chunk.len()).is_ok() && vector::index(self, chunk) {
             return Lines {
                 chunk,
                 begin: 0,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 use tollkeeper_parsers::error::LineError;
 use tollkeeper_parsers::format::Spec;
-use tollkeeper_parsers::index::{Index, Text};
+use tollkeeper_parsers::index::{Index, Text, Vectors};
 use tollkeeper_parsers::plan::{Carried, Plan};
 use tollkeeper_parsers::record::{Line, Record};
 
@@ -63,8 +63,13 @@ fn for_account<'l>(read: Result<Line<'l>, LineError>) -> Result<Line<'l>, LineEr
     })
 }
 
+/// With each way to make an index that this processor has.
 fn check(plans: &[Plan], chunk: &[u8]) -> Result<(), TestCaseError> {
-    let mut index = Index::default();
+    check_with(Index::with(Vectors::Avx2), plans, chunk)?;
+    check_with(Index::with(Vectors::Avx512), plans, chunk)
+}
+
+fn check_with(mut index: Index, plans: &[Plan], chunk: &[u8]) -> Result<(), TestCaseError> {
     let mut ends = Vec::new();
     let mut lines = Index::none(chunk);
     while let Some(line) = lines.next() {
@@ -241,6 +246,13 @@ fn a_count_has_no_point() {
 1795335791.215 200 512 51600 0.013 203.0.113.7 www.example.org \"-\" \"GET / HTTP/1.1\" \"-\" \"a b\"
 ";
     check(&plans(), lines).expect("alike");
+}
+
+#[test]
+fn a_connection_line_that_does_not_fit_is_not_ignored() {
+    let line =
+        b"127.0.0.1 - - [22/Nov/2026:05:13:53 -0330] \"PRI * HTTP/2.0\" 100 1183\r \"-\" \"-\"\n";
+    check(&plans(), line).expect("alike");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A line is read with an index of its chunk as it is read without.
+//! A line is read with an index of its chunk, however that is made, as it is read without.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use libfuzzer_sys::fuzz_target;
 use tollkeeper_parsers::error::LineError;
 use tollkeeper_parsers::format::Spec;
-use tollkeeper_parsers::index::{Index, Text};
+use tollkeeper_parsers::index::{Index, Text, Vectors};
 use tollkeeper_parsers::plan::{Carried, Plan};
 use tollkeeper_parsers::record::{Line, Record};
 
@@ -47,7 +47,12 @@ fn for_account<'l>(read: Result<Line<'l>, LineError>) -> Result<Line<'l>, LineEr
 }
 
 fuzz_target!(|chunk: &[u8]| {
-    let mut index = Index::default();
+    for most in [Vectors::Avx2, Vectors::Avx512] {
+        check(Index::with(most), chunk);
+    }
+});
+
+fn check(mut index: Index, chunk: &[u8]) {
     for plan in PLANS.iter() {
         let (mut with, mut without) = (Carried::default(), Carried::default());
         let mut plain = Index::none(chunk);
@@ -61,4 +66,4 @@ fuzz_target!(|chunk: &[u8]| {
         }
         assert!(plain.next().is_none());
     }
-});
+}

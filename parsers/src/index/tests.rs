@@ -40,8 +40,16 @@ fn check(index: &mut Index, chunk: &[u8]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-fn has_index() -> bool {
-    let mut index = Index::default();
+/// One made with each that this processor has.
+fn indices() -> Vec<Index> {
+    let kinds = [Vectors::Avx2, Vectors::Avx512];
+    let indices = kinds.map(Index::with).into_iter();
+    indices
+        .filter_map(|mut index| is_made(&mut index).then_some(index))
+        .collect()
+}
+
+fn is_made(index: &mut Index) -> bool {
     index
         .lines(b"a\n")
         .next()
@@ -53,11 +61,9 @@ proptest! {
     fn places_are_found(chunks in prop::collection::vec(prop::collection::vec(prop_oneof![
         3 => prop::sample::select(&b" \"\n\\a"[..]), 3 => Just(b'x'), 1 => any::<u8>(),
     ], 0..400), 1..4)) {
-        // Without the instructions for it there is none.
-        let mut index = Index::default();
-        for chunk in chunks {
-            if has_index() {
-                check(&mut index, &chunk)?;
+        for mut index in indices() {
+            for chunk in &chunks {
+                check(&mut index, chunk)?;
             }
         }
     }
@@ -65,11 +71,24 @@ proptest! {
 
 #[test]
 fn blocks_that_are_full_of_places() {
-    let mut index = Index::default();
-    for byte in [b'\n', b'"', b' '] {
-        for length in [1, 63, 64, 65, 128, 1_000] {
-            if has_index() {
+    for mut index in indices() {
+        for byte in [b'\n', b'"', b' '] {
+            for length in [1, 15, 16, 17, 31, 33, 63, 64, 65, 128, 1_000] {
                 check(&mut index, &vec![byte; length]).expect("as found slowly");
+            }
+        }
+    }
+}
+
+/// As many marks in a block as it has bytes, and any number less.
+#[test]
+fn blocks_with_each_number_of_places() {
+    for mut index in indices() {
+        for marks in 0..=64 {
+            for shift in [0, 1, 63] {
+                let block = [vec![b'x'; shift], vec![b' '; marks], vec![b'x'; 64 - marks]];
+                check(&mut index, &[&block.concat()[..], b"\n x\n"].concat())
+                    .expect("as found slowly");
             }
         }
     }
@@ -77,6 +96,11 @@ fn blocks_that_are_full_of_places() {
 
 #[test]
 fn an_index_is_made_where_this_processor_can() {
+    let mut none = Index::with(Vectors::None);
+    assert!(!is_made(&mut none));
     #[cfg(target_arch = "x86_64")]
-    assert_eq!(has_index(), std::arch::is_x86_feature_detected!("avx2"));
+    assert_eq!(
+        is_made(&mut Index::default()),
+        std::arch::is_x86_feature_detected!("avx2")
+    );
 }
