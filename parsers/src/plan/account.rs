@@ -153,6 +153,17 @@ impl Account {
         if !self.checked.is_empty() {
             so(self.check(plan, line, places, carried))?;
         }
+        let bytes_in = match self.bytes_in {
+            Some(field) => so(field.read(line, places))?,
+            None => Some(0),
+        };
+        let bytes_out = match self.bytes_out {
+            Some(field) => so(field.read(line, places))?,
+            None => None,
+        };
+        let vhost = so(text(&self.vhost, line, places))?;
+        let user = so(text(&self.user, line, places))?;
+        // Nothing is ignored that does not fit.
         if plan.tells_http2 && status == Some(100) {
             let is = |field: &Option<(Span, Escape)>, bytes: &[u8]| {
                 let field: Option<Logged<'_>> = text(field, line, places)?;
@@ -166,17 +177,9 @@ impl Account {
                 return Ok(Line::Ignored(Ignored::Http2Connection));
             }
         }
-        let bytes_in = match self.bytes_in {
-            Some(field) => so(field.read(line, places))?,
-            None => Some(0),
-        };
-        let bytes_out = match self.bytes_out {
-            Some(field) => so(field.read(line, places))?,
-            None => None,
-        };
         Ok(Line::Record(Record {
-            vhost: so(text(&self.vhost, line, places))?,
-            user: so(text(&self.user, line, places))?,
+            vhost,
+            user,
             client,
             time,
             bytes_in,
