@@ -28,11 +28,19 @@ pub(super) struct Cache {
 #[derive(Debug, Default)]
 struct Recent {
     /// None, until the first name.
-    slots: Vec<Option<(Words, NameId)>>,
+    slots: Vec<Option<Recently>>,
 }
 
 /// A power of two.
 const RECENT_NAMES: usize = 4_096;
+
+/// A name of 8 to 24 bytes, and its number.
+#[derive(Debug, Clone, Copy)]
+struct Recently {
+    words: Words,
+    kind: Kind,
+    id: NameId,
+}
 
 /// All bytes of a name of 8 to 24: its first eight, its last eight, and eight in the middle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,13 +48,23 @@ struct Words {
     first: u64,
     middle: u64,
     last: u64,
+}
+
+/// How many bytes a name has, and how they are to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Kind {
     bytes: u8,
     escape: Escape,
 }
 
+const _: () = assert!(
+    size_of::<Option<Recently>>() == 32,
+    "half a line of the processor's cache"
+);
+
 impl Words {
-    #[inline]
-    fn of(name: &Logged<'_>) -> Option<Self> {
+    #[inline(always)]
+    fn of(name: &Logged<'_>) -> Option<(Self, Kind)> {
         let bytes = name.bytes;
         if !(8..=24).contains(&bytes.len()) {
             return None;
@@ -55,38 +73,47 @@ impl Words {
             let word = bytes.get(from..)?.first_chunk()?;
             Some(u64::from_le_bytes(*word))
         };
-        Some(Self {
+        let words = Self {
             first: word(0)?,
             middle: word(bytes.len() / 2 - 4)?,
             last: word(bytes.len() - 8)?,
+        };
+        let kind = Kind {
             bytes: bytes.len() as u8,
             escape: name.escape,
-        })
+        };
+        Some((words, kind))
     }
 
     /// Names that share a set only push each other out, so nobody gains by choosing them.
-    #[inline]
-    fn set(&self) -> usize {
+    #[inline(always)]
+    fn set(self) -> usize {
         const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
         let mixed = self.first ^ self.middle.rotate_left(21) ^ self.last.rotate_left(42);
         (mixed.wrapping_mul(ODD) >> (u64::BITS - RECENT_NAMES.ilog2())) as usize
     }
+
+    /// The same as a comparison of each, without a branch for each.
+    #[inline(always)]
+    fn are(self, other: Self) -> bool {
+        (self.first ^ other.first) | (self.middle ^ other.middle) | (self.last ^ other.last) == 0
+    }
 }
 
 impl Recent {
-    #[inline]
-    fn find(&self, words: &Words) -> Option<NameId> {
+    #[inline(always)]
+    fn find(&self, (words, kind): (Words, Kind)) -> Option<NameId> {
         match self.slots.get(words.set()) {
-            Some(Some((recent, id))) if recent == words => Some(*id),
+            Some(Some(name)) if name.words.are(words) && name.kind == kind => Some(name.id),
             _ => None,
         }
     }
 
-    fn put(&mut self, words: Words, id: NameId) {
+    fn put(&mut self, (words, kind): (Words, Kind), id: NameId) {
         if self.slots.is_empty() {
             self.slots.resize(RECENT_NAMES, None);
         }
-        self.slots[words.set()] = Some((words, id));
+        self.slots[words.set()] = Some(Recently { words, kind, id });
     }
 }
 
@@ -112,7 +139,7 @@ impl Cache {
     /// The number of a name that was met a moment ago.
     #[inline(always)]
     pub(super) fn recent(&self, name: &Logged<'_>) -> Option<NameId> {
-        self.recent.find(&Words::of(name)?)
+        self.recent.find(Words::of(name)?)
     }
 
     /// The number of a name; `make` is asked for it where it is not known, with the name's hash and
