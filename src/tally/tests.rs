@@ -7,6 +7,7 @@ use chrono_tz::Tz;
 use tollkeeper_parsers::format::Spec;
 
 use super::*;
+use crate::account::balance::Balance;
 use crate::account::class::Classes;
 use crate::account::day;
 use crate::account::delta::{Delta, Deltas};
