@@ -19,8 +19,10 @@ mod explain;
 mod fields;
 mod json;
 mod placed;
+mod reading;
 mod scan;
 mod url;
+mod values;
 mod walk;
 
 use std::fmt;

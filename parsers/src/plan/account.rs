@@ -2,7 +2,8 @@
 //! it is.
 
 use super::placed::Span;
-use super::walk::{Reading, logged, number_before, status};
+use super::reading::Reading;
+use super::values::{ISO_BYTES, logged, number_before, status};
 use super::{Carried, Plan, Take, Used, scan};
 use crate::error::{Expected, LineError};
 use crate::format::{Count, TimeForm};
@@ -122,7 +123,7 @@ impl Account {
                     },
                     Form::EpochWithFraction => so(time::epoch(field))?,
                     Form::Iso8601 => {
-                        so((field.len() == super::walk::ISO_BYTES).then_some(()))?;
+                        so((field.len() == ISO_BYTES).then_some(()))?;
                         so(time::iso8601(field))?
                     }
                 })

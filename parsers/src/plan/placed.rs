@@ -14,7 +14,7 @@
 //! that does not come out.
 
 use super::account::{Account, FOR_THE_WALK, is_count, so};
-use super::walk::Reading;
+use super::reading::Reading;
 use super::{Carried, End, Fields, Plan, Start, Step, Take};
 use crate::error::LineError;
 use crate::format::TimeForm;
