@@ -31,7 +31,7 @@ use names::{Names, Texts};
 use rows::{Ranks, Rows};
 use table::Table;
 pub use take_over::Detail;
-use take_over::Renumbered;
+use take_over::{Memory, Renumbered};
 
 /// A name's number in one ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -72,6 +72,7 @@ pub struct Ledger {
     /// Names that [`Ledger::hand_over`] has told.
     told: usize,
     renumbered: Renumbered,
+    memory: Memory,
     /// The number of the overflow, once there was any.
     overflow: Option<NameId>,
 }
@@ -394,6 +395,7 @@ impl Ledger {
         self.without_user.clear();
         self.told = 0;
         self.renumbered.clear();
+        self.memory = Memory::default();
         self.overflow = None;
     }
 

@@ -1,6 +1,8 @@
 //! What one ledger has summed becomes another one's: its names have other numbers here, and those
 //! beyond the caps share one row.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::minutes::Refused;
 use super::names::Texts;
 use super::{Entry, Ledger, NO_USER, NameId};
@@ -30,7 +32,8 @@ impl Ledger {
     }
 
     fn take_over(&mut self, other: &mut Self, mut growth: Option<&mut Growth>, detail: Detail) {
-        other.renumbered.begin(other.names.texts.len());
+        let names = other.names.texts.len();
+        other.renumbered.begin(self.memory, names);
         let mut refused = Refused::of(&other.minutes);
         for entry in other.accounts.entries.drain(..) {
             let (vhost, vhost_name) = self.renumber_vhost(
@@ -108,9 +111,8 @@ impl Ledger {
         renumbered: &mut Renumbered,
         there: NameId,
     ) -> NameId {
-        let here = &mut renumbered.users[there.0 as usize];
+        let here = &mut renumbered.names[there.0 as usize];
         if *here == NO_USER {
-            renumbered.touched.push(there);
             *here = self.names.intern(name);
         }
         *here
@@ -127,44 +129,64 @@ impl Ledger {
         let Some(name) = texts.get(vhost) else {
             return (self.name(name::INVALID), Some(name::INVALID.into()));
         };
-        let here = &mut renumbered.vhosts[vhost.0 as usize];
-        if *here != NO_USER {
-            return (*here, Some(name));
+        let here = renumbered.vhosts[vhost.0 as usize];
+        if here != NO_USER {
+            return (here, Some(name));
         }
         if growth.is_some_and(|growth| !growth.admits_vhost(day, name)) {
             // Another day may admit it.
             return (self.overflow(), None);
         }
-        renumbered.touched.push(vhost);
-        *here = self.names.intern(name);
-        (*here, Some(name))
+        let here = self.renumber_part(name, renumbered, vhost);
+        renumbered.vhosts[vhost.0 as usize] = here;
+        renumbered.admitted.push(vhost);
+        (here, Some(name))
     }
 }
 
-/// What the names of another ledger are here: scratch, of which a take-over leaves nothing.
+/// What a ledger calls its names by: anew after it has forgotten them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Memory(u64);
+
+impl Default for Memory {
+    /// One that nothing else has.
+    fn default() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// What the names of another ledger are here.
 #[derive(Debug, Default)]
 pub(super) struct Renumbered {
-    /// By the other's number; [`NO_USER`]: not known yet.
-    users: Vec<NameId>,
-    /// The same, of those that have a row of their own.
+    /// By the other's number; [`NO_USER`]: not known yet. Good for as long as neither forgets its names.
+    names: Vec<NameId>,
+    /// Whose numbers these are.
+    of: Option<Memory>,
+    /// The same, of those that have a row of their own, as far as a take-over has found out. It leaves
+    /// nothing of them.
     vhosts: Vec<NameId>,
-    touched: Vec<NameId>,
+    admitted: Vec<NameId>,
 }
 
 impl Renumbered {
-    fn begin(&mut self, names: usize) {
-        self.users.resize(names, NO_USER);
+    /// A take-over into the ledger with this memory, of a ledger with so many names.
+    fn begin(&mut self, into: Memory, names: usize) {
+        if self.of != Some(into) {
+            self.names.clear();
+            self.of = Some(into);
+        }
+        self.names.resize(names, NO_USER);
         self.vhosts.resize(names, NO_USER);
     }
 
     pub(super) fn clear(&mut self) {
-        self.users.clear();
+        self.names.clear();
         self.vhosts.clear();
     }
 
     fn end(&mut self) {
-        for id in self.touched.drain(..) {
-            self.users[id.0 as usize] = NO_USER;
+        for id in self.admitted.drain(..) {
             self.vhosts[id.0 as usize] = NO_USER;
         }
     }

@@ -112,6 +112,38 @@ fn absorbing_renumbers_names() {
     assert!(part.is_empty());
 }
 
+/// Numbers of names are remembered from one take-over to the next: not beyond what either ledger forgets,
+/// and not for another ledger.
+#[test]
+fn absorbing_remembers_no_number_that_is_void() {
+    let growth = || Growth::new(KnownNames::default(), [], u64::MAX, u64::MAX);
+    let vhosts = |whole: &mut Ledger| {
+        let (deltas, _) = whole.take(&mut growth(), &Classes::default());
+        show(&deltas.vhosts)
+    };
+    let mut part = Ledger::default();
+    let mut tell = |into: &mut Ledger, name: &str| {
+        let id = part.name(name);
+        part.add(0, id, NO_USER, amount(1));
+        into.absorb(&mut part);
+    };
+    let (mut one, mut other) = (Ledger::default(), Ledger::default());
+    other.name("first there");
+    for name in ["x", "y", "x"] {
+        tell(&mut one, name);
+        tell(&mut other, name);
+    }
+    assert_eq!(vhosts(&mut one), ["x  1970-01-01 2", "y  1970-01-01 1"]);
+    assert_eq!(vhosts(&mut other), ["x  1970-01-01 2", "y  1970-01-01 1"]);
+    for number in 0..=MAX_NAMES_KEPT {
+        one.name(&*format!("{number}.example"));
+    }
+    assert_eq!(vhosts(&mut one), [""; 0], "and it forgets its names");
+    tell(&mut one, "y");
+    tell(&mut one, "x");
+    assert_eq!(vhosts(&mut one), ["x  1970-01-01 1", "y  1970-01-01 1"]);
+}
+
 #[test]
 fn a_name_beyond_the_cap_is_never_kept() {
     let (mut walker, mut mirror, mut batch) =
