@@ -21,6 +21,7 @@ mod json;
 mod placed;
 mod reading;
 mod scan;
+mod span;
 mod url;
 mod values;
 mod walk;

@@ -1,8 +1,8 @@
 //! What the account is kept from, by name: the usual formats, read without asking of each field what
 //! it is.
 
-use super::placed::Span;
 use super::reading::Reading;
+use super::span::Span;
 use super::values::{ISO_BYTES, logged, number_before, status};
 use super::{Carried, Plan, Take, Used, scan};
 use crate::error::{Expected, LineError};

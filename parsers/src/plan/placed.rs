@@ -15,6 +15,7 @@
 
 use super::account::{Account, FOR_THE_WALK, is_count, so};
 use super::reading::Reading;
+use super::span::{Edge, Span};
 use super::{Carried, End, Fields, Plan, Start, Step, Take};
 use crate::error::LineError;
 use crate::format::TimeForm;
@@ -68,58 +69,6 @@ enum What {
         steps: std::ops::Range<usize>,
         literal: usize,
     },
-}
-
-/// A byte of the chunk, so far from a place of the line.
-#[derive(Debug, Clone, Copy)]
-struct Edge {
-    place: u8,
-    /// May be less than nothing: it wraps.
-    distance: u32,
-}
-
-/// From one byte to before another.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Span {
-    start: Edge,
-    end: Edge,
-}
-
-impl Span {
-    /// Of a line with these places, and all before it.
-    #[inline(always)]
-    pub(super) fn of(self, line: &[u8], places: &Places<'_>) -> Option<(usize, usize)> {
-        let start = self.start.of(places);
-        let end = self.end.of(places);
-        (start <= end && end <= line.len()).then_some((start, end))
-    }
-}
-
-impl Edge {
-    /// The line's first byte.
-    const BEGIN: Self = Self {
-        place: 0,
-        distance: 1,
-    };
-
-    fn before(place: u8, bytes: usize) -> Self {
-        Self {
-            place,
-            distance: 0_u32.wrapping_sub(bytes as u32),
-        }
-    }
-
-    fn behind(self, bytes: usize) -> Self {
-        Self {
-            distance: self.distance.wrapping_add(bytes as u32),
-            ..self
-        }
-    }
-
-    #[inline(always)]
-    fn of(self, places: &Places<'_>) -> usize {
-        places.edge(self.place, self.distance)
-    }
 }
 
 impl Placed {
