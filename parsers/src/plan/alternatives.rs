@@ -1,5 +1,7 @@
 //! Lines that are in one of several layouts.
 
+use memchr::memmem::Finder;
+
 use super::{Alternative, Alternatives, Fields};
 use crate::error::{Expected, LineError};
 use crate::record::{Ignored, Line, Logged, Record};
@@ -13,9 +15,30 @@ pub(super) fn read<'l>(
     line: &'l [u8],
     mut read_as: impl FnMut(&Fields) -> Result<Line<'l>, LineError>,
 ) -> Result<Line<'l>, LineError> {
+    // A line without the marks of a layout does not fit it, whatever else it has. If it fits none, all are
+    // asked: which one got furthest?
+    let has = |mark: &Finder<'_>| mark.find(line).is_some();
+    let can_fit = |layout: &&Alternative| layout.marks.iter().all(has);
+    let likely = several.layouts.iter().filter(can_fit);
+    let read = first_that_fits(several, likely, &mut read_as)
+        .or_else(|_| first_that_fits(several, several.layouts.iter(), &mut read_as));
+    read.map_err(|mut furthest| {
+        if line.get(furthest.at) == Some(&b'+') {
+            // `option logasap`: the line was written before the answer was sent.
+            furthest.expected = Expected::FinishedRequest;
+        }
+        furthest
+    })
+}
+
+fn first_that_fits<'l, 's>(
+    several: &Alternatives,
+    layouts: impl Iterator<Item = &'s Alternative>,
+    read_as: &mut impl FnMut(&Fields) -> Result<Line<'l>, LineError>,
+) -> Result<Line<'l>, LineError> {
     let mut furthest: Option<LineError> = None;
     let mut is_comment = false;
-    for layout in &several.layouts {
+    for layout in layouts {
         match read_as(&layout.fields) {
             Ok(Line::Record(record)) => {
                 let vhost = record
@@ -38,15 +61,10 @@ pub(super) fn read<'l>(
     if is_comment {
         return Ok(Line::Ignored(Ignored::Comment));
     }
-    let mut furthest = furthest.unwrap_or(LineError {
+    Err(furthest.unwrap_or(LineError {
         at: 0,
         expected: Expected::End,
-    });
-    if line.get(furthest.at) == Some(&b'+') {
-        // `option logasap`: the line was written before the answer was sent.
-        furthest.expected = Expected::FinishedRequest;
-    }
-    Err(furthest)
+    }))
 }
 
 /// The error, with the directive as the format counts it.

@@ -1,5 +1,7 @@
 //! What a compiled format is made of.
 
+use memchr::memmem::Finder;
+
 use super::Body;
 use super::placed::Placed;
 use crate::format::TimeForm;
@@ -19,6 +21,8 @@ pub(super) struct Alternative {
     pub(super) fields: Fields,
     /// Which of the format's directives each of its own is.
     pub(super) in_whole: Box<[u16]>,
+    /// Literals that its lines have, and those of other layouts may lack.
+    pub(super) marks: Box<[Finder<'static>]>,
 }
 
 /// What a line is made of.
@@ -210,6 +214,19 @@ impl Alternative {
 }
 
 impl Fields {
+    /// What stands in each line.
+    pub(super) fn literals(&self) -> impl Iterator<Item = &[u8]> {
+        let of_steps = self.steps.iter().flat_map(|step| {
+            let behind = match &step.end {
+                End::Region(region) => &*region.behind,
+                _ => &[],
+            };
+            let behind = behind.iter().map(|field| &*field.literal);
+            behind.chain([&*step.literal])
+        });
+        of_steps.chain([&*self.first])
+    }
+
     pub(super) fn literal_after(&self, directive: u16) -> Option<&[u8]> {
         self.steps.iter().find_map(|step| {
             if let End::Region(region) = &step.end {

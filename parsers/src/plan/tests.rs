@@ -477,3 +477,45 @@ fn usual_lines_are_read_by_their_places() {
         }
     }
 }
+
+/// What a line comes to, or what is wrong with it, is the same whether layouts are passed over or not.
+#[test]
+fn marks_change_nothing() {
+    let lines = [
+        r#"10.0.1.2:33317 [06/Feb/2026:12:14:14.655] http-in static/srv1 10/0/30/69/109 200 2750 - - ---- 1/1/1/1/0 0/0 {1wt.eu} {} "GET /index.html HTTP/1.1""#,
+        r#"10.0.1.2:33317 [06/Feb/2026:12:14:14.655] http-in static/srv1 10/0/30/69/109 200 2750 - - ---- 1/1/1/1/0 0/0 {a.example|x} "GET / HTTP/1.1""#,
+        r#"10.0.1.2:33317 [06/Feb/2026:12:14:14.655] http-in static/srv1 10/0/30/69/109 200 2750 a=b c=d ---- 1/1/1/1/0 0/0 {h} {i} "GET / HTTP/1.1""#,
+        r#"10.0.1.2:33317 [06/Feb/2026:12:14:14.655] http-in static/srv1 10/0/30/69/+109 200 +2750 a=b - ---- 1/1/1/1/0 0/0 "GET / HTTP/1.1""#,
+        r#"10.0.1.2:33317 [06/Feb/2026:12:14:14.655] http-in static/<NOSRV> -1/-1/-1/-1/0 400 187 - - PR-- 1/1/1/1/0 0/0 "<BADREQ>""#,
+        "# a comment",
+        "  ",
+    ];
+    for format in [
+        "haproxy",
+        "haproxy:option httpslog",
+        "haproxy:option httplog clf",
+    ] {
+        let with = plan(format);
+        let mut without = with.clone();
+        let super::Body::Alternatives(several) = &mut without.body else {
+            panic!("{format}");
+        };
+        assert!(several.layouts.iter().any(|one| one.marks.len() > 1) || format != "haproxy");
+        for layout in &mut several.layouts {
+            layout.marks = Box::default();
+        }
+        let alike = |line: &[u8]| assert_eq!(with.read(line), without.read(line), "{line:?}");
+        for line in lines.map(str::as_bytes) {
+            alike(line);
+            for at in 0..line.len() {
+                let (before, behind) = line.split_at(at);
+                alike(before);
+                alike(&[before, &behind[1..]].concat());
+                for byte in b"{}\" -|/" {
+                    alike(&[before, &[*byte], behind].concat());
+                    alike(&[before, &[*byte], &behind[1..]].concat());
+                }
+            }
+        }
+    }
+}
