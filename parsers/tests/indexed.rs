@@ -1,9 +1,11 @@
 //! A line is read with an index of its chunk as it is read without.
 
+use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 use tollkeeper_parsers::error::LineError;
 use tollkeeper_parsers::format::Spec;
 use tollkeeper_parsers::index::{Index, Text, Vectors};
@@ -220,7 +222,7 @@ fn changed_lines_are_read_alike() {
     } else {
         20_000
     });
-    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
+    let mut runner = TestRunner::new(ProptestConfig {
         failure_persistence: None,
         ..cases
     });
@@ -263,4 +265,146 @@ fn a_quote_behind_a_backslash_may_be_hidden() {
 203.0.113.7 - - [22/Nov/2026:08:23:11 +0000] "GET / HTTP/1.1\" 200 21 "abc" "def"
 "#;
     check(&plans(), line).expect("alike");
+}
+
+/// A field that nobody asks for, between literals that could share a byte; and literals with a newline.
+#[test]
+fn a_literal_is_found_in_bytes_of_its_own() {
+    for (format, lines) in [
+        (
+            "nginx:'-$uri- $host $status $bytes_sent $msec'",
+            "- a.example 200 55 1600000000.123\n-/x- a.example 200 55 1600000000.123\n",
+        ),
+        (
+            "apache:%>s -%m- %v %O %t",
+            "200 - a.example 55 [22/Nov/2026:05:13:53 +0000]\n",
+        ),
+        (
+            r#"nginx:'$uri\n"$host" $status $bytes_sent $msec'"#,
+            "TLSv1.2\n\"a.example\" 200 55 1600000000.123\n",
+        ),
+        (
+            r#"nginx:'$msec $status $bytes_sent "$request"\n$uri'"#,
+            "1600000000.250 200 5512 \"GET / HTTP/1.1\"\n/some/where/else\n",
+        ),
+    ] {
+        let alike = check(&[plan(format)], lines.as_bytes());
+        alike.unwrap_or_else(|error| panic!("{format}: {error}"));
+    }
+}
+
+/// Variables of nginx, alone or in quotes, and what each may come to.
+const VARIABLES: &[(&str, &str)] = &[
+    ("$msec", "1600000000.250"),
+    ("$status", "200"),
+    ("$bytes_sent", "5512"),
+    ("$request_length", "321"),
+    ("$host", "a.example"),
+    ("\"$host\"", "\"b.example\""),
+    ("\"$remote_user\"", "\"bob\""),
+    ("\"$http_x\"", "\"some \\x22 thing\""),
+    ("\"$request\"", "\"GET /a b HTTP/1.1\""),
+    ("$request_method", "GET"),
+    ("$uri", "/x/y"),
+    ("$ssl_protocol", "TLSv1.3"),
+    ("$request_time", "0.123"),
+    ("[$time_local]", "[22/Nov/2026:05:13:53 +0000]"),
+    ("$upstream_addr", "192.0.2.1:80"),
+];
+const BETWEEN: &[&str] = &[
+    " ",
+    " ",
+    " ",
+    " ",
+    " ",
+    " ",
+    "- ",
+    " -",
+    "-",
+    "\" \"",
+    "\"",
+    " [",
+    "] ",
+    "x ",
+    " long literal ",
+    "\\n",
+    "\\n\"",
+];
+/// What stands where a value was expected.
+const OTHERS: &[&str] = &[
+    "",
+    "",
+    "",
+    "-",
+    "\"\"",
+    "\"-\"",
+    "\\",
+    "\"a\\\"b\"",
+    "-1",
+    "100",
+    "\"PRI * HTTP/2.0\"",
+    "123456789012345678901234",
+];
+
+/// Any format, over lines that are nearly in it.
+#[test]
+fn any_format_reads_alike() {
+    let part = (
+        prop::sample::select(VARIABLES),
+        prop::sample::select(BETWEEN),
+    );
+    // In one place of a line: another value, other bytes behind it, and so many of them cut off.
+    let change = (
+        0..13_usize,
+        prop::option::weighted(0.7, prop::sample::select(OTHERS)),
+        prop::option::weighted(0.3, prop::sample::select(BETWEEN)),
+        0..3_usize,
+    );
+    let lines = prop::collection::vec(change, 1..5);
+    let first = prop::sample::select(&["", "", "-", "\"", "["][..]);
+    let parts = prop::collection::vec(part, 1..9);
+    let mut runner = TestRunner::new(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(if cfg!(debug_assertions) {
+            60_000
+        } else {
+            300_000
+        })
+    });
+    let indexed = Cell::new(0_u32);
+    let input = (first, parts, lines, any::<bool>());
+    let result = runner.run(&input, |(first, mut parts, lines, ends)| {
+        // What the account cannot do without.
+        parts.insert(parts.len() / 2, (VARIABLES[0], " "));
+        parts.insert(0, (VARIABLES[2], " "));
+        let written = parts.iter().map(|((name, _), behind)| [*name, *behind]);
+        let format = written.flatten().collect::<String>();
+        let Ok(Spec::Format(format)) = Spec::parse(&format!("nginx:'{first}{format}'")) else {
+            return Ok(());
+        };
+        let Ok(plan) = Plan::compile(&format) else {
+            return Ok(());
+        };
+        indexed.set(indexed.get() + u32::from(plan.wants_index()));
+        let mut chunk = String::new();
+        for (at, other, between, cut) in lines {
+            chunk.push_str(first);
+            for (number, ((_, value), behind)) in parts.iter().enumerate() {
+                let (other, between, cut) = match number == at {
+                    true => (other, between, cut),
+                    false => (None, None, 0),
+                };
+                chunk.push_str(other.unwrap_or(value));
+                let behind = between.unwrap_or(behind).replace("\\n", "\n");
+                chunk.push_str(behind.get(cut..).unwrap_or_default());
+            }
+            chunk.push('\n');
+        }
+        if !ends {
+            chunk.pop();
+        }
+        check(&[plan], chunk.as_bytes())
+    });
+    result.unwrap_or_else(|error| panic!("{error}"));
+    assert!(indexed.get() > 1_000, "{}", indexed.get());
 }

@@ -82,6 +82,18 @@ pub(super) struct Step {
     pub(super) literal: Box<[u8]>,
 }
 
+impl Step {
+    /// What stands in each line that has it.
+    pub(super) fn literals(&self) -> impl Iterator<Item = &[u8]> {
+        let behind = match &self.end {
+            End::Region(region) => &*region.behind,
+            _ => &[],
+        };
+        let behind = behind.iter().map(|field| &*field.literal);
+        behind.chain([&*self.literal])
+    }
+}
+
 /// What is done with a field. Which it is stands in a byte of its own, not among the values of
 /// some field, since each line asks for each step.
 #[derive(Debug, Clone)]
@@ -216,14 +228,7 @@ impl Alternative {
 impl Fields {
     /// What stands in each line.
     pub(super) fn literals(&self) -> impl Iterator<Item = &[u8]> {
-        let of_steps = self.steps.iter().flat_map(|step| {
-            let behind = match &step.end {
-                End::Region(region) => &*region.behind,
-                _ => &[],
-            };
-            let behind = behind.iter().map(|field| &*field.literal);
-            behind.chain([&*step.literal])
-        });
+        let of_steps = self.steps.iter().flat_map(Step::literals);
         of_steps.chain([&*self.first])
     }
 

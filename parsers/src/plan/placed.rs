@@ -7,11 +7,11 @@
 //!
 //! What comes of it is what the walk finds, or nothing. The line has exactly as many places as its
 //! literals and times, and each of these is compared at the places with its own numbers, from the
-//! line's start to its end: so no field has a place in it, and what ends a field, a quote or a space
-//! outside quotes, is the first such byte from the field's start on, which is what the walk looks
-//! for. Where the walk looks for anything else, the walk's own step is taken. A quote behind a
-//! backslash may be one that the walk passes over: such a line is left to it, like any other line
-//! that does not come out.
+//! line's start to its end, none of them in bytes of another: so no field has a place in it, and what
+//! ends a field, a quote or a space outside quotes, is the first such byte from the field's start on,
+//! which is what the walk looks for. Where the walk looks for anything else, the walk's own step is
+//! taken. A quote behind a backslash may be one that the walk passes over: such a line is left to it,
+//! like any other line that does not come out.
 
 use super::account::{Account, FOR_THE_WALK, is_count, so};
 use super::reading::Reading;
@@ -36,6 +36,8 @@ pub(super) struct Placed {
     words: Box<[Word]>,
     /// Quotes that a backslash before them could hide.
     hideable: Box<[Edge]>,
+    /// Fields of which two literals could share bytes, if they were of less than none.
+    apart: Box<[Span]>,
     fields: Box<[Field]>,
     /// The same, where all that is asked of a line is what the account is kept from.
     account: Option<Account>,
@@ -103,6 +105,9 @@ impl Placed {
             let before = so(quote.of(places).checked_sub(1))?;
             differs |= u64::from(*so(line.get(before))? == b'\\');
         }
+        for span in &self.apart {
+            so(span.of(line, places))?;
+        }
         if differs != 0 || self.end.is_some_and(|end| end.of(places) != line.len()) {
             return Err(FOR_THE_WALK);
         }
@@ -144,6 +149,11 @@ impl Placed {
     /// For lines of these steps; `None` where nobody can say how many places a line has, or where
     /// most of it would be steps of the walk all the same.
     pub(super) fn compile(first: &[u8], steps: &[Step]) -> Option<Self> {
+        // It would be found in what stands before the line, or behind it.
+        let mut literals = steps.iter().flat_map(Step::literals).chain([first]);
+        if literals.any(|literal| literal.contains(&b'\n')) {
+            return None;
+        }
         let mut compiler = Compiler::default();
         compiler.words(Edge::BEGIN, first);
         compiler.at = Edge::BEGIN.behind(first.len());
@@ -168,6 +178,7 @@ impl Placed {
             spaces: compiler.spaces.into(),
             words: compiler.words.into(),
             hideable: compiler.hideable.into(),
+            apart: compiler.apart.into(),
             fields: compiler.fields.into(),
             end: (!compiler.is_at_end).then_some(compiler.at),
         })
@@ -185,6 +196,7 @@ struct Compiler {
     spaces: Vec<u8>,
     words: Vec<Word>,
     hideable: Vec<Edge>,
+    apart: Vec<Span>,
     fields: Vec<Field>,
     /// Steps that the walk has to take.
     steps_taken: usize,
@@ -200,6 +212,7 @@ impl Default for Compiler {
             spaces: Vec::new(),
             words: Vec::new(),
             hideable: Vec::new(),
+            apart: Vec::new(),
             fields: Vec::new(),
             steps_taken: 0,
         }
@@ -332,6 +345,11 @@ impl Compiler {
             self.field(what, literal);
         }
         let end = self.edge_before(literal);
+        // A literal that begins with a place begins behind all that was compared before.
+        if literal.first().is_some_and(|&byte| !self.is_place(byte)) {
+            let start = self.at;
+            self.apart.push(Span { start, end });
+        }
         self.is_at_end = self.places_in(literal) == 0;
         if self.is_at_end {
             return;
@@ -394,7 +412,7 @@ impl Compiler {
         let mut spaces = self.times_of(&step.take)?;
         if let End::Region(region) = &step.end {
             for field in &region.behind {
-                spaces += self.times_of(&field.take)?;
+                spaces = spaces.saturating_add(self.times_of(&field.take)?);
             }
         }
         self.next = self.next.saturating_add(spaces);
