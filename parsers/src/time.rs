@@ -7,6 +7,7 @@
 
 mod pattern;
 
+pub(crate) use pattern::LastText;
 pub use pattern::{Pattern, PatternError};
 
 /// When a line says it was served.

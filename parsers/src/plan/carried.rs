@@ -1,13 +1,15 @@
 //! What the lines of a log leave for those behind them.
 
 use super::columns::Known;
-use crate::time::Clf;
+use crate::time::{Clf, LastText};
 
 /// What the lines of one log leave for those behind them. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Carried {
     /// The date of the line before.
     pub(super) clf: Clf,
+    /// The same, of a strftime format.
+    pub(super) pattern: LastText,
     /// What the columns mean.
     pub(super) known: Known,
 }

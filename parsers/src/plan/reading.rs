@@ -250,14 +250,16 @@ impl<'l, 'm> Reading<'l, 'm> {
             }
             TimeForm::Pattern(pattern) => {
                 let mut unused = Parts::default();
+                let is_first = self.composed.is_none();
                 let composed = self.composed.get_or_insert_default();
                 composed.at = at;
-                let parts = if *used == Used::No {
-                    &mut unused
-                } else {
-                    &mut composed.parts
+                let last = &mut self.carried.pattern;
+                let length = match used {
+                    Used::No => pattern.read_next(rest, &mut unused, last),
+                    _ if is_first => pattern.read_next(rest, &mut composed.parts, last),
+                    _ => pattern.read(rest, &mut composed.parts),
                 };
-                return match pattern.read(rest, parts) {
+                return match length {
                     Some(length) => Ok(length),
                     None => self.fail(at, Expected::Time),
                 };

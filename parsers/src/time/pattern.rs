@@ -4,14 +4,29 @@
 //! for it, and says how long that text is where it is always the same.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::{Parts, digit, month_from_short, offset};
 
 /// A compiled strftime format.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern {
-    items: Vec<Item>,
+    items: Arc<[Item]>,
+    /// See [`Pattern::width`].
+    width: Option<usize>,
 }
+
+/// The last text that a pattern has read, and what it said: busy servers write many lines a second.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LastText {
+    /// Whose it is. Kept, so that no other pattern comes to lie there.
+    items: Option<Arc<[Item]>>,
+    text: [u8; MAX_LAST_BYTES],
+    parts: Parts,
+}
+
+/// Longer texts are read anew each time.
+const MAX_LAST_BYTES: usize = 32;
 
 /// Why a strftime format cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -168,23 +183,17 @@ impl Pattern {
                 });
             }
         }
-        Ok(Self { items })
+        let mut widths = items.iter().map(|item| item.width());
+        Ok(Self {
+            width: widths.try_fold(0, |sum, width| Some(sum + width?)),
+            items: items.into(),
+        })
     }
 
     /// The length of every text that the pattern reads, where there is one.
     #[must_use]
     pub fn width(&self) -> Option<usize> {
-        self.items.iter().try_fold(0, |sum, item| {
-            let width = match item {
-                Item::Byte(_) => 1,
-                Item::Number { width, .. } => usize::from(*width),
-                Item::MonthShort | Item::DayShort => 3,
-                Item::Half => 2,
-                Item::Offset => 5,
-                Item::MonthLong | Item::DayLong | Item::ZoneName | Item::Epoch => return None,
-            };
-            Some(sum + width)
-        })
+        self.width
     }
 
     /// Whether a byte can occur in a text that the pattern reads.
@@ -212,10 +221,51 @@ impl Pattern {
     #[must_use]
     pub fn read(&self, bytes: &[u8], parts: &mut Parts) -> Option<usize> {
         let mut at = 0;
-        for item in &self.items {
+        for item in &*self.items {
             at += item.read(bytes.get(at..)?, parts)?;
         }
         Some(at)
+    }
+
+    /// The same into no parts, for one text after the other.
+    pub(crate) fn read_next(
+        &self,
+        bytes: &[u8],
+        parts: &mut Parts,
+        last: &mut LastText,
+    ) -> Option<usize> {
+        let Some(width) = self.width.filter(|width| *width <= MAX_LAST_BYTES) else {
+            return self.read(bytes, parts);
+        };
+        let text = bytes.get(..width)?;
+        let items = last.items.as_ref();
+        if !items.is_some_and(|items| Arc::ptr_eq(items, &self.items)) {
+            let read = self.read(text, parts);
+            if read.is_some() {
+                last.items = Some(Arc::clone(&self.items));
+                last.text[..width].copy_from_slice(text);
+                last.parts = *parts;
+            }
+            return read;
+        }
+        *parts = last.parts;
+        let both = text.iter().zip(&last.text);
+        let same = both.take_while(|(byte, before)| byte == before).count();
+        if same == width {
+            return Some(width);
+        }
+        let mut at = 0;
+        for item in &*self.items {
+            let end = at + item.width()?;
+            // What it says is what it said.
+            if end > same {
+                item.read(text.get(at..)?, parts)?;
+            }
+            at = end;
+        }
+        last.text[..width].copy_from_slice(text);
+        last.parts = *parts;
+        Some(width)
     }
 }
 
@@ -305,6 +355,19 @@ fn push(items: &mut Vec<Item>, conversion: u8) -> bool {
 }
 
 impl Item {
+    /// Of each text that it reads, where that is always so.
+    #[inline]
+    fn width(self) -> Option<usize> {
+        match self {
+            Self::Byte(_) => Some(1),
+            Self::Number { width, .. } => Some(usize::from(width)),
+            Self::MonthShort | Self::DayShort => Some(3),
+            Self::Half => Some(2),
+            Self::Offset => Some(5),
+            Self::MonthLong | Self::DayLong | Self::ZoneName | Self::Epoch => None,
+        }
+    }
+
     fn read(self, bytes: &[u8], parts: &mut Parts) -> Option<usize> {
         match self {
             Self::Byte(byte) => (bytes.first() == Some(&byte)).then_some(1),
@@ -392,7 +455,7 @@ impl Part {
 impl Pattern {
     /// The parts that every text of this pattern gives, with values of no meaning.
     pub(crate) fn mark(&self, parts: &mut Parts) {
-        for item in &self.items {
+        for item in &*self.items {
             match *item {
                 Item::Number { part, .. } => part.set(1, parts),
                 Item::MonthShort | Item::MonthLong => parts.month = Some(1),
@@ -410,6 +473,8 @@ impl Pattern {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::time::Time;
 
@@ -424,6 +489,36 @@ mod tests {
                 .all(|&byte| pattern.can_hold(byte))
         );
         (length == text.len()).then(|| parts.time())?
+    }
+
+    proptest! {
+        /// Whatever was read before, by whichever pattern.
+        #[test]
+        fn the_last_text_changes_nothing(
+            texts in prop::collection::vec((
+                0..5_usize,
+                0..7_usize,
+                prop::option::of((0..20_usize, prop::sample::select(&b"0129/:x NDe"[..]))),
+            ), 1..30),
+        ) {
+            let formats = ["%d/%b/%Y:%H:%M:%S", "%F %T", "%D %e %p", "%d %d %H", "%s"];
+            let patterns = formats.map(|format| Pattern::parse(format.as_bytes()).expect("a good pattern"));
+            let bases = [
+                "22/Nov/2026:08:23:11", "22/Dec/2025:09:24:12", "2026-11-22 08:23:11", "11/22/26  5 AM",
+                "11/22/26 15 PM", "11 12 13", "1795335791",
+            ];
+            let mut last = LastText::default();
+            for (pattern, base, change) in texts {
+                let mut text = bases[base].as_bytes().to_vec();
+                if let Some((at, byte)) = change && at < text.len() {
+                    text[at] = byte;
+                }
+                let (mut once, mut next) = (Parts::default(), Parts::default());
+                let read = patterns[pattern].read(&text, &mut once);
+                prop_assert_eq!(patterns[pattern].read_next(&text, &mut next, &mut last), read);
+                prop_assert!(read.is_none() || once == next, "{:?}", text);
+            }
+        }
     }
 
     #[test]
