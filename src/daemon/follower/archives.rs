@@ -73,6 +73,13 @@ pub(super) struct Missing {
     pub(super) again: bool,
 }
 
+impl Missing {
+    /// Whether nothing of this log was counted.
+    fn is_of_nothing(&self, log: &Path) -> bool {
+        self.stored.print.offset == 0 && self.log == log
+    }
+}
+
 struct Waiting {
     sibling: Sibling,
     look: Look,
@@ -111,6 +118,18 @@ impl Archives {
                 ..checkpoint
             },
         ))
+    }
+
+    /// A position of nothing, missing, which the archive that is being read from its start stands for: its
+    /// log was empty when it was last seen. It is to end in the batch in which the archive begins, or the
+    /// next run, which knows the archive, would take what was written for lost.
+    pub(super) fn begun_as(&mut self) -> Option<Missing> {
+        let log = &self.reading.as_ref()?.archive.sibling.log;
+        let begun = self.begun.get_mut(log).filter(|begun| **begun > 0)?;
+        let is_it = |missing: &Missing| missing.again && missing.is_of_nothing(log);
+        let at = self.missing.iter().position(is_it)?;
+        *begun -= 1;
+        Some(self.missing.swap_remove(at))
     }
 
     /// The archive of this number, if it is still being counted.
@@ -407,6 +426,15 @@ impl Follower {
         now: Instant,
     ) -> Result<Option<Reading>> {
         if !self.is_its_time(sibling, inode, now) {
+            return Ok(None);
+        }
+        // It may stand for a log that was empty, if that is nowhere.
+        let mut missing = self.archives.missing.iter();
+        if missing.any(|missing| !missing.again && missing.is_of_nothing(&sibling.log)) {
+            self.search = true;
+            if let Some(waiting) = self.archives.waiting.get_mut(&inode) {
+                waiting.next = now + SIBLING_INTERVAL;
+            }
             return Ok(None);
         }
         let (file, metadata) = open::followed(&sibling.path)?;

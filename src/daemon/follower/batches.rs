@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::known::Recognised;
+use super::rest::ended;
 use super::snapshot::Books;
 use super::{Ended, Follower, RENEW_INTERVAL};
 use crate::account::growth::Growth;
@@ -77,6 +78,11 @@ impl Follower {
             batch.checkpoints.push(checkpoint);
         }
         if let Some((id, mut checkpoint)) = self.archives.checkpoint(&self.sources) {
+            if matches!(checkpoint.moves, Moves::New { .. }) {
+                let missing = self.archives.begun_as();
+                let ends = missing.map(|missing| ended(&missing.stored, State::Finished));
+                self.ending.extend(ends);
+            }
             if let Some(epoch) = checkpoint.moves.epoch_mut() {
                 *epoch = self.epochs.demand(&checkpoint.scope, *epoch);
                 flight.scopes.push(checkpoint.scope.clone());
