@@ -4,7 +4,9 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use super::{Site, pack_file, rename, wait_until_said, while_suspended};
-use crate::support::{Balance, PACKINGS, Random, append, pack, text, wait_for, wait_for_moment};
+use crate::support::{
+    Balance, PACKINGS, Random, append, pack, text, wait_for, wait_for_moment, wait_until,
+};
 
 /// Tries each at the same time, because most of it is waiting.
 fn at_once<T: Send, const N: usize>(cases: [T; N], check: impl Fn(T) + Sync) {
@@ -73,6 +75,35 @@ fn an_archive_whose_log_still_lies_beside_it_is_not_touched() {
     site.write_log(20);
     site.check();
     assert!(!daemon.said().contains(NOT_WHOLE), "{}", daemon.said());
+    site.check_to_the_end(daemon);
+}
+
+/// A log is empty when the daemon is killed; before the next start it is written, rotated and packed. That
+/// daemon is killed as soon as the archive is counted: was the empty one this log?
+#[test]
+fn a_log_that_was_empty_and_is_packed_is_never_taken_for_lost() {
+    let (mut site, daemon) = Site::followed("");
+    site.rotate(".1");
+    site.write_log(0);
+    wait_until("the empty log is known", || {
+        let store = site.sandbox.state().join("tollkeeper.db");
+        let store = rusqlite::Connection::open(store).expect("the store");
+        let known = "SELECT COUNT(*) FROM position WHERE offset = 0";
+        match store.query_row(known, [], |row| row.get(0)) {
+            Ok(1_i64) => Ok(()),
+            other => Err(other),
+        }
+    });
+    daemon.kill();
+    site.write_log(200);
+    rename(&site.rotated(".1"), &site.rotated(".2"));
+    let rotated = site.rotate(".1");
+    pack_file(&rotated, "gz");
+    let daemon = site.start();
+    site.check();
+    daemon.kill();
+    let daemon = site.start();
+    site.write_log(10);
     site.check_to_the_end(daemon);
 }
 
